@@ -1,0 +1,45 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both build .venv from the pinned lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo [DATA=PATH]   rows -> trained model -> export -> server -> ranked candidates"
+	@echo "make test               the tests"
+	@echo "make lint               ruff and mypy"
+	@echo "make lock               resolve requirements.lock again from setup.py"
+
+$(READY): requirements.lock setup.py pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.10 to 3.13 or set PYTHON=..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "Python 3.10 to 3.13 is needed, $(PYTHON) is another: set PYTHON=..."; exit 2; }
+	@echo "Installing into $(VENV) (once, a few minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/htlnet demo $(if $(DATA),--data "$(DATA)")
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# mypy wants the packages where they are imported from, so it sees export/ and serving/ through links.
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@rm -rf build/types && mkdir -p build/types/htlnet_tf
+	@ln -s $(CURDIR)/htlnet_tf/* $(CURDIR)/configs $(CURDIR)/export $(CURDIR)/serving build/types/htlnet_tf/
+	@cd build/types && $(CURDIR)/$(BIN)/mypy --config-file ../../pyproject.toml -p htlnet_tf
+
+lock: $(READY)
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --extra dev \
+		--no-emit-index-url setup.py lock.in -o requirements.lock
+
+clean:
+	rm -rf $(VENV) *.egg-info build dist

@@ -1,0 +1,35 @@
+"""HTLNet: one multi-task model for hybrid targets, trained in TensorFlow and served by TensorFlow Serving.
+
+The names below are loaded on first use, so `import htlnet_tf` is instant, and the serving clients work where TensorFlow
+cannot be imported. Importing the package makes `tf.keras` mean Keras 2 (see `htlnet_tf._keras`).
+
+Reference:
+  Tang, Qiao, Lyu, Liu, He: "Touch the Core: Exploring Task Dependence Among Hybrid Targets for Recommendation",
+  RecSys 2024, arXiv:2403.17442.
+"""
+
+import lazy_loader
+
+from htlnet_tf._keras import require_keras_2
+
+__version__ = "0.1.0"
+
+require_keras_2()
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["data", "export", "gradients", "layers", "losses", "metrics", "models", "plots", "serving", "training"],
+    submod_attrs={
+        "errors": ["InputError"],
+        "evaluation": ["Report", "evaluate"],
+        "gradients": ["GradientAdjustment", "GradientSum"],
+        "layers.feature_encoder": ["FeatureEncoder"],
+        "models.htlnet": ["HTLNet"],
+        "models.shared_bottom": ["SharedBottom"],
+        "optimizers": ["LazyAdam"],
+        "prediction": ["predict"],
+        "schema": ["Binary", "Categorical", "Continuous", "Multiclass", "Numeric", "Schema"],
+    },
+)
+
+del lazy_loader, require_keras_2

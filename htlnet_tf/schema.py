@@ -1,0 +1,303 @@
+"""Features and targets, declared once; every other part of the package reads them from here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+import pydantic
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from htlnet_tf.errors import InputError
+
+Group = Literal["user", "item", "context"]
+CategoricalDtype = Literal["string", "int64"]
+
+# Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
+ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
+
+_STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Categorical:
+    """A column of discrete values, each with its own embedding row.
+
+    Args:
+      name: Column name in the frame and in the exported signature.
+      group: Whom the column belongs to. It decides what a request for many candidates of one user sends once.
+      dtype: Type of the raw column, `"string"` or `"int64"`. None: taken from the training rows.
+      separator: If given, the column is multi-valued: a string such as `"a,b"` holds several values, whose
+        embeddings are averaged. Requires `dtype` `"string"`.
+      max_length: The number of values kept of a multi-valued column; further ones are dropped.
+      min_count: Values seen fewer times than this in the training rows share the out-of-vocabulary row.
+      missing_values: Raw values that stand for "missing", beside NaN, None and the empty string.
+    """
+
+    name: ColumnName
+    _: KW_ONLY
+    group: Group = "item"
+    dtype: CategoricalDtype | None = None
+    separator: str | None = None
+    max_length: int = Field(default=8, ge=1, le=1024)
+    min_count: int = Field(default=2, ge=1)
+    missing_values: tuple[int | str, ...] = ()
+    kind: Literal["categorical"] = "categorical"
+
+    @model_validator(mode="after")
+    def _separator_needs_strings(self) -> Categorical:
+        if self.separator == "":
+            raise ValueError(f"'separator' of feature '{self.name}' must not be the empty string")
+        if self.separator is not None and self.dtype == "int64":
+            raise ValueError(f"feature '{self.name}' has a separator, so its dtype must be 'string', not 'int64'")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Numeric:
+    """A column of numbers, standardised with the mean and standard deviation of the training rows.
+
+    Args:
+      name: Column name in the frame and in the exported signature.
+      group: Whom the column belongs to, as for `Categorical`.
+      log1p: Replace x by log(1 + x) before standardising; the column must not be negative then.
+      missing_values: Raw values that stand for "missing", beside NaN and None.
+    """
+
+    name: ColumnName
+    _: KW_ONLY
+    group: Group = "item"
+    log1p: bool = False
+    missing_values: tuple[float, ...] = ()
+    kind: Literal["numeric"] = "numeric"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Binary:
+    """A target that happened (1) or did not (0); the model predicts its probability.
+
+    Args:
+      name: Column name in the frame and output key of the exported model.
+    """
+
+    name: ColumnName
+    _: KW_ONLY
+    kind: Literal["binary"] = "binary"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Multiclass:
+    """A target with one of K classes, coded 0 .. K-1; the model predicts the K probabilities.
+
+    Args:
+      name: Column name in the frame and output key of the exported model.
+      num_classes: K, at least 2.
+    """
+
+    name: ColumnName
+    _: KW_ONLY
+    num_classes: int = Field(ge=2)
+    kind: Literal["multiclass"] = "multiclass"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Continuous:
+    """The core target: the amount at the end of the funnel; the model predicts its expectation in its own unit.
+
+    Args:
+      name: Column name in the frame and output key of the exported model.
+      unit: What one unit of the column is, e.g. `"ms"` or `"EUR"`; used in tables, plots and the run's summary.
+      standardise: Train on (y - mean) / std of the training rows. False trains on the raw amounts.
+      non_negative: Refuse rows with a negative amount.
+    """
+
+    name: ColumnName
+    _: KW_ONLY
+    unit: str | None = None
+    standardise: bool = True
+    non_negative: bool = True
+    kind: Literal["continuous"] = "continuous"
+
+
+Feature = Annotated[Union[Categorical, Numeric], Field(discriminator="kind")]
+Target = Annotated[Union[Binary, Multiclass, Continuous], Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Schema:
+    """What a table of logged impressions holds.
+
+    Args:
+      features: The model's inputs, in the order of their slots in the embedding.
+      targets: The funnel, in order. The last one is the core target and the only `Continuous` one; those before it
+        are `Binary` or `Multiclass`.
+      timestamp: The column that says when the row was logged; `time_split` needs it. Any ordered dtype.
+
+    Raises:
+      pydantic.ValidationError: A rule is broken; the message names the field.
+    """
+
+    features: tuple[Feature, ...]
+    targets: tuple[Target, ...]
+    timestamp: str | None = None
+
+    @field_validator("features", "targets")
+    @classmethod
+    def _unique(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [item.name for item in items]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
+        return items
+
+    @model_validator(mode="after")
+    def _is_a_funnel(self) -> Schema:
+        if not any(isinstance(f, Categorical) for f in self.features):
+            raise ValueError("features: at least one Categorical is needed, the towers share its embedding")
+        if len(self.targets) < 2:
+            raise ValueError("targets: at least one Binary or Multiclass target and then the core target are needed")
+        *preceding, core = self.targets
+        if not isinstance(core, Continuous):
+            raise ValueError(
+                f"targets: the last one is the core target and must be Continuous; '{core.name}' is {core.kind}"
+            )
+        for target in preceding:
+            if isinstance(target, Continuous):
+                raise ValueError(
+                    f"targets: only the last one may be Continuous; '{target.name}' stands before '{core.name}'"
+                )
+        outcomes = {t.name for t in self.targets}
+        for feature in self.features:
+            if feature.name in outcomes:
+                raise ValueError(f"features: '{feature.name}' is also a target; an outcome cannot be an input")
+            if feature.name == self.timestamp:
+                raise ValueError(f"features: '{feature.name}' is the timestamp; derive a feature from it instead")
+        if self.timestamp in outcomes:
+            raise ValueError(f"timestamp: '{self.timestamp}' is also a target")
+        return self
+
+    @property
+    def core(self) -> Continuous:
+        """The last target."""
+        core = self.targets[-1]
+        assert isinstance(core, Continuous)  # checked on construction
+        return core
+
+    @property
+    def preceding(self) -> tuple[Binary | Multiclass, ...]:
+        """The targets before the core, in funnel order."""
+        return tuple(t for t in self.targets if not isinstance(t, Continuous))
+
+    @property
+    def categoricals(self) -> tuple[Categorical, ...]:
+        """The categorical features in schema order."""
+        return tuple(f for f in self.features if isinstance(f, Categorical))
+
+    @property
+    def numerics(self) -> tuple[Numeric, ...]:
+        """The numeric features in schema order."""
+        return tuple(f for f in self.features if isinstance(f, Numeric))
+
+    def with_features(self, features: Iterable[Categorical | Numeric]) -> Schema:
+        """The same schema with other features."""
+        return dataclasses.replace(self, features=tuple(features))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary; fields at their default are left out, `kind` and `name` come first."""
+        document: dict[str, Any] = {
+            "features": [_declaration(f) for f in self.features],
+            "targets": [_declaration(t) for t in self.targets],
+        }
+        if self.timestamp is not None:
+            document["timestamp"] = self.timestamp
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Any, *, source: str = "schema") -> Schema:
+        """Builds a schema from a plain dictionary.
+
+        Raises:
+          InputError: `document` does not describe a schema; the message names `source` and the field.
+        """
+        return validate(_SCHEMA, document, source=source)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """The schema as YAML text; also written to `path` if one is given."""
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Schema:
+        """Reads a schema file.
+
+        Raises:
+          InputError: The file is missing, is not YAML, or does not describe a schema.
+        """
+        return cls.from_dict(read_yaml(path), source=str(path))
+
+
+def _declaration(item: Categorical | Numeric | Binary | Multiclass | Continuous) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"kind": item.kind, "name": item.name}
+    for f in dataclasses.fields(item):
+        value = getattr(item, f.name)
+        if f.name not in declaration and value != _default_of(f):
+            declaration[f.name] = list(value) if isinstance(value, tuple) else value
+    return declaration
+
+
+def _default_of(f: dataclasses.Field[Any]) -> Any:
+    # pydantic's Field(default=...) is kept by the standard dataclass machinery as a FieldInfo object.
+    return f.default.default if isinstance(f.default, pydantic.fields.FieldInfo) else f.default
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Reads one YAML document (safe subset).
+
+    Raises:
+      InputError: The file cannot be read or is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is not valid YAML: {error}") from error
+
+
+def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:
+    """Validates a plain document with pydantic and reports every fault by its field.
+
+    Raises:
+      InputError: One line per fault: field, rule, what was received.
+    """
+    try:
+        return adapter.validate_python(document)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{source}: " + "; ".join(_fault(e) for e in error.errors())) from error
+
+
+def _fault(error: Any) -> str:
+    location = _location(error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    received = (
+        ""
+        if isinstance(error["input"], (dict, Sequence)) and not isinstance(error["input"], str)
+        else (f" (received {error['input']!r})")
+    )
+    if error["type"] in ("missing", "value_error"):
+        received = ""
+    return f"{location}: {message}{received}" if location else f"{message}{received}"
+
+
+def _location(loc: Sequence[Any]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
+_SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)

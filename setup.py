@@ -1,0 +1,77 @@
+"""Packaging of htlnet_tf. Tool settings are in pyproject.toml, exact versions in requirements.lock."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+REQUIRES = [
+    "absl-py>=2.1",  # flags, logging and the entry point of the command line
+    "httpx>=0.27",  # the REST client: connection pool, timeouts, one API for sync and async
+    "lazy-loader>=0.4",  # `import htlnet_tf` without importing TensorFlow (PEP 562)
+    "matplotlib>=3.8",  # learning curves, gradient norms, comparisons
+    "numpy>=1.26",
+    "pandas>=2.2",  # frames in, frames out
+    "pydantic>=2.7",  # schema and configuration with errors that name the field
+    "PyYAML>=6.0",  # schema and configuration files
+    "scikit-learn>=1.4",  # exact AUC and LogLoss
+    "scipy>=1.11",  # Spearman
+    "starlette>=0.37",  # the embedded server's routes
+    "uvicorn>=0.29",  # the embedded server's HTTP
+    "tensorflow>=2.20,<2.21",  # a matched pair with the image tensorflow/serving:2.20.0
+    "tensorflow-recommenders>=0.7.7",  # tfrs.Model and tfrs.tasks.Ranking
+    "tensorflow-serving-api>=2.20,<2.21",  # the protocol buffers of TensorFlow Serving
+    "tf-keras>=2.20.1,<2.21",  # Keras 2, which tensorflow-recommenders needs
+]
+
+DEV = [
+    "hypothesis>=6.100",  # property tests
+    "mypy>=1.10",
+    "pandas-stubs",
+    "pytest>=8.0",
+    "pytest-xdist>=3.5",  # the tests on both cores
+    "ruff>=0.5",
+    "types-PyYAML",
+]
+
+setup(
+    name="htlnet-tf",
+    version="0.1.0",
+    description="Multi-task recommendation models for hybrid targets (HTLNet), trained in TensorFlow and served by "
+    "TensorFlow Serving.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=[
+        "htlnet_tf",
+        "htlnet_tf.configs",
+        "htlnet_tf.data",
+        "htlnet_tf.export",
+        "htlnet_tf.layers",
+        "htlnet_tf.models",
+        "htlnet_tf.serving",
+    ],
+    package_dir={
+        "htlnet_tf.configs": "configs",
+        "htlnet_tf.export": "export",
+        "htlnet_tf.serving": "serving",
+    },
+    package_data={
+        "htlnet_tf": ["py.typed"],
+        "htlnet_tf.configs": ["*.yaml"],
+        "htlnet_tf.serving": ["*.yml"],
+    },
+    install_requires=REQUIRES,
+    extras_require={"dev": DEV},
+    entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},
+    classifiers=[
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

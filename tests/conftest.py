@@ -1,0 +1,94 @@
+"""Small generated rows and the models that tests share; importing the package first makes tf.keras Keras 2."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import htlnet_tf as htl
+
+REPO = Path(__file__).resolve().parents[1]
+KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
+
+
+def small_frame(num_rows: int = 400, seed: int = 0) -> pd.DataFrame:
+    """Rows with every kind of column: strings, whole numbers, lists, numbers, gaps."""
+    random = np.random.default_rng(seed)
+    user = random.integers(0, 20, num_rows)
+    frame = pd.DataFrame(
+        {
+            "user_id": [f"u{u}" for u in user],
+            "item_id": random.integers(-5, 30, num_rows),
+            "tag": random.choice(["a", "a,b", "b, c,a", "", "d"], num_rows),
+            "age": random.normal(40.0, 10.0, num_rows),
+            "price": random.exponential(20.0, num_rows),
+            "tab": random.integers(0, 3, num_rows),
+            "time_ms": np.arange(num_rows) * 1000,
+        }
+    )
+    frame.loc[::17, "age"] = np.nan
+    frame.loc[5::29, "user_id"] = None
+    click = random.random(num_rows) < 0.2 + 0.02 * user
+    buy = click & (random.random(num_rows) < 0.5)
+    frame["click"] = click.astype(int)
+    frame["buy"] = buy.astype(int)
+    frame["spend"] = np.where(buy, frame["price"] * random.lognormal(0, 0.3, num_rows), 0.0)
+    return frame
+
+
+@pytest.fixture(scope="session")
+def schema() -> htl.Schema:
+    """The schema of `small_frame`."""
+    return htl.Schema(
+        features=[
+            htl.Categorical("user_id", group="user"),
+            htl.Categorical("item_id"),
+            htl.Categorical("tag", separator=","),
+            htl.Numeric("age", group="user"),
+            htl.Numeric("price", log1p=True),
+            htl.Categorical("tab", group="context", min_count=1),
+        ],
+        targets=[htl.Binary("click"), htl.Binary("buy"), htl.Continuous("spend", unit="EUR")],
+        timestamp="time_ms",
+    )
+
+
+@pytest.fixture(scope="session")
+def frame() -> pd.DataFrame:
+    """400 rows."""
+    return small_frame()
+
+
+@pytest.fixture(scope="session")
+def encoder(schema: htl.Schema, frame: pd.DataFrame) -> Any:
+    """Fitted on `frame`."""
+    return htl.FeatureEncoder.fit(schema, frame)
+
+
+@pytest.fixture
+def make_model(schema: htl.Schema, encoder: Any) -> Callable[..., Any]:
+    """Builds a small compiled HTLNet with the given arguments, from a fixed seed."""
+
+    def build(model: Any = None, **arguments: Any) -> Any:
+        import tensorflow as tf
+
+        tf.keras.utils.set_random_seed(0)
+        built = (model or htl.HTLNet)(schema, encoder, **({"tower_units": (16, 8)} | arguments))
+        built.compile(optimizer=htl.LazyAdam(1e-2))
+        return built
+
+    return build
+
+
+@pytest.fixture
+def batch(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Any:
+    """One encoded batch of 64 rows: (features, targets)."""
+    return next(iter(htl.data.make_dataset(frame, schema, encoder, batch_size=64)))

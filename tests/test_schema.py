@@ -1,0 +1,203 @@
+"""The schema: its YAML form, its rules, and that every error names the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from htlnet_tf.errors import InputError
+from htlnet_tf.schema import Binary, Categorical, Continuous, Multiclass, Numeric, Schema
+
+_TARGETS = (Binary("click"), Continuous("spend", unit="EUR"))
+
+
+def _document(**changes: Any) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "features": [{"kind": "categorical", "name": "user_id", "group": "user"}, {"kind": "numeric", "name": "age"}],
+        "targets": [{"kind": "binary", "name": "click"}, {"kind": "continuous", "name": "spend"}],
+        "timestamp": "time_ms",
+    }
+    return {**document, **changes}
+
+
+# ---- round trip
+
+_NAMES = st.from_regex(r"[A-Za-z0-9.][A-Za-z0-9_.\-]{0,8}", fullmatch=True)
+_GROUPS = st.sampled_from(["user", "item", "context"])
+# Every character but the one of the expected failure below.
+_CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x85")
+_FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def _schemas(draw: st.DrawFn) -> Schema:
+    names = iter(draw(st.lists(_NAMES, min_size=8, max_size=8, unique=True)))
+
+    def categorical() -> Categorical:
+        separator = draw(st.none() | st.text(_CHARACTERS, min_size=1, max_size=2))
+        dtypes = ["string", None] if separator is not None else ["string", "int64", None]
+        missing = draw(st.lists(st.integers(-999, 999) | st.text(_CHARACTERS, max_size=3), max_size=2))
+        return Categorical(
+            next(names),
+            group=draw(_GROUPS),
+            dtype=draw(st.sampled_from(dtypes)),
+            separator=separator,
+            max_length=draw(st.integers(1, 1024)),
+            min_count=draw(st.integers(1, 50)),
+            missing_values=tuple(missing),
+        )
+
+    def numeric() -> Numeric:
+        missing = tuple(draw(st.lists(_FLOATS, max_size=2)))
+        return Numeric(next(names), group=draw(_GROUPS), log1p=draw(st.booleans()), missing_values=missing)
+
+    features = [
+        categorical(),
+        *(draw(st.sampled_from([categorical, numeric]))() for _ in range(draw(st.integers(0, 2)))),
+    ]
+    preceding: list[Binary | Multiclass] = []
+    for _ in range(draw(st.integers(1, 2))):
+        name = next(names)
+        preceding.append(Binary(name) if draw(st.booleans()) else Multiclass(name, num_classes=draw(st.integers(2, 9))))
+    core = Continuous(
+        next(names),
+        unit=draw(st.none() | st.text(_CHARACTERS, max_size=3)),
+        standardise=draw(st.booleans()),
+        non_negative=draw(st.booleans()),
+    )
+    timestamp = next(names) if draw(st.booleans()) else None
+    return Schema(features=tuple(features), targets=(*preceding, core), timestamp=timestamp)
+
+
+@given(_schemas())
+def test_a_schema_survives_yaml_and_dict(schema: Schema) -> None:
+    assert Schema.from_dict(schema.to_dict()) == schema
+    assert Schema.from_dict(yaml.safe_load(schema.to_yaml())) == schema
+
+
+def test_next_line_character_survives_yaml() -> None:
+    schema = Schema(features=(Categorical("tag", separator="\x85"),), targets=_TARGETS)
+    assert Schema.from_dict(yaml.safe_load(schema.to_yaml())) == schema
+
+
+def test_to_yaml_writes_what_from_yaml_reads(tmp_path: Path) -> None:
+    schema = Schema(features=(Categorical("tag", separator=",", group="item"),), targets=_TARGETS, timestamp="time_ms")
+    text = schema.to_yaml(tmp_path / "schema.yaml")
+    assert (tmp_path / "schema.yaml").read_text(encoding="utf-8") == text
+    assert Schema.from_yaml(tmp_path / "schema.yaml") == schema
+
+
+def test_defaults_are_left_out_and_kind_and_name_come_first() -> None:
+    schema = Schema(features=(Categorical("a", min_count=2), Numeric("b", log1p=True)), targets=_TARGETS)
+    assert schema.to_dict() == {
+        "features": [{"kind": "categorical", "name": "a"}, {"kind": "numeric", "name": "b", "log1p": True}],
+        "targets": [{"kind": "binary", "name": "click"}, {"kind": "continuous", "name": "spend", "unit": "EUR"}],
+    }
+    assert list(schema.to_dict()["features"][1]) == ["kind", "name", "log1p"]
+
+
+# ---- construction
+
+
+def test_names_are_positional_and_the_rest_is_not() -> None:
+    assert Categorical("a").name == Numeric("a").name == Binary("a").name == Continuous("a").name == "a"
+    assert Multiclass("a", num_classes=3).num_classes == 3
+    with pytest.raises((TypeError, pydantic.ValidationError)):
+        Categorical("a", "user")  # type: ignore[misc]
+
+
+def test_lists_are_accepted_and_the_parts_are_found_by_kind() -> None:
+    schema = Schema(
+        features=[Numeric("age"), Categorical("user_id")],  # type: ignore[arg-type]
+        targets=[Binary("click"), Multiclass("stars", num_classes=5), Continuous("spend")],  # type: ignore[arg-type]
+    )
+    assert [f.name for f in schema.categoricals] == ["user_id"]
+    assert [f.name for f in schema.numerics] == ["age"]
+    assert [t.name for t in schema.preceding] == ["click", "stars"]
+    assert schema.core.name == "spend"
+
+
+def test_with_features_keeps_the_rest_and_checks_again() -> None:
+    schema = Schema(features=(Categorical("a"), Numeric("b")), targets=_TARGETS, timestamp="t")
+    assert schema.with_features([Categorical("c")]) == Schema(
+        features=(Categorical("c"),), targets=_TARGETS, timestamp="t"
+    )
+    with pytest.raises(pydantic.ValidationError, match="'click' is also a target"):
+        schema.with_features([Categorical("click")])
+
+
+# ---- rules: the document, and what the message must contain
+
+_CAT = {"kind": "categorical", "name": "user_id"}
+_CLICK = {"kind": "binary", "name": "click"}
+_SPEND = {"kind": "continuous", "name": "spend"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"features": [{**_CAT, "name": "user id"}]}, ["features[0]", "name", "'user id'"]),
+        ({"features": [{**_CAT, "group": "shop"}]}, ["features[0]", "group", "'shop'"]),
+        ({"features": [{**_CAT, "dtype": "float"}]}, ["features[0]", "dtype", "'float'"]),
+        ({"features": [{**_CAT, "max_length": 0}]}, ["features[0]", "max_length", "0"]),
+        ({"features": [{**_CAT, "min_count": 0}]}, ["features[0]", "min_count", "0"]),
+        ({"features": [{**_CAT, "colour": 1}]}, ["features[0]", "colour"]),
+        ({"features": [{"kind": "categorical"}]}, ["features[0]", "name", "required"]),
+        ({"features": [{"kind": "text", "name": "a"}]}, ["features[0]", "'text'"]),
+        ({"features": [{**_CAT, "separator": ""}]}, ["features[0]", "separator", "user_id"]),
+        ({"features": [{**_CAT, "separator": ",", "dtype": "int64"}]}, ["features[0]", "separator", "user_id"]),
+        ({"features": [_CAT, _CAT]}, ["features", "unique", "user_id"]),
+        ({"features": []}, ["features", "at least one Categorical"]),
+        ({"features": [{"kind": "numeric", "name": "age"}]}, ["features", "at least one Categorical"]),
+        ({"features": [_CAT, {"kind": "numeric", "name": "age", "log1p": "often"}]}, ["features[1]", "log1p", "often"]),
+        ({"features": [{**_CAT, "name": "click"}]}, ["features", "'click'", "also a target"]),
+        ({"features": [{**_CAT, "name": "time_ms"}]}, ["features", "'time_ms'", "timestamp"]),
+        ({"targets": [_SPEND]}, ["targets", "at least one Binary"]),
+        ({"targets": [_SPEND, _CLICK]}, ["targets", "last one", "'click'"]),
+        ({"targets": [_SPEND, {**_SPEND, "name": "total"}]}, ["targets", "only the last", "'spend'"]),
+        ({"targets": [_CLICK, _CLICK, _SPEND]}, ["targets", "unique", "click"]),
+        ({"targets": [{"kind": "multiclass", "name": "m", "num_classes": 1}, _SPEND]}, ["targets[0]", "num_classes"]),
+        ({"targets": [{"kind": "multiclass", "name": "m"}, _SPEND]}, ["targets[0]", "num_classes", "required"]),
+        ({"timestamp": "spend"}, ["timestamp", "'spend'", "also a target"]),
+        ({"timestamp": 5}, ["timestamp", "5"]),
+        ({"time": "t"}, ["time"]),
+    ],
+)
+def test_every_rule_names_the_field(changes: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        Schema.from_dict(_document(**changes), source="my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ")
+    for part in parts:
+        assert part in message, f"{part!r} is not in: {message}"
+
+
+def test_all_faults_are_reported_at_once() -> None:
+    with pytest.raises(InputError, match=r"group.*max_length|max_length.*group"):
+        Schema.from_dict(_document(features=[{**_CAT, "group": "shop", "max_length": 0}]))
+
+
+@pytest.mark.parametrize("text", ["features: [", "just a word", "", "- 1\n- 2\n"])
+def test_a_file_without_a_schema_is_an_input_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"broken\.yaml"):
+        Schema.from_yaml(path)
+
+
+def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*nowhere\.yaml"):
+        Schema.from_yaml(tmp_path / "nowhere.yaml")
+
+
+def test_yaml_with_python_objects_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "unsafe.yaml"
+    path.write_text("!!python/object/apply:os.getcwd []", encoding="utf-8")
+    with pytest.raises(InputError, match=r"unsafe\.yaml"):
+        Schema.from_yaml(path)
