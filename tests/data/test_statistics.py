@@ -1,0 +1,89 @@
+"""Counting the training rows; expected numbers by hand or from NumPy in float64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from htlnet_tf.data.statistics import TrainingStatistics
+from htlnet_tf.errors import InputError
+from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema
+
+SCHEMA = Schema(
+    features=[Categorical("c", missing_values=[9]), Categorical("tag", separator=","), Numeric("x", log1p=True)],
+    targets=[Binary("click"), Continuous("spend")],
+)
+FRAME = pd.DataFrame(
+    {
+        "c": [3, 3, 5, 5, 5, 7, 9],
+        "tag": ["a, b", "a", "b,a,z", "", None, "a,,b", "q"],
+        "x": [0.0, 1.0, 2.0, np.nan, 4.0, 5.0, 6.0],
+        "click": [0, 1] * 3 + [0],
+        "spend": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    }
+)
+
+
+def test_vocabulary_by_hand() -> None:
+    statistics = TrainingStatistics.fit(SCHEMA, FRAME)
+    c, tag = statistics.vocabularies["c"], statistics.vocabularies["tag"]
+    assert c.values == (5, 3)  # by count; 7 is seen once, 9 stands for missing
+    assert c.has_missing
+    assert tag.values == ("a", "b")  # 4 and 3 times; z and q once
+    assert tag.has_missing
+    assert tag.slots == 3
+    assert [f.dtype for f in statistics.schema.categoricals] == ["int64", "string"]
+
+
+def test_moments_match_numpy() -> None:
+    statistics = TrainingStatistics.fit(SCHEMA, FRAME)
+    x = np.log1p(FRAME["x"].dropna().to_numpy())
+    assert statistics.moments["x"].mean == pytest.approx(x.mean(), rel=1e-12)
+    assert statistics.moments["x"].std == pytest.approx(x.std(), rel=1e-12)
+    assert statistics.moments["x"].has_missing
+    assert statistics.core.mean == pytest.approx(3.0)
+    assert statistics.core.std == pytest.approx(2.0)
+    assert statistics.num_rows == 7
+
+
+def test_a_stream_of_frames_gives_the_same_as_one_frame() -> None:
+    parts = (FRAME.iloc[i : i + 2] for i in range(0, len(FRAME), 2))
+    streamed, whole = TrainingStatistics.fit(SCHEMA, parts), TrainingStatistics.fit(SCHEMA, FRAME)
+    assert streamed.vocabularies == whole.vocabularies
+    assert streamed.moments["x"].std == pytest.approx(whole.moments["x"].std, rel=1e-12)
+    assert streamed.core.mean == pytest.approx(whole.core.mean, rel=1e-12)
+
+
+def test_a_large_offset_does_not_cost_precision() -> None:
+    frame = FRAME.assign(spend=1e9 + FRAME["spend"])
+    assert TrainingStatistics.fit(SCHEMA, frame).core.std == pytest.approx(2.0, rel=1e-9)
+
+
+def test_a_constant_column_has_std_1() -> None:
+    assert TrainingStatistics.fit(SCHEMA, FRAME.assign(x=0.1)).moments["x"].std == 1.0
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    statistics = TrainingStatistics.fit(SCHEMA, FRAME.assign(tag=["é☃", "é☃", '"', '"', "\n", "\n", "a"]))
+    statistics.save(tmp_path / "s.json")
+    assert TrainingStatistics.load(tmp_path / "s.json") == statistics
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"num_rows": 1}', "[]"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"s\.json"):
+        TrainingStatistics.load(path)
+    with pytest.raises(InputError, match="cannot read"):
+        TrainingStatistics.load(tmp_path / "none.json")
+
+
+def test_nothing_to_fit_on() -> None:
+    with pytest.raises(InputError, match="no rows"):
+        TrainingStatistics.fit(SCHEMA, FRAME[:0])
+    with pytest.raises(InputError, match="there are none"):
+        TrainingStatistics.fit(SCHEMA, iter([]))
