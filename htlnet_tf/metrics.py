@@ -1,0 +1,117 @@
+"""Streaming Keras metrics for `fit`; `htlnet_tf.evaluation` has the exact ones over a whole split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+class _Sums(tf.keras.metrics.Metric):
+    """Sums over rows in float64, so that the order and the size of batches do not show in the result."""
+
+    def __init__(self, names: Sequence[str], name: str) -> None:
+        super().__init__(name=name, dtype=tf.float64)
+        self._sums = {key: self.add_weight(name=key, initializer="zeros", dtype=tf.float64) for key in names}
+
+    def _add(self, sample_weight: tf.Tensor | None, **values: tf.Tensor) -> None:
+        for key, value in values.items():
+            weighted = value if sample_weight is None else value * tf.cast(sample_weight, tf.float64)
+            self._sums[key].assign_add(tf.reduce_sum(weighted))
+
+
+class NRMSE(_Sums):
+    """RMSE(y, prediction) / std(y) over all rows seen; the same in any unit, so the standardised scale serves.
+
+    References:
+      HTLNet (arXiv:2403.17442), section 4.1, with std(y) of the rows that are judged.
+    """
+
+    def __init__(self, name: str = "nrmse") -> None:
+        super().__init__(["count", "y", "y_squared", "error_squared"], name)
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Adds rows: labels and predictions of shape [B], weights [B] or None."""
+        y, prediction = tf.cast(y_true, tf.float64), tf.cast(y_pred, tf.float64)
+        self._add(
+            sample_weight,
+            count=tf.ones_like(y),
+            y=y,
+            y_squared=y * y,
+            error_squared=tf.math.squared_difference(y, prediction),
+        )
+
+    def result(self) -> tf.Tensor:
+        """The metric, a float64 scalar; NaN for constant labels."""
+        count = self._sums["count"]
+        variance = self._sums["y_squared"] / count - (self._sums["y"] / count) ** 2
+        return tf.sqrt(self._sums["error_squared"] / count / variance)
+
+
+class NMAE(_Sums):
+    """MAE(y, prediction) / mean(|y|) over all rows seen, in the target's own unit.
+
+    Args:
+      mean: Added back to standardised labels and predictions.
+      std: Multiplied back.
+
+    References:
+      HTLNet (arXiv:2403.17442), section 4.1.
+    """
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0, name: str = "nmae") -> None:
+        super().__init__(["error", "magnitude"], name)
+        self.mean, self.std = mean, std
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Adds rows: labels and predictions of shape [B], weights [B] or None."""
+        y, prediction = tf.cast(y_true, tf.float64), tf.cast(y_pred, tf.float64)
+        self._add(sample_weight, error=tf.abs(y - prediction) * self.std, magnitude=tf.abs(y * self.std + self.mean))
+
+    def result(self) -> tf.Tensor:
+        """The metric, a float64 scalar; NaN if every label is 0."""
+        return self._sums["error"] / self._sums["magnitude"]
+
+
+class GradientStatistics(tf.keras.metrics.Metric):
+    """Per task, the mean over steps of the gradient's norm, its cosine with the core's, and its coefficient.
+
+    One variable holds all of them: a step adds one tensor rather than 3 T scalars.
+
+    Args:
+      tasks: Target names, core last.
+    """
+
+    QUANTITIES = ("gradient_norm", "gradient_cosine", "gradient_coefficient")
+
+    def __init__(self, tasks: Sequence[str], name: str = "gradient_statistics") -> None:
+        super().__init__(name=name)
+        self.tasks = tuple(tasks)
+        self._total = self.add_weight(name="total", shape=[len(self.QUANTITIES), len(tasks)], initializer="zeros")
+        self._steps = self.add_weight(name="steps", initializer="zeros")
+
+    def update_state(self, gram: tf.Tensor, coefficients: tf.Tensor) -> None:
+        """Adds a step: the Gram matrix before the adjustment, float32 [T, T], and the coefficients, float32 [T]."""
+        norms = tf.sqrt(tf.linalg.diag_part(gram))
+        cosines = tf.math.divide_no_nan(gram[:, -1], norms * norms[-1])
+        self._total.assign_add(tf.stack([norms, cosines, coefficients]))
+        self._steps.assign_add(1.0)
+
+    def reset_state(self) -> None:
+        """Starts a new epoch."""
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))
+
+    def result(self) -> dict[str, tf.Tensor]:
+        """The means, by `{task}_{quantity}`."""
+        means = tf.math.divide_no_nan(self._total, self._steps)
+        return {
+            f"{task}_{quantity}": means[i, j]
+            for j, task in enumerate(self.tasks)
+            for i, quantity in enumerate(self.QUANTITIES)
+        }
+
+
+def auc(name: str) -> tf.keras.metrics.Metric:
+    """A streaming AUC from logits; 1000 buckets keep it within about 0.001 of the exact one."""
+    return tf.keras.metrics.AUC(num_thresholds=1000, from_logits=True, name=name)

@@ -1,0 +1,155 @@
+"""HTLNet: towers that hand their representation and their predicted label on down the funnel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from htlnet_tf.gradients import GradientAdjustment, GramFunction
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.layers.information_fusion import InformationFusion
+from htlnet_tf.layers.label_embedding import LabelEmbedding
+from htlnet_tf.layers.tower import Tower
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.schema import Multiclass, Schema
+
+
+class HTLNet(MultiTaskModel):
+    """HTLNet for hybrid targets.
+
+    Tower t reads h_t = concat(e, fused_rep, fused_le): the shared input, the earlier towers' first hidden activations,
+    and the embeddings of the labels they predict, each fused by attention. What is handed on passes through
+    stop_gradient, so a later task never disturbs an earlier tower, and the tasks influence each other through the
+    shared embedding alone, where the gradient adjustment works.
+
+    Args:
+      schema: The declared columns.
+      encoder: Fitted on the training rows.
+      embedding_dim: Width d of an embedding row.
+      tower_units: Widths of each tower's hidden layers; the first is the representation's.
+      label_embedding_dim: Width L of a label embedding.
+      fusion_width: Width of what each Information Fusion Unit returns.
+      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings.
+      tau_start: Gumbel-softmax temperature at the first step.
+      tau_min: Temperature that the annealing ends at.
+      tau_decay: Its exponential rate per optimizer step.
+      use_label_embedding: False leaves fused_le out (ablation).
+      use_representation: False leaves fused_rep out (ablation).
+      fusion: `"attention"`, or `"concat"` to concatenate instead of fusing (ablation).
+      stop_gradient: False lets later losses reach earlier towers (ablation); needs one backward pass per task.
+      gumbel: False feeds the expected label embedding in training too (ablation).
+      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
+      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`.
+
+    Example:
+      >>> model = HTLNet(schema, encoder, embedding_dim=10)
+      >>> model.compile(optimizer=LazyAdam(1e-3))
+      >>> model.fit(dataset, epochs=2)
+
+    Raises:
+      InputError: The encoder was fitted for another schema.
+
+    References:
+      Tang, Qiao, Lyu, Liu, He: "Touch the Core: Exploring Task Dependence Among Hybrid Targets for Recommendation",
+      RecSys 2024, arXiv:2403.17442, section 3.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        encoder: FeatureEncoder,
+        *,
+        embedding_dim: int = 10,
+        tower_units: Sequence[int] = (128, 64, 32),
+        label_embedding_dim: int = 10,
+        fusion_width: int = 64,
+        gradient_adjustment: GramFunction | None = None,
+        tau_start: float = 1.0,
+        tau_min: float = 0.1,
+        tau_decay: float = 1e-3,
+        use_label_embedding: bool = True,
+        use_representation: bool = True,
+        fusion: Literal["attention", "concat"] = "attention",
+        stop_gradient: bool = True,
+        gumbel: bool = True,
+        embedding_l2: float = 1e-5,
+        gradient_metrics: bool = True,
+        name: str = "htlnet",
+    ) -> None:
+        super().__init__(
+            schema,
+            encoder,
+            embedding_dim=embedding_dim,
+            gradient_adjustment=GradientAdjustment() if gradient_adjustment is None else gradient_adjustment,
+            embedding_l2=embedding_l2,
+            gradient_metrics=gradient_metrics,
+            name=name,
+        )
+        if fusion not in ("attention", "concat"):
+            raise ValueError(f"fusion must be 'attention' or 'concat', received {fusion!r}")
+        self.independent_towers = stop_gradient
+        self._hand_on = tf.stop_gradient if stop_gradient else tf.identity
+        self.use_label_embedding, self.use_representation = use_label_embedding, use_representation
+        targets = self.schema.targets
+        self.towers = [
+            Tower(tower_units, t.num_classes if isinstance(t, Multiclass) else 1, name=f"{t.name}_tower")
+            for t in targets
+        ]
+        self.label_embeddings = [
+            LabelEmbedding(
+                t.num_classes if isinstance(t, Multiclass) else 2,
+                label_embedding_dim,
+                tau_start=tau_start,
+                tau_min=tau_min,
+                tau_decay=tau_decay,
+                gumbel=gumbel,
+                name=f"{t.name}_label_embedding",
+            )
+            for t in self.schema.preceding
+            if use_label_embedding
+        ]
+
+        def fusions(kind: str, used: bool) -> list[Any]:
+            if not used or fusion == "concat":
+                return [_concat if used else None] * len(targets)
+            return [None, *(InformationFusion(fusion_width, name=f"{t.name}_{kind}_fusion") for t in targets[1:])]
+
+        self.representation_fusions = fusions("representation", use_representation)
+        self.label_fusions = fusions("label", use_label_embedding)
+        self.create_weights()
+
+    def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
+        """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
+        representations: list[tf.Tensor] = []
+        labels: list[tf.Tensor] = []
+        outputs: list[tf.Tensor] = []
+        for t, (view, tower) in enumerate(zip(views, self.towers, strict=True)):
+            inputs = [view]
+            if t > 0 and self.use_representation:
+                inputs.append(self.representation_fusions[t](representations))
+            if t > 0 and self.use_label_embedding:
+                inputs.append(self.label_fusions[t](labels))
+            representation, output = tower(tf.concat(inputs, axis=1) if len(inputs) > 1 else view)
+            outputs.append(output)
+            if t < len(views) - 1:
+                representations.append(self._hand_on(representation))
+                if self.use_label_embedding:
+                    labels.append(self.label_embeddings[t](self._hand_on(_log_probabilities(output)), training))
+        return outputs
+
+    def on_step_end(self) -> None:
+        """Anneals the Gumbel-softmax temperatures."""
+        for unit in self.label_embeddings:
+            unit.anneal()
+
+
+def _log_probabilities(output: tf.Tensor) -> tf.Tensor:
+    """Log pi, [B, K], of a tower's logit [B] or logits [B, K]."""
+    logits = tf.stack([tf.zeros_like(output), output], axis=1) if output.shape.rank == 1 else output
+    return tf.nn.log_softmax(logits)
+
+
+def _concat(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.concat(list(inputs), axis=1)

@@ -1,0 +1,245 @@
+"""The models and their train step, on small generated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+import htlnet_tf as htl
+from htlnet_tf.losses import training_scale
+from htlnet_tf.models import MODELS, model_class
+
+Build = Callable[..., Any]
+
+
+def weights_after(model: Any, batch: Any, steps: int = 2) -> list[np.ndarray]:
+    # Plain SGD, so that a difference between gradients is not hidden by Adam's normalisation.
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    for _ in range(steps):
+        model.train_step(batch)
+    return [w.numpy() for w in model.trainable_variables]
+
+
+@pytest.mark.parametrize("adjustment", [htl.GradientAdjustment(), htl.GradientAdjustment(1.0, 1.0), htl.GradientSum()])
+def test_one_backward_pass_equals_one_per_task(make_model: Build, batch: Any, adjustment: Any) -> None:
+    single = make_model(gradient_adjustment=adjustment, gumbel=False)
+    several = make_model(gradient_adjustment=adjustment, gumbel=False)
+    several.independent_towers = False  # the general path, which makes no use of the towers' independence
+    for a, b in zip(weights_after(single, batch), weights_after(several, batch), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_the_plain_sum_is_ordinary_training(make_model: Build, batch: Any) -> None:
+    plain = make_model(gradient_adjustment=htl.GradientSum(), gumbel=False, gradient_metrics=False)
+    measured = make_model(gradient_adjustment=htl.GradientSum(), gumbel=False)
+    for a, b in zip(weights_after(plain, batch), weights_after(measured, batch), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_against_float64_numpy(make_model: Build, batch: Any) -> None:
+    """The table's update from per-task dense gradients, adjusted on flattened float64 vectors by the paper's steps."""
+    model = make_model(gumbel=False, embedding_l2=1e-3, gradient_adjustment=htl.GradientAdjustment(1.0, 0.5, 100.0))
+    features, targets = batch
+    table = model.embedding.table.numpy().astype(np.float64)
+    gradients = []
+    for t in range(3):
+        with tf.GradientTape() as tape:
+            shared = tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)
+            losses = model._task_losses(targets, model.task_outputs([shared] * 3, training=True))
+        dense = tf.convert_to_tensor(tape.gradient(losses[t], model.embedding.table))
+        gradients.append(dense.numpy().astype(np.float64).ravel())
+    core, total = gradients[-1], gradients[-1].copy()
+    for g in gradients[:-1]:
+        direction = g - min(0.0, g @ core) / (core @ core) * core
+        total += 0.5 * (1.0 + min(np.linalg.norm(core) / np.linalg.norm(direction), 100.0)) * direction
+    touched = np.unique(features["ids"].numpy())
+    expected = table.copy()
+    expected[touched] -= 0.1 * (total.reshape(table.shape)[touched] + 2e-3 * table[touched])
+    weights_after(model, batch, steps=1)
+    np.testing.assert_allclose(model.embedding.table, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_stop_gradient_keeps_later_losses_out_of_earlier_towers(make_model: Build, batch: Any) -> None:
+    def gradient_reaches(stop: bool) -> bool:
+        model = make_model(stop_gradient=stop)
+        features, targets = batch
+        with tf.GradientTape() as tape:
+            shared = tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)
+            core = model._task_losses(targets, model.task_outputs([shared] * 3, training=True))[-1]
+        return any(g is not None for g in tape.gradient(core, model.towers[0].trainable_variables))
+
+    assert not gradient_reaches(True)
+    assert gradient_reaches(False)
+
+
+def test_later_losses_train_label_embeddings_and_fusions(make_model: Build, batch: Any) -> None:
+    model = make_model()
+    features, targets = batch
+    units = [*model.label_embeddings, *model.representation_fusions[1:], *model.label_fusions[1:]]
+    with tf.GradientTape() as tape:
+        shared = tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)
+        losses = model._task_losses(targets, model.task_outputs([shared] * 3, training=True))
+    gradients = tape.gradient(losses, [unit.trainable_variables[0] for unit in units])
+    for unit, gradient in zip(units, gradients, strict=True):
+        assert gradient is not None, unit.name
+        assert float(tf.norm(gradient)) > 0, unit.name
+
+
+def test_a_model_cannot_claim_independence_it_does_not_have(make_model: Build, batch: Any) -> None:
+    class Wrong(htl.SharedBottom):
+        independent_towers = True
+
+        def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
+            return [sum(tower(self.bottom[0](view))[1] for view in views) for tower in self.towers]
+
+    model = make_model(Wrong, bottom_units=(8,), gradient_metrics=True)
+    with pytest.raises(RuntimeError, match="independent_towers"):
+        model.train_step(batch)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"use_label_embedding": False},
+        {"use_representation": False},
+        {"use_label_embedding": False, "use_representation": False},
+        {"fusion": "concat"},
+        {"stop_gradient": False},
+        {"gumbel": False},
+    ],
+)
+def test_ablations_train(make_model: Build, batch: Any, arguments: dict[str, Any]) -> None:
+    model = make_model(**arguments)
+    first = {k: float(v) for k, v in model.train_step(batch).items()}
+    for _ in range(60):
+        model.train_step(batch)
+    model.reset_metrics()
+    assert float(model.test_step(batch)["loss"]) < first["loss"]
+
+
+def test_inference_is_deterministic_and_training_is_not(make_model: Build, batch: Any) -> None:
+    model = make_model()
+    model.label_embeddings[0].table.assign(tf.ones_like(model.label_embeddings[0].table) * [[1.0], [-1.0]])
+    features, _ = batch
+    np.testing.assert_array_equal(model(features)["spend"], model(features)["spend"])
+    assert not np.allclose(model(features, training=True)["spend"], model(features, training=True)["spend"])
+
+
+def test_predictions_are_in_the_targets_own_units(make_model: Build, batch: Any, frame: pd.DataFrame) -> None:
+    model = make_model()
+    features, _ = batch
+    outputs = model.task_outputs(
+        [tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)] * 3, training=False
+    )
+    scores = model(features)
+    np.testing.assert_allclose(scores["click"], 1 / (1 + np.exp(-outputs[0].numpy())), rtol=1e-5)
+    expected = outputs[2].numpy() * frame["spend"].std(ddof=0) + frame["spend"].mean()
+    np.testing.assert_allclose(scores["spend"], expected, rtol=1e-5)
+
+
+def test_a_core_that_is_not_standardised_is_trained_on_raw_amounts(schema: htl.Schema, frame: pd.DataFrame) -> None:
+    raw = htl.Schema(
+        features=schema.features,
+        targets=[*schema.preceding, htl.Continuous("spend", standardise=False)],
+        timestamp="time_ms",
+    )
+    encoder = htl.FeatureEncoder.fit(raw, frame)
+    scale = training_scale(raw.core, encoder.statistics.core)
+    assert (scale.mean, scale.std) == (0.0, 1.0)
+    model = htl.HTLNet(raw, encoder, tower_units=(8,))
+    features, targets = next(iter(htl.data.make_dataset(frame, raw, encoder, batch_size=400)))
+    model.test_step((features, targets))
+    expected = np.mean((targets["spend"].numpy() - model(features)["spend"].numpy()) ** 2)
+    assert float(model._loss_means["spend"].result()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_epoch_metrics_average_over_rows_of_unequal_batches(
+    make_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
+) -> None:
+    model = make_model()
+    dataset = htl.data.make_dataset(frame[:90], schema, encoder, batch_size=64)  # 64 and 26 rows
+    logs = model.evaluate(dataset, return_dict=True, verbose=0)
+    report = htl.evaluate(model, frame[:90])
+    assert logs["click_loss"] == pytest.approx(report.value("click", "logloss"), rel=1e-5)
+    assert logs["spend_nrmse"] == pytest.approx(report.value("spend", "nrmse"), rel=1e-5)
+    assert logs["spend_nmae"] == pytest.approx(report.value("spend", "nmae"), rel=1e-5)
+    assert logs["click_auc"] == pytest.approx(report.value("click", "auc"), abs=0.02)  # bucketed
+    assert logs["loss"] == pytest.approx(logs["click_loss"] + logs["buy_loss"] + logs["spend_loss"], rel=1e-6)
+
+
+def test_fit_shows_gradient_statistics_as_means_over_steps(
+    make_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
+) -> None:
+    dataset = htl.data.make_dataset(frame[:90], schema, encoder, batch_size=64)
+    model = make_model(gumbel=False)
+    by_step = []
+    for batch in dataset:
+        model.train_step(batch)
+        by_step.append(float(model._gradient_statistics.result()["click_gradient_norm"]))
+        model.reset_metrics()
+    history = make_model(gumbel=False).fit(dataset, epochs=1, verbose=0).history
+    assert history["click_gradient_norm"][0] == pytest.approx(np.mean(by_step), rel=1e-4)
+    assert history["spend_gradient_cosine"][0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_temperature_falls_with_the_steps_and_is_kept_by_a_checkpoint(
+    make_model: Build, batch: Any, tmp_path: Path
+) -> None:
+    model = make_model(tau_decay=0.1)
+    for _ in range(3):
+        model.train_step(batch)
+    assert float(model.label_embeddings[0].tau) == pytest.approx(np.exp(-0.3), rel=1e-5)
+    model.save_weights(str(tmp_path / "w"))
+    restored = make_model(tau_decay=0.1)
+    restored.load_weights(str(tmp_path / "w")).expect_partial()
+    assert float(restored.label_embeddings[1].tau) == float(model.label_embeddings[1].tau)
+    for a, b in zip(model.weights, restored.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_multiclass_targets(frame: pd.DataFrame, schema: htl.Schema) -> None:
+    stars = schema.with_features(schema.features[:2])
+    stars = htl.Schema(
+        features=stars.features, targets=[htl.Binary("click"), htl.Multiclass("stars", num_classes=3), schema.core]
+    )
+    rows = frame.assign(stars=np.arange(len(frame)) % 3)
+    encoder = htl.FeatureEncoder.fit(stars, rows)
+    model = htl.HTLNet(stars, encoder, tower_units=(8,))
+    model.compile()
+    history = model.fit(htl.data.make_dataset(rows, stars, encoder), epochs=1, verbose=0).history
+    assert "stars_accuracy" in history
+    scores = htl.predict(model, rows)
+    assert list(scores.columns) == ["click", "stars_0", "stars_1", "stars_2", "spend"]
+    np.testing.assert_allclose(scores.filter(like="stars").sum(axis=1), 1.0, atol=1e-5)
+    assert htl.evaluate(model, rows).value("stars", "accuracy") >= 0
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_trains_under_a_mirrored_strategy(
+    name: str, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
+) -> None:
+    strategy = tf.distribute.MirroredStrategy(["/CPU:0"])
+    with strategy.scope():
+        model = MODELS[name](schema, encoder, tower_units=(8,))
+        model.compile(optimizer=htl.LazyAdam(1e-2))
+    dataset = htl.data.make_dataset(frame, schema, encoder, batch_size=100)
+    losses = model.fit(dataset, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_wrong_use(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> None:
+    with pytest.raises(htl.InputError, match="'dlrm' is not known"):
+        model_class("dlrm")
+    with pytest.raises(ValueError, match="fusion must be"):
+        htl.HTLNet(schema, encoder, fusion="sum")  # type: ignore[arg-type]
+    other = schema.with_features(schema.features[:3])
+    with pytest.raises(htl.InputError, match="fitted for another schema"):
+        htl.HTLNet(other, encoder)
+    with pytest.raises(htl.InputError, match="fitted for another schema"):
+        htl.data.make_dataset(frame, other, encoder)

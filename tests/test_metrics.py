@@ -1,0 +1,57 @@
+"""Streaming metrics on batches of unequal size against NumPy in float64 over all rows at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import htlnet_tf  # noqa: F401
+from htlnet_tf.metrics import NMAE, NRMSE, GradientStatistics
+
+
+def test_nrmse_and_nmae_over_unequal_batches() -> None:
+    random = np.random.default_rng(0)
+    y, p = random.exponential(50_000, 90), random.exponential(50_000, 90)
+    mean, std = y.mean(), y.std()
+    nrmse, nmae = NRMSE(), NMAE(mean, std)
+    for part in (slice(0, 64), slice(64, 90)):
+        labels, predictions = (tf.constant((v[part] - mean) / std, tf.float32) for v in (y, p))
+        nrmse.update_state(labels, predictions)
+        nmae.update_state(labels, predictions)
+    assert float(nrmse.result()) == pytest.approx(np.sqrt(np.mean((y - p) ** 2)) / y.std(), rel=1e-5)
+    assert float(nmae.result()) == pytest.approx(np.mean(np.abs(y - p)) / np.mean(y), rel=1e-5)
+
+
+def test_weights_leave_rows_out() -> None:
+    y, p = tf.constant([1.0, 2.0, 4.0, 100.0]), tf.constant([1.0, 1.0, 4.0, 0.0])
+    weighted, plain = NRMSE(), NRMSE()
+    weighted.update_state(y, p, tf.constant([1.0, 1.0, 1.0, 0.0]))
+    plain.update_state(y[:3], p[:3])
+    assert float(weighted.result()) == pytest.approx(float(plain.result()), rel=1e-6)
+
+
+def test_constant_labels_are_undefined() -> None:
+    metric = NRMSE()
+    metric.update_state(tf.ones([3]), tf.zeros([3]))
+    assert not np.isfinite(float(metric.result()))
+
+
+def test_gradient_statistics_are_means_over_steps() -> None:
+    statistics = GradientStatistics(["click", "spend"])
+    # By hand: norms (3, 5) then (1, 5); cosines 9/15 and -5/5 = -1 with the core.
+    statistics.update_state(tf.constant([[9.0, 9.0], [9.0, 25.0]]), tf.constant([1.0, 1.0]))
+    statistics.update_state(tf.constant([[1.0, -5.0], [-5.0, 25.0]]), tf.constant([2.0, 1.5]))
+    result = {k: float(v) for k, v in statistics.result().items()}
+    assert result == pytest.approx(
+        {
+            "click_gradient_norm": 2.0,
+            "click_gradient_cosine": (0.6 - 1.0) / 2,
+            "click_gradient_coefficient": 1.5,
+            "spend_gradient_norm": 5.0,
+            "spend_gradient_cosine": 1.0,
+            "spend_gradient_coefficient": 1.25,
+        }
+    )
+    statistics.reset_state()
+    assert float(statistics.result()["click_gradient_norm"]) == 0.0
