@@ -1,0 +1,45 @@
+"""Raw rows -> scores with a model in memory, as the exported model gives them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from htlnet_tf.schema import Multiclass, Schema
+
+if TYPE_CHECKING:
+    from htlnet_tf.models.base import MultiTaskModel
+
+
+def predict(model: MultiTaskModel, frame: pd.DataFrame, *, batch_size: int = 8192) -> pd.DataFrame:
+    """Scores raw rows.
+
+    Args:
+      model: A trained model.
+      frame: The features by name; further columns are ignored.
+      batch_size: Rows per forward pass.
+
+    Returns:
+      One row per input row, with its index. Per target, in funnel order, the probability (binary) or the core in its
+      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`.
+
+    Raises:
+      InputError: A feature is missing or holds a value its kind does not allow.
+    """
+    encoded = model.encoder.encode(frame)
+    outputs = model.predict(encoded, batch_size=batch_size, verbose=0)
+    return score_frame(model.schema, outputs, frame.index)
+
+
+def score_frame(schema: Schema, outputs: dict[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
+    """Arranges outputs by target, [N] or [N, K], as columns."""
+    columns: dict[str, np.ndarray] = {}
+    for target in schema.targets:
+        values = np.asarray(outputs[target.name])
+        if isinstance(target, Multiclass):
+            columns.update({f"{target.name}_{k}": values[:, k] for k in range(target.num_classes)})
+        else:
+            columns[target.name] = values
+    return pd.DataFrame(columns, index=index)

@@ -1,0 +1,344 @@
+"""Every expected value comes from pair counting, a definition written out in NumPy float64, or a sum by hand."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+import types
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from htlnet_tf.errors import InputError
+from htlnet_tf.evaluation import evaluate, evaluate_predictions, normalized_gini
+from htlnet_tf.reports import Report, compare_reports, comparison_text, summarise_reports
+from htlnet_tf.schema import Binary, Categorical, Continuous, Multiclass, Schema
+
+SCHEMA = Schema(
+    features=(Categorical("user_id"),),
+    targets=(Binary("click"), Multiclass("stars", num_classes=3), Continuous("spend", unit="EUR")),
+)
+
+few = settings(max_examples=40, deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors() -> Any:
+    with warnings.catch_warnings():
+        for category in (RuntimeWarning, UserWarning):  # NumPy's and SciPy's; scikit-learn's and Matplotlib's
+            warnings.simplefilter("error", category)
+        yield
+
+
+def tables(**columns: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Four rows of labels and predictions; `label_x` and `prediction_x` replace the column x."""
+    labels: dict[str, Any] = {"click": [0, 1, 0, 1], "stars": [0, 1, 2, 1], "spend": [0.0, 1.0, 2.0, 5.0]}
+    predictions: dict[str, Any] = {
+        "click": [0.25, 0.5, 0.5, 0.75],
+        "stars_0": [0.5, 0.25, 0.25, 0.5],
+        "stars_1": [0.25, 0.5, 0.25, 0.25],
+        "stars_2": [0.25, 0.25, 0.5, 0.25],
+        "spend": [1.0, 1.0, 3.0, 3.0],
+    }
+    for name, values in columns.items():
+        role, column = name.split("_", 1)
+        (labels if role == "label" else predictions)[column] = values
+    return pd.DataFrame(labels), pd.DataFrame(predictions)
+
+
+def report(**columns: Any) -> Report:
+    return evaluate_predictions(SCHEMA, *tables(**columns))
+
+
+def core_report(y: Any, p: Any) -> Report:
+    schema = Schema(features=SCHEMA.features, targets=(Binary("c"), Continuous("y", non_negative=False)))
+    zeros = np.zeros(len(y))
+    return evaluate_predictions(schema, pd.DataFrame({"c": zeros, "y": y}), pd.DataFrame({"c": zeros, "y": p}))
+
+
+def auc_report(y: Any, p: Any) -> Report:
+    schema = Schema(features=SCHEMA.features, targets=(Binary("c"), Continuous("y")))
+    zeros = np.zeros(len(y))
+    return evaluate_predictions(schema, pd.DataFrame({"c": y, "y": zeros}), pd.DataFrame({"c": p, "y": zeros}))
+
+
+def brute_force_gini(y: np.ndarray, p: np.ndarray) -> float:
+    """Area between the concentration curve and the diagonal, averaged over every order that sorts by `p`."""
+    areas = []
+    for order in itertools.permutations(range(len(y))):
+        if all(p[a] >= p[b] for a, b in itertools.pairwise(order)):
+            shares = np.cumsum(y[list(order)]) / y.sum()
+            areas.append(shares.sum() / len(y) - (len(y) + 1) / (2 * len(y)))
+    return float(np.mean(areas))
+
+
+class TestValues:
+    def test_binary(self) -> None:
+        r = report()
+        # Pairs (positive, negative): .5>.25, .5=.5 (half), .75>.25, .75>.5 -> 3.5 of 4.
+        assert r.value("click", "auc") == pytest.approx(3.5 / 4, abs=1e-15)
+        assert r.value("click", "logloss") == pytest.approx(-(2 * np.log(0.75) + 2 * np.log(0.5)) / 4, abs=1e-15)
+        assert r.value("click", "base_rate") == 0.5
+        assert r.value("click", "mean_prediction") == 0.5
+
+    def test_multiclass(self) -> None:
+        r = report()
+        # Class 0: .5 against .25, .25, .5 -> 2.5/3. Class 1: .5, .25 against .25, .25 -> 3/4. Class 2: 3/3.
+        assert r.value("stars", "macro_auc") == pytest.approx((2.5 / 3 + 3 / 4 + 1) / 3, abs=1e-15)
+        assert r.value("stars", "logloss") == pytest.approx(-(3 * np.log(0.5) + np.log(0.25)) / 4, abs=1e-15)
+        assert r.value("stars", "accuracy") == 0.75
+
+    def test_core(self) -> None:
+        r = report()
+        # y = 0 1 2 5: mean 2, population variance (4 + 1 + 0 + 9) / 4; errors 1 0 1 -2.
+        assert r.value("spend", "rmse") == pytest.approx(np.sqrt(6 / 4), abs=1e-15)
+        assert r.value("spend", "mae") == 1.0
+        assert r.value("spend", "nrmse") == pytest.approx(np.sqrt(6 / 14), abs=1e-15)
+        assert r.value("spend", "nmae") == 0.5
+        assert r.value("spend", "mean_label") == 2.0
+        assert r.value("spend", "mean_prediction") == 2.0
+        # Ranks 1 2 3 4 against 1.5 1.5 3.5 3.5, centred: (1.5 + .5 + .5 + 1.5) / sqrt(5 * 4).
+        assert r.value("spend", "spearman") == pytest.approx(4 / np.sqrt(20), abs=1e-15)
+        # cov(y, ranks): (2 + 1 + 0 + 3) * 1 = 6 against 2 * 1.5 + 1 * .5 + 0 + 3 * 1.5 = 8.
+        assert r.value("spend", "gini") == pytest.approx(6 / 8, abs=1e-15)
+
+    def test_certain_but_wrong_costs_the_clipped_log(self) -> None:
+        r = report(prediction_click=[0.0, 0.0, 0.0, 1.0])
+        assert r.value("click", "logloss") == pytest.approx(-np.log(np.finfo(np.float64).eps) / 4, rel=1e-12)
+
+    def test_float32_probabilities_give_no_warning(self) -> None:
+        p = np.full((4, 3), 1 / 3, np.float32) * np.float32(1.0001)
+        r = report(prediction_stars_0=p[:, 0], prediction_stars_1=p[:, 1], prediction_stars_2=p[:, 2])
+        assert r.value("stars", "logloss") == pytest.approx(np.log(3), abs=1e-12)
+
+    @pytest.mark.parametrize("dtype", ["bool", "int8", "Int64", "boolean", "float32", "object"])
+    def test_label_dtypes(self, dtype: Any) -> None:
+        labels, predictions = tables()
+        labels["click"] = labels["click"].astype(dtype)
+        assert evaluate_predictions(SCHEMA, labels, predictions) == report()
+
+    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=2, max_size=6))
+    @few
+    def test_gini_equals_the_definition(self, rows: list[tuple[int, int]]) -> None:
+        y, p = np.array(rows, np.float64).T
+        assume(np.ptp(y) > 0)
+        assert normalized_gini(y, p) == pytest.approx(brute_force_gini(y, p) / brute_force_gini(y, y), abs=1e-12)
+
+
+amounts = st.lists(st.integers(0, 1000).map(lambda v: v / 8), min_size=2, max_size=40)
+
+
+class TestProperties:
+    @given(st.lists(st.tuples(st.booleans(), st.integers(0, 64)), min_size=2, max_size=40))
+    @few
+    def test_auc_depends_on_the_order_only_and_counts_pairs(self, rows: list[tuple[bool, int]]) -> None:
+        y, p = np.array([r[0] for r in rows]), np.array([r[1] for r in rows]) / 64
+        assume(y.any() and not y.all())
+        differences = p[y][:, None] - p[~y][None, :]
+        by_pairs = np.mean((differences > 0) + 0.5 * (differences == 0))
+        assert auc_report(y, p).value("c", "auc") == pytest.approx(by_pairs, abs=1e-12)
+        assert auc_report(y, p**3 / 2 + 0.25).value("c", "auc") == pytest.approx(by_pairs, abs=1e-12)
+
+    @given(amounts)
+    @few
+    def test_predicting_the_mean_has_nrmse_1(self, y: list[float]) -> None:
+        assume(np.ptp(y) > 0)
+        assert core_report(y, np.full(len(y), np.mean(y))).value("y", "nrmse") == pytest.approx(1, abs=1e-12)
+
+    @given(amounts)
+    @few
+    def test_gini_of_a_perfect_a_reversed_and_no_order(self, y: list[float]) -> None:
+        assume(np.ptp(y) > 0)
+        values = np.array(y)
+        assert normalized_gini(values, values**3) == pytest.approx(1, abs=1e-12)
+        assert normalized_gini(values, -values) == pytest.approx(-1, abs=1e-12)
+        assert normalized_gini(values, np.zeros(len(y))) == pytest.approx(0, abs=1e-12)
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=30),
+        st.randoms(),
+    )
+    @few
+    def test_the_order_of_the_rows_changes_nothing(self, rows: list[tuple[int, int, int]], random: Any) -> None:
+        schema = Schema(features=SCHEMA.features, targets=(Binary("c"), Continuous("y")))
+        labels = pd.DataFrame({"c": [r[0] for r in rows], "y": [r[1] for r in rows]})
+        predictions = pd.DataFrame({"c": [r[2] / 9 for r in rows], "y": [r[2] for r in rows]})
+        order = random.sample(range(len(rows)), len(rows))
+        before = evaluate_predictions(schema, labels, predictions).to_frame()
+        after = evaluate_predictions(schema, labels.iloc[order], predictions.iloc[order]).to_frame()
+        np.testing.assert_allclose(after["value"], before["value"], rtol=0, atol=1e-12)
+
+
+class TestUndefined:
+    @pytest.mark.parametrize(
+        ("columns", "target", "metric", "reason"),
+        [
+            ({"label_click": [1, 1, 1, 1]}, "click", "auc", "all labels are 1"),
+            ({"label_stars": [0, 0, 2, 2]}, "stars", "macro_auc", "no label is of class 1"),
+            ({"label_spend": [0.1, 0.1, 0.1, 0.1]}, "spend", "nrmse", "all labels are 0.1"),
+            ({"label_spend": [0, 0, 0, 0]}, "spend", "nmae", "all labels are 0"),
+            ({"label_spend": [0, 0, 0, 0]}, "spend", "gini", "all labels are 0"),
+            ({"label_spend": [3, 3, 3, 3]}, "spend", "spearman", "all labels are 3"),
+            ({"label_spend": [0, 0, 0, 1e-200]}, "spend", "nrmse", "the labels' standard deviation is 0"),
+            ({"prediction_spend": [7, 7, 7, 7]}, "spend", "spearman", "all predictions are 7"),
+        ],
+    )
+    def test_nan_with_a_reason(self, columns: dict[str, Any], target: str, metric: str, reason: str) -> None:
+        r = report(**columns)
+        assert np.isnan(r.value(target, metric))
+        frame = r.to_frame().set_index(["target", "metric"])
+        assert frame.loc[(target, metric), "note"] == reason
+        document = json.loads(json.dumps(r.to_dict(), allow_nan=False))
+        assert document["metrics"][target][metric] is None
+        assert document["undefined"][target][metric] == reason
+        assert "undefined" in str(r)
+        assert reason in str(r)
+
+    def test_a_constant_prediction_ranks_as_chance(self) -> None:
+        assert report(prediction_spend=[7, 7, 7, 7]).value("spend", "gini") == pytest.approx(0, abs=1e-15)
+
+    def test_one_row(self) -> None:
+        labels, predictions = tables()
+        r = evaluate_predictions(SCHEMA, labels[:1], predictions[:1])
+        assert r.num_rows == 1
+        assert r.value("spend", "mae") == 1.0
+        assert set(r.to_dict()["undefined"]["spend"]) == {"nrmse", "nmae", "spearman", "gini"}
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"label_click": [0, 1, np.nan, 1]}, r"'click', row 2 \(index 2\): .* must not be missing"),
+            ({"label_click": [0, 1, 2, 3]}, r"'click', row 2 .* 0 or 1; received 2 \(and 1 more such rows\)"),
+            ({"label_stars": [0, 1, 1.5, 1]}, r"'stars', row 2 .* class in 0 \.\. 2"),
+            ({"label_spend": [0, -1, 1, 1]}, r"'spend', row 1 .* must not be negative"),
+            ({"label_spend": ["a", "b", "1", "2"]}, r"'spend', row 0 .* must be a number; received 'a'"),
+            ({"label_spend": pd.to_timedelta([1, 2, 3, 4], unit="s")}, r"'spend': .* must be a number; .*timedelta"),
+            ({"prediction_spend": [0, 1, 2, np.inf]}, r"'spend', row 3 .* predictions must be finite numbers"),
+            ({"prediction_click": [0, 1, 1.01, 0]}, r"'click', row 2 .* predictions must be probabilities"),
+            ({"prediction_stars_2": [0.25, 0.2, 0.5, 0.25]}, r"'stars_0', row 1 .* the 3 .* must sum to 1"),
+        ],
+    )
+    def test_names_the_column_and_the_row(self, columns: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            report(**columns)
+
+    def test_missing_and_repeated_columns(self) -> None:
+        labels, predictions = tables()
+        with pytest.raises(InputError, match="targets: column 'click' is missing"):
+            evaluate_predictions(SCHEMA, labels.drop(columns="click"), predictions)
+        with pytest.raises(InputError, match="predictions: column 'stars_1' is missing"):
+            evaluate_predictions(SCHEMA, labels, predictions.drop(columns="stars_1"))
+        with pytest.raises(InputError, match="column 'spend' appears 2 times"):
+            evaluate_predictions(SCHEMA, pd.concat([labels, labels["spend"]], axis=1), predictions)
+
+    def test_rows_must_correspond(self) -> None:
+        labels, predictions = tables()
+        with pytest.raises(InputError, match="4 rows of labels and 3 rows of predictions"):
+            evaluate_predictions(SCHEMA, labels, predictions[:3])
+        with pytest.raises(InputError, match="at row 1 it is 1 and 2"):
+            evaluate_predictions(SCHEMA, labels, predictions.iloc[[0, 2, 1, 3]])
+        with pytest.raises(InputError, match="no rows"):
+            evaluate_predictions(SCHEMA, labels[:0], predictions[:0])
+
+    def test_an_index_may_hold_nan_or_repeat(self) -> None:
+        labels, predictions = tables()
+        labels.index = predictions.index = pd.Index([1.0, 1.0, np.nan, 2.0])
+        assert evaluate_predictions(SCHEMA, labels, predictions) == report()
+
+
+class TestReport:
+    def test_frame_text_and_value(self) -> None:
+        r = report()
+        frame = r.to_frame()
+        assert list(frame.columns) == ["target", "kind", "metric", "value", "note"]
+        assert frame["value"].dtype == np.float64
+        assert list(frame["target"].unique()) == ["click", "stars", "spend"]
+        text = str(r)
+        assert text.startswith("4 rows")
+        assert "spend (EUR)" in text
+        assert "0.8750" in text
+        assert "0.88" in r.to_text(digits=2)
+        with pytest.raises(InputError, match="no metric 'nrmse' of target 'click'"):
+            r.value("click", "nrmse")
+
+    def test_large_amounts_keep_the_table_narrow(self) -> None:
+        text = str(report(label_spend=[0, 1e6, 2e6, 5e6], prediction_spend=[0, 0, 0, 1234567.891]))
+        assert "308,642.0" in text
+
+
+class TestCompare:
+    def test_mean_spread_and_best_by_hand(self) -> None:
+        better = report(prediction_spend=[0, 1, 2, 4])  # MAE 1/4
+        good, bad = report(), report(prediction_spend=[3, 4, 5, 8])  # MAE 1 and 3
+        summary: Any = summarise_reports({"a": [good, bad], "b": better}).set_index(["target", "metric", "model"])
+        assert summary.loc[("spend", "mae", "a"), "mean"] == 2.0
+        assert summary.loc[("spend", "mae", "a"), "std"] == pytest.approx(np.sqrt(2))  # n - 1 in the denominator
+        assert summary.loc[("spend", "mae", "a"), "n"] == 2
+        assert np.isnan(summary.loc[("spend", "mae", "b"), "std"])
+        assert bool(summary.loc[("spend", "mae", "b"), "best"])
+        assert not summary.loc[("spend", "mae", "a"), "best"]
+        assert not summary.xs("mean_label", level="metric")["best"].any()
+
+        table = compare_reports({"a": [good, bad], "b": better})
+        assert list(table.columns) == ["a (n=2)", "b"]
+        assert table.loc[("spend", "MAE (EUR) ↓"), "b"] == "0.2500 *"
+        assert table.loc[("spend", "MAE (EUR) ↓"), "a (n=2)"] == "2.000 ± 1.414"
+        assert table.loc[("click", "AUC ↑"), "b"] == "0.8750 *"  # a tie: both are best
+        text = comparison_text({"a": [good, bad], "b": better})
+        assert "sample standard deviation" in text
+        assert len({len(line) for line in text.splitlines() if " *" in line and "best" not in line}) == 1
+
+    def test_higher_is_better_for_spearman(self) -> None:
+        summary = summarise_reports({"a": report(), "b": report(prediction_spend=[0, 1, 2, 3])})
+        best = summary[summary["best"] & (summary["metric"] == "spearman")]
+        assert list(best["model"]) == ["b"]
+
+    def test_undefined_in_any_run_is_undefined_and_never_best(self) -> None:
+        table = compare_reports({"a": [report(), report(prediction_spend=[7] * 4)], "b": report()})
+        assert table.loc[("spend", "Spearman ↑"), "a (n=2)"] == "undefined"
+        assert str(table.loc[("spend", "Spearman ↑"), "b"]).endswith(" *")
+
+    def test_a_single_model_is_not_the_best_of_anything(self) -> None:
+        assert not summarise_reports({"a": report()})["best"].any()
+
+    def test_a_model_without_a_target_leaves_a_dash(self) -> None:
+        part = Report(tuple(row for row in report().rows if row.target != "click"), num_rows=4, unit="EUR")
+        table = compare_reports({"a": part, "b": report()})
+        assert table.loc[("click", "AUC ↑"), "a"] == "-"
+
+    def test_refuses_what_cannot_be_compared(self) -> None:
+        labels, predictions = tables()
+        short = evaluate_predictions(SCHEMA, labels[:3], predictions[:3])
+        with pytest.raises(InputError, match="same rows"):
+            compare_reports({"a": report(), "b": short})
+        nothings: list[dict[str, list[Report]]] = [{}, {"a": []}]
+        for nothing in nothings:
+            with pytest.raises(InputError, match="at least one report"):
+                compare_reports(nothing)
+
+
+def test_evaluate_checks_the_labels_before_it_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, predictions = tables()
+    calls: list[pd.DataFrame] = []
+    module = types.ModuleType("htlnet_tf.prediction")
+
+    def predict(model: Any, frame: pd.DataFrame) -> pd.DataFrame:
+        calls.append(frame)
+        return predictions.set_axis(frame.index)
+
+    module.predict = predict  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "htlnet_tf.prediction", module)
+    model: Any = types.SimpleNamespace(schema=SCHEMA)
+    frame = labels.set_axis([7, 8, 9, 10])
+    assert evaluate(model, frame) == report()
+    with pytest.raises(InputError, match=r"row 1 \(index 8\)"):
+        evaluate(model, frame.assign(click=[0, 5, 0, 1]))
+    assert len(calls) == 1
