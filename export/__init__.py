@@ -1,0 +1,9 @@
+"""A trained model -> a versioned, verified servable."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"publish": ["ExportedVersion", "export_model"], "servable": ["Servable"]}
+)
+
+del lazy_loader

@@ -1,0 +1,18 @@
+"""A servable and its scores: clients for TensorFlow Serving's API, and a server that answers like it.
+
+The names below are loaded on first use. The clients import neither TensorFlow nor anything of the model code, so
+they work in a ranking service that has only httpx, numpy and pandas.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "errors": ["ServingError"],
+        "rest_client": ["RestClient"],
+        "rest_server": ["EmbeddedServer"],
+    },
+)
+
+del lazy_loader

@@ -1,0 +1,168 @@
+"""Version folders of SavedModels: found, loaded, and run on numpy arrays as TF Serving runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from tensorflow.core.protobuf import config_pb2
+
+from htlnet_tf.serving.errors import StatusError, invalid_argument
+from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, Signature, signatures_from_json
+
+_SERVE_TAG = "serve"
+
+# TensorFlow, core/protobuf/error_codes.proto.
+_CODES = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
+
+_MAX_VERSION = 2**63 - 1
+
+
+class Servable:
+    """One loaded version of a model.
+
+    The SavedModel runs in a session, as in TF Serving, and not through `tf.saved_model.load`: so declared shapes are
+    not enforced, messages are those of the graph, and a SavedModel that loads in Python only is refused here too.
+
+    Args:
+      path: The version folder, with `saved_model.pb`.
+
+    Attributes:
+      signatures: Signature name -> signature.
+      signature_defs: Signature name -> SignatureDef in protobuf's JSON form, for `/metadata`.
+
+    Raises:
+      StatusError: The folder holds no SavedModel that can be loaded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default(), _without_deprecation_note():
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [_SERVE_TAG], str(path))
+        except Exception as error:  # whatever a damaged folder makes the loader raise is told as a failed load
+            self._session.close()
+            raise _load_error(error) from error
+        self.signature_defs: dict[str, Any] = {
+            name: json_format.MessageToDict(
+                definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+            )
+            for name, definition in meta_graph.signature_def.items()
+        }
+        self.signatures: dict[str, Signature] = signatures_from_json(self.signature_defs)
+        self._callables: dict[str, Callable[..., list[Any]]] = {}
+        self._lock = threading.Lock()
+
+    def signature(self, name: str) -> Signature:
+        """Finds a signature.
+
+        Args:
+          name: Signature name; "" is `serving_default`.
+
+        Returns:
+          The signature, with at least one input.
+
+        Raises:
+          StatusError: INVALID_ARGUMENT, if there is none, or it has no inputs.
+        """
+        key = name or DEFAULT_SIGNATURE
+        if key not in self.signatures:
+            raise invalid_argument(f'Serving signature name: "{key}" not found in signature def')
+        signature = self.signatures[key]
+        if not signature.inputs:
+            raise invalid_argument(f"Failed to get input map for signature: {name or 'DEFAULT'}")
+        return signature
+
+    def run(self, name: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+          name: Signature name; "" is `serving_default`.
+          feeds: Array per input alias, of the input's dtype; object arrays of bytes for strings.
+
+        Returns:
+          Array per output alias, object arrays of bytes for strings.
+
+        Raises:
+          StatusError: With TensorFlow's code and message, if the graph fails.
+        """
+        signature = self.signature(name)
+        function = self._callable(name or DEFAULT_SIGNATURE, signature)
+        try:
+            values = function(*(feeds[alias] for alias in signature.inputs))
+        except tf.errors.OpError as error:
+            raise StatusError(_code(error), error.message) from error
+        return {alias: np.asarray(value) for alias, value in zip(signature.outputs, values, strict=True)}
+
+    def _callable(self, key: str, signature: Signature) -> Callable[..., list[Any]]:
+        with self._lock:
+            if key not in self._callables:
+                tensors = [*signature.inputs.values(), *signature.outputs.values()]
+                if not all(tensor.name for tensor in tensors):
+                    raise StatusError("UNIMPLEMENTED", f'Signature "{key}" has sparse or composite tensors')
+                options = config_pb2.CallableOptions()
+                options.feed.extend(tensor.name for tensor in signature.inputs.values())
+                options.fetch.extend(tensor.name for tensor in signature.outputs.values())
+                # Session.run would check declared shapes and add Python frames to messages; TF Serving does neither.
+                self._callables[key] = self._session._make_callable_from_options(options)
+            return self._callables[key]
+
+    def close(self) -> None:
+        """Frees the variables and tables; the servable must not be run any more."""
+        with self._lock:
+            self._callables.clear()
+            self._session.close()
+
+
+@contextlib.contextmanager
+def _without_deprecation_note() -> Iterator[None]:
+    # The session loader is what TF Serving's own loader corresponds to; users can do nothing about the note.
+    def keep(record: logging.LogRecord) -> bool:
+        return "deprecated" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
+def _code(error: tf.errors.OpError) -> str:
+    return _CODES[error.error_code] if 0 < error.error_code < len(_CODES) else "UNKNOWN"
+
+
+def _load_error(error: Exception) -> StatusError:
+    if isinstance(error, tf.errors.OpError):
+        return StatusError(_code(error), error.message)
+    code = "NOT_FOUND" if isinstance(error, OSError) else "INVALID_ARGUMENT"
+    return StatusError(code, str(error) or type(error).__name__)
+
+
+def version_folders(path: Path) -> dict[int, Path]:
+    """Finds the version folders of a model.
+
+    Args:
+      path: The model's folder.
+
+    Returns:
+      Version -> folder, for every folder whose whole name is a number that fits int64 (`00000007` is 7); other entries
+      are ignored. Source: TF Serving, sources/storage_path/file_system_storage_path_source.cc.
+    """
+    return {
+        int(entry.name): entry
+        for entry in sorted(path.iterdir())
+        if entry.name.isascii() and entry.name.isdigit() and int(entry.name) <= _MAX_VERSION and entry.is_dir()
+    }

@@ -1,0 +1,75 @@
+"""The signatures of a servable, read from the JSON form that TF Serving gives them in `/metadata`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_SIGNATURE = "serving_default"
+
+# TensorFlow, core/framework/types.cc (DataTypeString), as messages spell them: "DT_FLOAT" is "float".
+_TYPE_NAMES = {"DT_HALF": "half"}
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """One input or output of a signature.
+
+    Args:
+      name: Name of the tensor in the graph, such as `"serving_default_price:0"`; empty for composite tensors.
+      dtype: Type by its enum name, such as `"DT_FLOAT"`.
+      shape: Declared shape, -1 for an unknown dimension; None if the rank is unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+
+    @property
+    def type_name(self) -> str:
+        """The type as TensorFlow's messages spell it, such as `"float"`."""
+        return _TYPE_NAMES.get(self.dtype, self.dtype.removeprefix("DT_").lower())
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named function of a servable.
+
+    Args:
+      inputs: Input alias -> tensor.
+      outputs: Output alias -> tensor.
+    """
+
+    inputs: Mapping[str, TensorInfo]
+    outputs: Mapping[str, TensorInfo]
+
+
+def signatures_from_json(signature_defs: Mapping[str, Any]) -> dict[str, Signature]:
+    """Reads signatures from the JSON form of `SignatureDef` messages.
+
+    Args:
+      signature_defs: Signature name -> SignatureDef as JSON with the proto's own field names. int64 values are strings,
+        as protobuf's JSON form writes them (TF Serving, model_servers/http_rest_api_handler.cc).
+
+    Returns:
+      Signature name -> signature.
+    """
+    return {
+        name: Signature(inputs=_tensors(definition.get("inputs", {})), outputs=_tensors(definition.get("outputs", {})))
+        for name, definition in signature_defs.items()
+    }
+
+
+def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
+    return {
+        alias: TensorInfo(name=info.get("name", ""), dtype=info.get("dtype", "DT_INVALID"), shape=_shape(info))
+        for alias, info in sorted(infos.items())  # protobuf maps come in another order each time
+    }
+
+
+def _shape(info: Mapping[str, Any]) -> tuple[int, ...] | None:
+    shape = info.get("tensor_shape", {})
+    if shape.get("unknown_rank"):
+        return None
+    return tuple(int(dimension["size"]) for dimension in shape.get("dim", ()))
