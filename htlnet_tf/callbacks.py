@@ -1,0 +1,75 @@
+"""What `fit` reports and keeps while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from htlnet_tf.schema import Schema
+
+
+class KeepBest(tf.keras.callbacks.EarlyStopping):
+    """Early stopping on the validation loss that always ends with the best epoch's weights.
+
+    Keras restores them only where it stopped early; a run that used all its epochs would keep the last epoch's.
+
+    Args:
+      patience: Epochs without a better validation loss before training stops.
+    """
+
+    def __init__(self, patience: int = 1) -> None:
+        super().__init__(monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Puts the best weights back."""
+        super().on_train_end(logs)
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+
+
+class ProgressLines(tf.keras.callbacks.Callback):
+    """One line per epoch, and one every few seconds within it: plain text that a log file keeps readable.
+
+    Args:
+      schema: Says which metrics to show: the validation metric of each target.
+      label: Put before each line.
+      every: Seconds between lines within an epoch.
+      write: Where the lines go.
+    """
+
+    def __init__(
+        self, schema: Schema, label: str = "", *, every: float = 5.0, write: Callable[[str], None] = print
+    ) -> None:
+        super().__init__()
+        self._metrics = {t.name: f"{t.name}_auc" for t in schema.preceding if t.kind == "binary"}
+        self._metrics |= {t.name: f"{t.name}_accuracy" for t in schema.preceding if t.kind == "multiclass"}
+        self._metrics[schema.core.name] = f"{schema.core.name}_nrmse"
+        self._label, self._every, self._write = label, every, write
+        self._epoch, self._started, self._spoke = 0, 0.0, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._epoch, self._started, self._spoke = epoch, time.monotonic(), time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Says how far the epoch is, every few seconds."""
+        now = time.monotonic()
+        if now - self._spoke >= self._every:
+            self._spoke = now
+            steps = self.params.get("steps")
+            loss = (logs or {}).get("loss", float("nan"))
+            self._write(f"  {self._label}epoch {self._epoch + 1}: step {batch + 1}/{steps or '?'}, loss {loss:.4f}")
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Sums the epoch up."""
+        logs = logs or {}
+        shown = [f"{m.replace('_', ' ')} {logs[f'val_{m}']:.4f}" for m in self._metrics.values() if f"val_{m}" in logs]
+        validation = f" | validation: loss {logs['val_loss']:.4f}, {', '.join(shown)}" if "val_loss" in logs else ""
+        seconds = time.monotonic() - self._started
+        self._write(
+            f"  {self._label}epoch {epoch + 1}/{self.params.get('epochs')}: "
+            f"{seconds:.0f} s, loss {logs.get('loss', float('nan')):.4f}{validation}"
+        )

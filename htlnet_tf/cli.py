@@ -1,0 +1,164 @@
+"""The `htlnet` command: parses, calls, prints; no logic."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from absl.flags import argparse_flags
+
+from htlnet_tf.errors import InputError
+
+
+def run() -> None:
+    """The console entry point."""
+    # TensorFlow's C++ side reports on CPU features and missing GPUs at every start; the user may ask for it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(_main, flags_parser=_parse)
+
+
+def _main(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.serving import ServingError
+
+    command: Callable[[argparse.Namespace], int | None] = arguments.command
+    if not flags.FLAGS["verbosity"].present:
+        # Keras and TensorFlow report through absl on every save and load; `--verbosity=0` shows it.
+        logging.set_verbosity(logging.WARNING)
+    try:
+        return command(arguments) or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ServingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; nothing half-written is left behind", file=sys.stderr)
+        return 130
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse_flags.ArgumentParser(
+        prog="htlnet", description="Train, export and serve multi-task models for hybrid targets."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    demo = _add(commands, "demo", _demo, "rows -> trained model -> export -> server -> ranked candidates")
+    demo.add_argument("--data", metavar="DIR", help="a folder in the layout of KuaiRand-Pure; default: generated rows")
+    demo.add_argument("--output", metavar="RUN", default="runs/demo", help="run folder, replaced (%(default)s)")
+    demo.add_argument("--models", metavar="MODELS", default="models", help="where to export (%(default)s)")
+
+    train = _add(commands, "train", _train, "train a model and write a run folder")
+    _add_config(train)
+    train.add_argument("--output", metavar="RUN", required=True, help="run folder to write")
+
+    compare = _add(commands, "compare", _compare, "train several models with several seeds and set them side by side")
+    _add_config(compare)
+    compare.add_argument("--models", default="htlnet,shared_bottom", help="names, comma separated (%(default)s)")
+    compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 .. N-1 (%(default)s)")
+    compare.add_argument("--output", metavar="DIR", required=True, help="folder to write")
+
+    evaluate = _add(commands, "evaluate", _evaluate, "exact metrics of a run on its test rows")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
+
+    export = _add(commands, "export", _export, "export a run as the next version of a model")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--to", metavar="MODELS", required=True, help="folder with one folder per model")
+    export.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
+
+    serve = _add(commands, "serve", _serve, "answer TensorFlow Serving's REST API for exported models (laptops, tests)")
+    serve.add_argument("models", metavar="MODELS", help="folder with one folder per model")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument("--rest_port", type=int, default=8501, metavar="PORT", help="0: any free one (%(default)s)")
+
+    score = _add(commands, "score", _score, "score the rows of a CSV or Parquet file over REST")
+    score.add_argument("--url", required=True, help="e.g. http://localhost:8501")
+    score.add_argument("--input", metavar="FILE", required=True, help="a .csv, .csv.gz or .parquet file")
+    score.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
+    score.add_argument("--output", metavar="FILE", help="a CSV file; default: standard output")
+    return parser.parse_args(argv[1:])
+
+
+def _add(
+    commands: argparse._SubParsersAction, name: str, command: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped one: generated, ...")
+    parser.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.demo import run_demo
+
+    run_demo(data=arguments.data, output=arguments.output, models=arguments.models, write=_say)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.config import find_config
+    from htlnet_tf.training import train
+
+    config = find_config(arguments.config)
+    run = train(config, arguments.output, data=arguments.data, overwrite=arguments.overwrite, write=_say)
+    _say(f"test: {run.report}\n\nwritten to {arguments.output}")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.comparison import compare
+    from htlnet_tf.config import find_config
+
+    comparison = compare(
+        find_config(arguments.config),
+        arguments.models.split(","),
+        range(arguments.seeds),
+        arguments.output,
+        data=arguments.data,
+        overwrite=arguments.overwrite,
+        write=_say,
+    )
+    _say(f"\n{comparison.to_text()}\n\nwritten to {arguments.output}")
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.evaluation import evaluate
+    from htlnet_tf.training import load_model, load_test_rows
+
+    config, model = load_model(arguments.run)
+    _say(str(evaluate(model, load_test_rows(config, arguments.data))))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.training import export_run
+
+    version = export_run(arguments.run, Path(arguments.to) / arguments.name)
+    _say(
+        f"{version.path}: {version.verified_rows} rows score as in training "
+        f"(largest difference {version.largest_difference:.1e})"
+    )
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.serving import EmbeddedServer
+
+    EmbeddedServer(arguments.models, host=arguments.host, port=arguments.rest_port).serve_forever(on_ready=_say)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.serving.scoring import score_file
+
+    score_file(arguments.url, arguments.name, arguments.input, arguments.output)
+
+
+def _say(line: str) -> None:
+    # Flushed line by line, so that progress is seen through a pipe and in a log file too.
+    print(line, flush=True)

@@ -1,0 +1,254 @@
+"""A configuration -> a trained model and a run folder that `evaluate` and `export` start from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.callbacks import KeepBest, ProgressLines
+from htlnet_tf.config import RunConfig, load_rows
+from htlnet_tf.data.dataset import make_dataset
+from htlnet_tf.data.splits import time_split
+from htlnet_tf.errors import InputError
+from htlnet_tf.evaluation import evaluate
+from htlnet_tf.files import atomic_directory
+from htlnet_tf.gradients import GradientAdjustment, GradientSum
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.models import model_class
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.optimizers import LazyAdam
+from htlnet_tf.plots import plot_gradients, plot_learning_curves
+from htlnet_tf.reports import Report
+from htlnet_tf.schema import Schema
+
+if TYPE_CHECKING:
+    from htlnet_tf.export import ExportedVersion
+
+HELD_OUT_ROWS = 512
+_EVALUATION_BATCH = 8192
+
+Write = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Rows split by time and encoded, ready for any number of models.
+
+    Attributes:
+      schema: With every dtype settled.
+      encoder: Fitted on the training rows.
+      train: Training rows.
+      valid: Validation rows.
+      test: Test rows, which only the final evaluation sees.
+    """
+
+    schema: Schema
+    encoder: FeatureEncoder
+    train: pd.DataFrame
+    valid: pd.DataFrame
+    test: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model with what is known of it.
+
+    Attributes:
+      config: What was asked for.
+      model: Has the weights of its best epoch.
+      history: Per epoch, Keras' `History.history`.
+      report: Exact metrics on the test rows.
+      held_out: Some test rows, for the export to compare scores on.
+    """
+
+    config: RunConfig
+    model: MultiTaskModel
+    history: dict[str, list[float]]
+    report: Report
+    held_out: pd.DataFrame
+
+
+def prepare(config: RunConfig, data: str | Path | None = None, *, write: Write = print) -> Prepared:
+    """Loads the rows, splits them by time and fits the encoder on the training part.
+
+    Raises:
+      InputError: The data or the schema are not usable.
+    """
+    frame, schema = load_rows(config, data)
+    train, valid, test = time_split(frame, schema, config.split)
+    encoder = FeatureEncoder.fit(schema, train)
+    write(
+        f"{len(frame):,} rows: {len(train):,} to train, {len(valid):,} to validate, {len(test):,} to test; "
+        f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
+    )
+    return Prepared(encoder.schema, encoder, train, valid, test)
+
+
+def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
+    """Builds and compiles the configured model.
+
+    Raises:
+      InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
+    """
+    arguments = dict(config.model.arguments)
+    if "gradient_adjustment" in arguments:
+        arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
+    try:
+        model = model_class(config.model.name)(schema, encoder, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
+    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return model
+
+
+def fit(config: RunConfig, prepared: Prepared, *, label: str = "", write: Write = print) -> Run:
+    """Trains the configured model and judges it on the test rows.
+
+    Args:
+      config: Which model and how to train it.
+      prepared: The rows.
+      label: Put before each progress line.
+      write: Where progress lines go.
+    """
+    tf.keras.utils.set_random_seed(config.training.seed)
+    schema, encoder = prepared.schema, prepared.encoder
+    model = build_model(config, schema, encoder)
+    train = make_dataset(
+        prepared.train,
+        schema,
+        encoder,
+        batch_size=config.training.batch_size,
+        shuffle=True,
+        seed=config.training.seed,
+    )
+    valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH)
+    history = model.fit(
+        train,
+        validation_data=valid,
+        epochs=config.training.epochs,
+        callbacks=[KeepBest(config.training.patience), ProgressLines(schema, label, write=write)],
+        verbose=0,
+    ).history
+    held_out = prepared.test.head(HELD_OUT_ROWS)
+    return Run(config, model, history, evaluate(model, prepared.test), held_out)
+
+
+def train(
+    config: RunConfig,
+    output: str | Path,
+    *,
+    data: str | Path | None = None,
+    overwrite: bool = False,
+    write: Write = print,
+) -> Run:
+    """Trains the configured model and writes the run folder.
+
+    The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
+    `history.csv`, `metrics.json`, `held_out.parquet`, `learning_curves.png` and `gradients.png`.
+
+    Args:
+      config: What to do.
+      output: The run folder.
+      data: Stands in for `config.data.path`.
+      overwrite: Replace an existing run folder.
+      write: Where progress lines go.
+
+    Raises:
+      InputError: The data, the schema or the configuration are not usable, or `output` exists already.
+    """
+    with atomic_directory(output, overwrite=overwrite) as stage:
+        prepared = prepare(config, data, write=write)
+        run = fit(config, prepared, write=write)
+        save_run(run, stage)
+    return run
+
+
+def save_run(run: Run, directory: Path) -> None:
+    """Writes a run's files into an existing directory."""
+    schema = run.model.schema
+    (directory / "config.yaml").write_text(dataclasses.replace(run.config, schema=schema).to_yaml(), encoding="utf-8")
+    run.model.encoder.save(directory / "encoder.json")
+    run.model.save_weights(str(directory / "weights" / "model"))
+    history = pd.DataFrame(run.history)
+    history.index = pd.RangeIndex(1, len(history) + 1, name="epoch")
+    history.to_csv(directory / "history.csv")
+    metrics = json.dumps(run.report.to_dict(), indent=2, allow_nan=False)
+    (directory / "metrics.json").write_text(metrics, encoding="utf-8")
+    run.held_out.to_parquet(directory / "held_out.parquet")
+    plot_learning_curves(run.history, schema, directory / "learning_curves.png")
+    if f"{schema.core.name}_gradient_norm" in run.history:
+        name = type(run.model).__name__
+        plot_gradients({name: run.history}, schema, directory / "gradients.png", x_label="epoch")
+
+
+def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
+    """The configuration and the trained model of a run folder.
+
+    Raises:
+      InputError: The folder is not a run, or a file in it is missing or damaged.
+    """
+    folder = Path(directory)
+    if not (folder / "config.yaml").is_file():
+        raise InputError(f"'{folder}' is no run folder: it has no config.yaml")
+    config = RunConfig.from_yaml(folder / "config.yaml")
+    encoder = FeatureEncoder.load(folder / "encoder.json")
+    model = build_model(config, encoder.schema, encoder)
+    try:
+        # The optimizer's slots are in the checkpoint too; they are not needed to score.
+        model.load_weights(str(folder / "weights" / "model")).expect_partial()
+    except (tf.errors.OpError, ValueError) as error:
+        raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
+    return config, model
+
+
+def load_held_out(directory: str | Path) -> pd.DataFrame:
+    """The held-out rows of a run folder.
+
+    Raises:
+      InputError: The file is missing or damaged.
+    """
+    path = Path(directory) / "held_out.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path}': {error}") from error
+
+
+def load_test_rows(config: RunConfig, data: str | Path | None = None) -> pd.DataFrame:
+    """The test rows of a configuration, split off as in training.
+
+    Raises:
+      InputError: The data are not usable.
+    """
+    frame, schema = load_rows(config, data)
+    return time_split(frame, schema, config.split)[-1]
+
+
+def export_run(directory: str | Path, path: str | Path) -> ExportedVersion:
+    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows.
+
+    Raises:
+      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
+      VerificationError: The exported model gives other scores; nothing is published.
+    """
+    from htlnet_tf.export import export_model
+
+    config, model = load_model(directory)
+    held_out = load_held_out(directory)
+    metrics = json.loads((Path(directory) / "metrics.json").read_text(encoding="utf-8"))
+    summary = {"training": dataclasses.asdict(config.training), "test_metrics": metrics}
+    return export_model(model, path, rows=held_out, summary=summary)
+
+
+def _adjustment(declared: Any) -> Any:
+    if declared == "sum":
+        return GradientSum()
+    if isinstance(declared, dict):
+        return GradientAdjustment(**declared)
+    raise InputError(f"gradient_adjustment must be 'sum' or a mapping of alpha, gamma and clip, received {declared!r}")
