@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,9 +45,8 @@ class ProgressLines(tf.keras.callbacks.Callback):
         self, schema: Schema, label: str = "", *, every: float = 5.0, write: Callable[[str], None] = print
     ) -> None:
         super().__init__()
-        self._metrics = {t.name: f"{t.name}_auc" for t in schema.preceding if t.kind == "binary"}
-        self._metrics |= {t.name: f"{t.name}_accuracy" for t in schema.preceding if t.kind == "multiclass"}
-        self._metrics[schema.core.name] = f"{schema.core.name}_nrmse"
+        shown = {"binary": "auc", "multiclass": "accuracy", "continuous": "nrmse"}
+        self._metrics = [f"{target.name}_{shown[target.kind]}" for target in schema.targets]
         self._label, self._every, self._write = label, every, write
         self._epoch, self._started, self._spoke = 0, 0.0, 0.0
 
@@ -66,10 +66,14 @@ class ProgressLines(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Sums the epoch up."""
         logs = logs or {}
-        shown = [f"{m.replace('_', ' ')} {logs[f'val_{m}']:.4f}" for m in self._metrics.values() if f"val_{m}" in logs]
+        shown = [f"{m.replace('_', ' ')} {_number(logs[f'val_{m}'])}" for m in self._metrics if f"val_{m}" in logs]
         validation = f" | validation: loss {logs['val_loss']:.4f}, {', '.join(shown)}" if "val_loss" in logs else ""
         seconds = time.monotonic() - self._started
         self._write(
             f"  {self._label}epoch {epoch + 1}/{self.params.get('epochs')}: "
             f"{seconds:.0f} s, loss {logs.get('loss', float('nan')):.4f}{validation}"
         )
+
+
+def _number(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.4f}"

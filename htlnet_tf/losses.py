@@ -38,7 +38,7 @@ def training_scale(target: Continuous, statistics: Moments) -> Moments:
 def _binary(target: Binary, _: Moments) -> tfrs.tasks.Ranking:
     return tfrs.tasks.Ranking(
         loss=_RowLoss(tf.nn.sigmoid_cross_entropy_with_logits),
-        metrics=[metrics.auc(f"{target.name}_auc")],
+        metrics=[metrics.AUC(f"{target.name}_auc")],
         name=f"{target.name}_task",
     )
 

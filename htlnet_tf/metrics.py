@@ -112,6 +112,17 @@ class GradientStatistics(tf.keras.metrics.Metric):
         }
 
 
-def auc(name: str) -> tf.keras.metrics.Metric:
-    """A streaming AUC from logits; 1000 buckets keep it within about 0.001 of the exact one."""
-    return tf.keras.metrics.AUC(num_thresholds=1000, from_logits=True, name=name)
+class AUC(tf.keras.metrics.AUC):
+    """A streaming AUC from logits; 1000 buckets keep it within about 0.001 of the exact one.
+
+    Undefined (NaN) as long as the rows seen are of one class; Keras' own says 0 then.
+    """
+
+    def __init__(self, name: str = "auc") -> None:
+        super().__init__(num_thresholds=1000, from_logits=True, name=name)
+
+    def result(self) -> tf.Tensor:
+        """The metric, a float32 scalar."""
+        positives = self.true_positives[0] + self.false_negatives[0]
+        negatives = self.true_negatives[0] + self.false_positives[0]
+        return tf.where((positives > 0) & (negatives > 0), super().result(), float("nan"))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from htlnet_tf.schema import Multiclass, Schema
 
@@ -29,7 +30,12 @@ def predict(model: MultiTaskModel, frame: pd.DataFrame, *, batch_size: int = 819
       InputError: A feature is missing or holds a value its kind does not allow.
     """
     encoded = model.encoder.encode(frame)
-    outputs = model.predict(encoded, batch_size=batch_size, verbose=0)
+    parts = []
+    for start in range(0, len(frame), batch_size):
+        batch = {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
+        # Called eagerly: a few large batches do not repay tracing a function for every model and batch size.
+        parts.append({name: score.numpy() for name, score in model(batch, training=False).items()})
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return score_frame(model.schema, outputs, frame.index)
 
 

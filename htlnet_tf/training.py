@@ -97,9 +97,9 @@ def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> M
       InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
     """
     arguments = dict(config.model.arguments)
-    if "gradient_adjustment" in arguments:
-        arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
     try:
+        if "gradient_adjustment" in arguments:
+            arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
         model = model_class(config.model.name)(schema, encoder, **arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
@@ -202,7 +202,7 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     try:
         # The optimizer's slots are in the checkpoint too; they are not needed to score.
         model.load_weights(str(folder / "weights" / "model")).expect_partial()
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, IndexError) as error:  # a truncated file is an IndexError there
         raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
     return config, model
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf  # noqa: F401
-from htlnet_tf.metrics import NMAE, NRMSE, GradientStatistics
+from htlnet_tf.metrics import AUC, NMAE, NRMSE, GradientStatistics
 
 
 def test_nrmse_and_nmae_over_unequal_batches() -> None:
@@ -55,3 +55,12 @@ def test_gradient_statistics_are_means_over_steps() -> None:
     )
     statistics.reset_state()
     assert float(statistics.result()["click_gradient_norm"]) == 0.0
+
+
+def test_auc_of_one_class_is_undefined_and_of_two_is_near_the_exact_one() -> None:
+    metric = AUC()
+    metric.update_state(tf.ones([3]), tf.constant([0.1, -2.0, 3.0]))
+    assert np.isnan(float(metric.result()))
+    metric.update_state(tf.zeros([2]), tf.constant([-1.0, 0.0]))
+    # By hand: of the 6 pairs, 0.1 and 3 beat both negatives, -2 beats none.
+    assert float(metric.result()) == pytest.approx(4 / 6, abs=1e-3)

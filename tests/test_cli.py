@@ -1,0 +1,132 @@
+"""The command line: the main job end to end on few rows, exit codes, and clear messages."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from htlnet_tf import cli
+from htlnet_tf.config import RunConfig
+from htlnet_tf.data.synthetic import generate_funnel
+from htlnet_tf.demo import run_demo
+from htlnet_tf.serving import EmbeddedServer
+
+SMALL = """
+data: {loader: generated, num_rows: 4000}
+model: {name: htlnet, arguments: {tower_units: [16, 8]}}
+training: {epochs: 1, batch_size: 256}
+"""
+
+
+def htlnet(*arguments: str) -> int:
+    return cli._main(cli._parse(["htlnet", *arguments]))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_train_evaluate_export_serve_score(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, models, scores = (str(tmp_path / name) for name in ("run", "models", "scores.csv"))
+    assert htlnet("train", str(config), "--output", run) == 0
+    trained = capsys.readouterr().out
+    assert htlnet("evaluate", run) == 0
+    evaluated = capsys.readouterr().out.strip()
+    assert evaluated in trained
+    assert htlnet("export", run, "--to", models) == 0
+    assert "htlnet/1: " in capsys.readouterr().out
+    rows = generate_funnel(4000).frame.head(25)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    with EmbeddedServer(models, port=0) as server:
+        url = ("--url", server.url)
+        assert htlnet("score", *url, "--input", str(tmp_path / "rows.csv"), "--output", scores) == 0
+        assert htlnet("score", *url, "--input", str(tmp_path / "rows.csv")) == 0
+        printed = capsys.readouterr().out
+        assert htlnet("score", *url, "--input", str(tmp_path / "none.csv")) == 2
+        assert htlnet("score", *url, "--input", str(config)) == 2
+        rows.drop(columns="price").to_csv(tmp_path / "short.csv", index=False)
+        assert htlnet("score", *url, "--input", str(tmp_path / "short.csv")) == 2
+        assert "'price'" in capsys.readouterr().err
+        assert htlnet("score", *url, "--name", "other", "--input", str(tmp_path / "rows.csv")) == 1
+    assert len(pd.read_csv(scores)) == 25
+    assert printed == Path(scores).read_text()
+    assert htlnet("score", *url, "--input", str(tmp_path / "rows.csv")) == 1
+    assert "error: " in capsys.readouterr().err
+
+
+def test_the_demo_runs_twice(config: Path, tmp_path: Path) -> None:
+    small = RunConfig.from_yaml(config)
+    output, models = tmp_path / "runs" / "demo", tmp_path / "models"
+    for version in (1, 2):
+        lines: list[str] = []
+        exported = run_demo(config=small, output=output, models=models, write=lines.append)
+        assert exported.version == version
+    text = "\n".join(lines)
+    assert "Shared-Bottom" in text
+    assert len(re.findall(r"^  user_id ", text, re.M)) == 3
+    assert {"learning_curves.png", "gradients.png"} < {p.name for p in output.iterdir()}
+    commands = [line for line in text.splitlines() if line.startswith("  ") and ("htlnet " in line or "docker" in line)]
+    assert len(commands[-3:]) == 3
+    assert sorted(p.name for p in (models / "htlnet").iterdir()) == ["1", "2"]
+
+
+def test_ranking_is_best_first(config: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    run_demo(config=RunConfig.from_yaml(config), output=tmp_path / "r", models=tmp_path / "m", write=lines.append)
+    block = next(line for line in lines if line.startswith("  user_id"))
+    for user in block.split("  user_id ")[1:]:
+        amounts = [float(row.split()[-1].replace(",", "")) for row in user.splitlines()[2:]]
+        assert amounts == sorted(amounts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nothing", "--output", "r"], "no configuration 'nothing'"),
+        (["train", "kuairand_pure", "--output", "r"], "needs a folder"),
+        (["train", "kuairand_pure", "--data", "none", "--output", "r"], "none"),
+        (["train", "generated", "--data", "none", "--output", "r"], "reads no data"),
+        (["compare", "generated", "--models", "a", "--output", "r"], "'a' is not known"),
+        (["evaluate", "none"], "no run folder"),
+        (["export", "none", "--to", "m"], "no run folder"),
+        (["serve", "none"], "none"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert htlnet(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["train", "generated"], ["compare", "generated", "--seeds", "x"]])
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        htlnet(*arguments)
+    assert exit_.value.code == 2
+
+
+def test_the_installed_command() -> None:
+    command = Path(sys.executable).with_name("htlnet")
+    help_ = subprocess.run([command, "--help"], check=True, capture_output=True, text=True)
+    assert "demo" in help_.stdout
+    failed = subprocess.run([command, "evaluate", "/none"], check=False, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "Traceback" not in failed.stderr

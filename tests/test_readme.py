@@ -1,0 +1,44 @@
+"""The README's Python snippet runs as it stands (with the port of a server that is there)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from htlnet_tf.serving import EmbeddedServer
+from tests.conftest import REPO, small_frame
+
+
+def snippets() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(encoding="utf-8"), re.S)
+
+
+def test_the_python_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = small_frame(2000).rename(columns={"age": "register_days", "buy": "long_view", "spend": "watch_time"})
+    rows.to_csv("impressions.csv", index=False)
+    (whole,) = snippets()
+    training, scoring = whole.split("# Under `htlnet serve models`")
+    names: dict[str, object] = {}
+    exec(training, names)
+    with EmbeddedServer("models", port=0) as server:
+        exec(scoring.split("\n", 1)[1].replace("http://localhost:8501", server.url), names)
+    scores = names["scores"]
+    assert isinstance(scores, pd.DataFrame)
+    assert {"click", "long_view", "watch_time"} <= set(scores.columns)
+    assert "watch_time" in str(names["report"])
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    from htlnet_tf import cli
+
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"htlnet (demo|train|compare|evaluate|export|serve|score)\b", text))
+    assert commands == {"demo", "train", "compare", "evaluate", "export", "serve", "score"}
+    for command in commands:
+        with pytest.raises(SystemExit) as exit_:
+            cli._parse(["htlnet", command, "--help"])
+        assert exit_.value.code == 0

@@ -1,0 +1,189 @@
+"""Configurations and run folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import htlnet_tf as htl
+from htlnet_tf.callbacks import KeepBest
+from htlnet_tf.comparison import compare
+from htlnet_tf.config import RunConfig, find_config, shipped
+from htlnet_tf.files import atomic_directory, write_text
+from htlnet_tf.training import export_run, load_held_out, load_model, load_test_rows, train
+
+SMALL = """
+data: {loader: generated, num_rows: 4000}
+model: {name: htlnet, arguments: {tower_units: [16, 8], gradient_adjustment: {gamma: 0.2}}}
+training: {epochs: 2, batch_size: 256}
+"""
+
+
+def config(tmp_path: Path, text: str = SMALL) -> RunConfig:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return RunConfig.from_yaml(path)
+
+
+def test_a_run_folder_starts_evaluate_and_export(tmp_path: Path) -> None:
+    lines: list[str] = []
+    run = train(config(tmp_path), tmp_path / "run", write=lines.append)
+    files = {p.name for p in (tmp_path / "run").iterdir()}
+    assert files == {
+        "config.yaml",
+        "encoder.json",
+        "weights",
+        "history.csv",
+        "metrics.json",
+        "held_out.parquet",
+        "learning_curves.png",
+        "gradients.png",
+    }
+    assert (
+        lines[0] == "4,000 rows: 3,200 to train, 400 to validate, 400 to test; 11 features, " + lines[0].split(", ")[-1]
+    )
+    assert any("epoch 2/2" in line and "purchase auc" in line for line in lines)
+    loaded_config, model = load_model(tmp_path / "run")
+    rows = load_test_rows(loaded_config)
+    pd.testing.assert_frame_equal(htl.predict(model, rows), htl.predict(run.model, rows))
+    assert htl.evaluate(model, rows).to_dict() == json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert model.gradient_adjustment.gamma == 0.2
+    assert len(load_held_out(tmp_path / "run")) == 400
+    exported = export_run(tmp_path / "run", tmp_path / "models" / "htlnet")
+    summary = json.loads((exported.path / "assets.extra" / "training_summary.json").read_text())
+    assert summary["test_metrics"]["metrics"]["click"]["auc"] == run.report.value("click", "auc")
+
+
+def test_a_seed_makes_a_run_reproducible(tmp_path: Path) -> None:
+    one, two = (train(config(tmp_path), tmp_path / name, write=lambda _: None) for name in ("a", "b"))
+    for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # sums of floats in another order
+
+
+def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "precious").write_text("x")
+    with pytest.raises(htl.InputError, match="exists already"):
+        train(config(tmp_path), tmp_path / "run")
+    assert (tmp_path / "run" / "precious").exists()
+    train(config(tmp_path), tmp_path / "run", overwrite=True, write=lambda _: None)
+    assert not (tmp_path / "run" / "precious").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "run"]
+
+
+def test_compare_gives_every_model_the_same_rows_and_seeds(tmp_path: Path) -> None:
+    comparison = compare(
+        config(tmp_path), ["htlnet", "shared_bottom"], [0, 1], tmp_path / "comparison", write=lambda _: None
+    )
+    assert comparison.runs[["model", "seed"]].to_numpy().tolist() == [
+        ["htlnet", 0],
+        ["shared_bottom", 0],
+        ["htlnet", 1],
+        ["shared_bottom", 1],
+    ]
+    assert "htlnet (n=2)" in comparison.to_text()
+    files = {p.name for p in (tmp_path / "comparison").iterdir()}
+    assert files == {"comparison.txt", "comparison.png", "runs.csv", "metrics.json", "config.yaml"}
+    with pytest.raises(htl.InputError, match="named twice"):
+        compare(config(tmp_path), ["htlnet", "htlnet"], [0], tmp_path / "c")
+    with pytest.raises(htl.InputError, match="'mmoe9' is not known"):
+        compare(config(tmp_path), ["mmoe9"], [0], tmp_path / "c")
+    with pytest.raises(htl.InputError, match="at least one model and one seed"):
+        compare(config(tmp_path), ["htlnet"], [], tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"loader": "parquet"}}, "data.loader"),
+        ({"training": {"epochs": 0}}, "training.epochs"),
+        ({"training": {"epoch": 3}}, "training.epoch"),
+        ({"split": [0.8, 0.2]}, r"split\[2\]"),
+        ({"split": [0.8, 0.1, 1.5]}, r"split\[2\]"),
+        ({"schema": {"features": []}}, "schema.*targets"),
+    ],
+)
+def test_a_faulty_configuration_names_the_field(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(htl.InputError, match=message):
+        config(tmp_path, yaml.safe_dump(yaml.safe_load(SMALL) | change))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("{name: resnet}", "'resnet' is not known"),
+        ("{name: htlnet, arguments: {depth: 3}}", "depth"),
+        ("{name: htlnet, arguments: {gradient_adjustment: {alpha: 2}}}", "alpha"),
+        ("{name: htlnet, arguments: {gradient_adjustment: best}}", "gradient_adjustment"),
+    ],
+)
+def test_a_faulty_model_is_an_input_error(tmp_path: Path, model: str, message: str) -> None:
+    text = f"data: {{loader: generated, num_rows: 2000}}\nmodel: {model}"
+    with pytest.raises(htl.InputError, match=message):
+        train(config(tmp_path, text), tmp_path / "run", write=lambda _: None)
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_a_damaged_run_folder_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(htl.InputError, match="no run folder"):
+        load_model(tmp_path)
+    train(config(tmp_path), tmp_path / "run", write=lambda _: None)
+    weights = next((tmp_path / "run" / "weights").glob("*.data*"))
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(htl.InputError, match=r"weights .* damaged"):
+        load_model(tmp_path / "run")
+    (tmp_path / "run" / "held_out.parquet").write_bytes(b"PAR1")
+    with pytest.raises(htl.InputError, match="held_out"):
+        load_held_out(tmp_path / "run")
+
+
+def test_shipped_configurations() -> None:
+    assert find_config("generated").data.loader == "generated"
+    kuairand = find_config("kuairand_pure")
+    assert kuairand.schema is not None
+    assert kuairand.schema.core.unit == "ms"
+    with pytest.raises(htl.InputError, match="no configuration 'other'"):
+        shipped("other")
+    with pytest.raises(htl.InputError, match=r"cannot read 'none\.yaml'"):
+        find_config("none.yaml")
+
+
+def test_one_class_in_validation_is_undefined_and_no_crash(
+    schema: htl.Schema, frame: pd.DataFrame, make_model: object
+) -> None:
+    rows = frame.assign(buy=0, spend=0.0)
+    model = make_model()  # type: ignore[operator]
+    dataset = htl.data.make_dataset(frame, schema, model.encoder)
+    one_class = htl.data.make_dataset(rows, schema, model.encoder)
+    lines: list[str] = []
+    progress = htl.training.ProgressLines(schema, write=lines.append)
+    history = model.fit(dataset, validation_data=one_class, epochs=1, verbose=0, callbacks=[progress]).history
+    assert np.isnan(history["val_buy_auc"][0])
+    assert "buy auc undefined" in lines[-1]
+    report = htl.evaluate(model, rows)
+    assert np.isnan(report.value("buy", "auc"))
+    assert "undefined" in str(report)
+
+
+def test_keep_best_ends_with_the_best_weights(schema: htl.Schema, frame: pd.DataFrame, make_model: object) -> None:
+    model = make_model()  # type: ignore[operator]
+    dataset = htl.data.make_dataset(frame, schema, model.encoder, batch_size=32)
+    valid = htl.data.make_dataset(frame[::-1].reset_index(drop=True)[:60], schema, model.encoder)
+    history = model.fit(dataset, validation_data=valid, epochs=12, verbose=0, callbacks=[KeepBest(20)]).history
+    assert model.evaluate(valid, return_dict=True, verbose=0)["loss"] == pytest.approx(min(history["val_loss"]))
+
+
+def test_atomic_outputs(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_directory(tmp_path / "out") as stage:
+        (stage / "half").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    write_text(tmp_path / "t", "x")
+    with pytest.raises(htl.InputError, match="is a file"), atomic_directory(tmp_path / "t"):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["t"]
