@@ -13,6 +13,7 @@ REQUIRES = [
     "matplotlib>=3.8",  # learning curves, gradient norms, comparisons
     "numpy>=1.26",
     "pandas>=2.2",  # frames in, frames out
+    "pyarrow>=14",  # Parquet: the held-out rows of a run, files to score
     "pydantic>=2.7",  # schema and configuration with errors that name the field
     "PyYAML>=6.0",  # schema and configuration files
     "scikit-learn>=1.4",  # exact AUC and LogLoss
@@ -23,6 +24,7 @@ REQUIRES = [
     "tensorflow-recommenders>=0.7.7",  # tfrs.Model and tfrs.tasks.Ranking
     "tensorflow-serving-api>=2.20,<2.21",  # the protocol buffers of TensorFlow Serving
     "tf-keras>=2.20.1,<2.21",  # Keras 2, which tensorflow-recommenders needs
+    "typing-extensions>=4.0",  # typing.Self on Python 3.10
 ]
 
 DEV = [
