@@ -33,7 +33,7 @@ lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@rm -rf build/types && mkdir -p build/types/htlnet_tf
-	@ln -s $(CURDIR)/htlnet_tf/* $(CURDIR)/configs $(CURDIR)/export $(CURDIR)/serving build/types/htlnet_tf/
+	@ln -s $(CURDIR)/htlnet_tf/* $(CURDIR)/benchmarks $(CURDIR)/configs $(CURDIR)/export $(CURDIR)/serving build/types/htlnet_tf/
 	@cd build/types && $(CURDIR)/$(BIN)/mypy --config-file ../../pyproject.toml -p htlnet_tf
 
 lock: $(READY)

@@ -22,7 +22,7 @@ REQUIRES = [
     "uvicorn>=0.29",  # the embedded server's HTTP
     "tensorflow>=2.20,<2.21",  # a matched pair with the image tensorflow/serving:2.20.0
     "tensorflow-recommenders>=0.7.7",  # tfrs.Model and tfrs.tasks.Ranking
-    "tensorflow-serving-api>=2.20,<2.21",  # the protocol buffers of TensorFlow Serving
+    "tensorflow-serving-api>=2.20,<2.21",  # the protocol buffers of TensorFlow Serving, matched with TensorFlow
     "tf-keras>=2.20.1,<2.21",  # Keras 2, which tensorflow-recommenders needs
     "typing-extensions>=4.0",  # typing.Self on Python 3.10
 ]
@@ -44,10 +44,10 @@ setup(
     "TensorFlow Serving.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=[
         "htlnet_tf",
+        "htlnet_tf.benchmarks",
         "htlnet_tf.configs",
         "htlnet_tf.data",
         "htlnet_tf.export",
@@ -56,6 +56,7 @@ setup(
         "htlnet_tf.serving",
     ],
     package_dir={
+        "htlnet_tf.benchmarks": "benchmarks",
         "htlnet_tf.configs": "configs",
         "htlnet_tf.export": "export",
         "htlnet_tf.serving": "serving",

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import importlib.metadata
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -90,6 +91,17 @@ def export_model(
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return ExportedVersion(final, int(final.name), len(next(iter(probes.values()))), largest)
+
+
+def model_directory(models: str | Path, name: str) -> Path:
+    """The directory of a model in a folder of models, as TF Serving wants it: `MODELS/NAME`.
+
+    Raises:
+      InputError: The name is no plain folder name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name) or name.isdigit():
+        raise InputError(f"a model's name is letters, digits, '_', '-' and '.', not only digits; received {name!r}")
+    return Path(models) / name
 
 
 def _publish(stage: Path, base: Path) -> Path:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.data import columns
+from htlnet_tf.errors import VerificationError
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Categorical, Numeric
-from htlnet_tf.serving.servables import Servable
+from htlnet_tf.serving.servables import LoadedVersion
 
 TOLERANCE = 1e-5
+_ROWS_PER_CALL = 4096
 
 Arrays = Mapping[str, np.ndarray]
-
-
-class VerificationError(RuntimeError):
-    """The exported model does not give the trained model's scores; it is not published."""
 
 
 def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> float:
@@ -37,24 +36,36 @@ def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> float:
     Raises:
       VerificationError: Outputs are missing, or differ by more than 1e-5.
     """
-    raw = {spec.name: tf.constant(rows[spec.name], spec.dtype) for spec in model.encoder.raw_specs().values()}
-    expected = {name: score.numpy() for name, score in model(model.encoder(raw), training=False).items()}
+    loaded = tf.saved_model.load(str(directory))
+    server = LoadedVersion(directory)
     largest = 0.0
-    for loader in (_python_scores, _server_scores):
-        scores = loader(directory, raw)
-        if set(scores) != set(expected):
-            raise VerificationError(f"outputs {sorted(scores)} where {sorted(expected)} were expected")
-        for name, score in expected.items():
-            scale = model.encoder.statistics.core.std if name == model.schema.core.name else 1.0
-            difference = np.abs(scores[name] - score) / max(scale, np.finfo(np.float32).tiny)
-            # Written so that a NaN on either side counts as a difference.
-            wrong = ~(difference <= TOLERANCE)
-            if wrong.any():
-                row = int(np.argmax(wrong.reshape(len(score), -1).any(axis=1)))
-                raise VerificationError(
-                    f"'{name}' differs at row {row}: {scores[name][row]!r} exported, {score[row]!r} trained"
-                )
-            largest = max(largest, float(difference.max()))
+    try:
+        for start in range(0, len(next(iter(rows.values()))), _ROWS_PER_CALL):
+            part = {name: values[start : start + _ROWS_PER_CALL] for name, values in rows.items()}
+            raw = {spec.name: tf.constant(part[spec.name], spec.dtype) for spec in model.encoder.raw_specs().values()}
+            expected = {name: score.numpy() for name, score in model(model.encoder(raw), training=False).items()}
+            for scores in (_python_scores(loaded, raw), _server_scores(server, raw)):
+                largest = max(largest, _largest_difference(model, scores, expected, start))
+    finally:
+        server.close()
+    return largest
+
+
+def _largest_difference(model: MultiTaskModel, scores: Arrays, expected: Arrays, start: int) -> float:
+    if set(scores) != set(expected):
+        raise VerificationError(f"outputs {sorted(scores)} where {sorted(expected)} were expected")
+    largest = 0.0
+    for name, score in expected.items():
+        scale = model.encoder.statistics.core.std if name == model.schema.core.name else 1.0
+        difference = np.abs(scores[name] - score) / max(scale, np.finfo(np.float32).tiny)
+        # Written so that a NaN on either side counts as a difference.
+        wrong = ~(difference <= TOLERANCE)
+        if wrong.any():
+            row = int(np.argmax(wrong.reshape(len(score), -1).any(axis=1)))
+            raise VerificationError(
+                f"'{name}' differs at row {start + row}: {scores[name][row]!r} exported, {score[row]!r} trained"
+            )
+        largest = max(largest, float(difference.max()))
     return largest
 
 
@@ -89,15 +100,10 @@ def _categorical_probe(
     return texts
 
 
-def _python_scores(directory: Path, raw: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    loaded = tf.saved_model.load(str(directory))
+def _python_scores(loaded: Any, raw: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {name: score.numpy() for name, score in loaded.signatures["serving_default"](**raw).items()}
 
 
-def _server_scores(directory: Path, raw: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+def _server_scores(server: LoadedVersion, raw: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
     """Scores through the session loader, as the server's: it initialises tables and variables by the graph alone."""
-    servable = Servable(directory)
-    try:
-        return servable.run("serving_default", {name: tensor.numpy() for name, tensor in raw.items()})
-    finally:
-        servable.close()
+    return server.run("serving_default", {name: tensor.numpy() for name, tensor in raw.items()})

@@ -20,9 +20,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["data", "export", "gradients", "layers", "losses", "metrics", "models", "plots", "serving", "training"],
     submod_attrs={
-        "errors": ["InputError"],
+        "callbacks": ["GradientHistory", "KeepBest"],
+        "errors": ["InputError", "NonFiniteError"],
         "evaluation": ["Report", "evaluate"],
-        "gradients": ["GradientAdjustment", "GradientSum"],
+        "gradients": ["GradientAdjustment", "GradientSum", "MetaBalance", "PCGrad"],
         "layers.feature_encoder": ["FeatureEncoder"],
         "models.htlnet": ["HTLNet"],
         "models.shared_bottom": ["SharedBottom"],

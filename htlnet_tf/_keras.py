@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-_TRUE = ("1", "true", "True")
-
 
 class KerasVersionError(ImportError):
     """`tf.keras` is Keras 3 in this process already; the package needs Keras 2 (tf-keras)."""

@@ -31,6 +31,31 @@ class KeepBest(tf.keras.callbacks.EarlyStopping):
             self.model.set_weights(self.best_weights)
 
 
+class GradientHistory(tf.keras.callbacks.Callback):
+    """Keeps each step's gradient norms, cosines with the core, coefficients and conflicts, as `History` keeps epochs'.
+
+    TensorBoard gets the same per step from `tf.keras.callbacks.TensorBoard(update_freq=1)`.
+
+    Attributes:
+      history: By `{target}_gradient_norm`, `..._cosine`, `..._coefficient` and `..._conflict_rate` (here 0 or 1), one
+        value per step; with `steps_per_execution` = k, of every k-th step.
+    """
+
+    _supports_tf_logs = True  # the logs are not read, so that Keras need not fetch them for each step
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: dict[str, list[float]] = {}
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Adds the step just made."""
+        statistics = getattr(self.model, "gradient_statistics", None)
+        if statistics is None:
+            return
+        for name, value in statistics.last_step().items():
+            self.history.setdefault(name, []).append(value)
+
+
 class ProgressLines(tf.keras.callbacks.Callback):
     """One line per epoch, and one every few seconds within it: plain text that a log file keeps readable.
 

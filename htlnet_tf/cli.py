@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from htlnet_tf.errors import InputError
+from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
 
 
 def run() -> None:
     """The console entry point."""
     # TensorFlow's C++ side reports on CPU features and missing GPUs at every start; the user may ask for it.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A stop by `docker stop` or `timeout` unwinds like Ctrl-C, so that half-written outputs are removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     app.run(_main, flags_parser=_parse)
 
 
@@ -33,12 +36,16 @@ def _main(arguments: argparse.Namespace) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except ServingError as error:
+    except (NonFiniteError, ServingError, VerificationError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left behind", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone, `... | head`; Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -81,6 +88,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     score.add_argument("--input", metavar="FILE", required=True, help="a .csv, .csv.gz or .parquet file")
     score.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
     score.add_argument("--output", metavar="FILE", help="a CSV file; default: standard output")
+
+    bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
+    bench.add_argument("what", choices=["train"], help="train: what a training step costs")
+    bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    bench.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each case (%(default)s)")
     return parser.parse_args(argv[1:])
 
 
@@ -119,7 +131,7 @@ def _compare(arguments: argparse.Namespace) -> None:
 
     comparison = compare(
         find_config(arguments.config),
-        arguments.models.split(","),
+        [name.strip() for name in arguments.models.split(",")],
         range(arguments.seeds),
         arguments.output,
         data=arguments.data,
@@ -138,9 +150,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.export import model_directory
     from htlnet_tf.training import export_run
 
-    version = export_run(arguments.run, Path(arguments.to) / arguments.name)
+    version = export_run(arguments.run, model_directory(arguments.to, arguments.name))
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
@@ -157,6 +170,15 @@ def _score(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.scoring import score_file
 
     score_file(arguments.url, arguments.name, arguments.input, arguments.output)
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.benchmarks.training import bench_training
+
+    if arguments.rounds < 1:
+        raise InputError(f"--rounds must be at least 1, received {arguments.rounds}")
+    result = bench_training(rounds=arguments.rounds, write=lambda line: print(line, file=sys.stderr, flush=True))
+    _say(json.dumps(result.to_dict(), indent=2) if arguments.json else result.to_text())
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from htlnet_tf.config import ModelConfig, RunConfig
@@ -65,10 +66,11 @@ def compare(
         raise InputError(f"a model is named twice: {list(models)}")
     for name in models:
         model_class(name)
+    config = config.with_data(data)
     reports: dict[str, list[Report]] = {name: [] for name in models}
     rows = []
     with atomic_directory(output, overwrite=overwrite) as stage:
-        prepared = prepare(config, data, write=write)
+        prepared = prepare(config, write=write)
         for seed in seeds:
             for name in models:
                 chosen = config.model if name == config.model.name else ModelConfig(name=name)
@@ -77,7 +79,8 @@ def compare(
                 run = fit(one, prepared, label=f"{name}, seed {seed}, ", write=write)
                 reports[name].append(run.report)
                 metrics = {f"{row.target}_{row.metric}": row.value for row in run.report.rows}
-                facts = {"epochs": len(run.history["loss"]), "parameters": run.model.count_params()}
+                parameters = sum(int(np.prod(w.shape)) for w in run.model.trainable_variables)
+                facts = {"epochs": len(run.history["loss"]), "parameters": parameters}
                 rows.append({"model": name, "seed": seed, **facts, **metrics})
         comparison = Comparison(reports, pd.DataFrame(rows))
         (stage / "comparison.txt").write_text(comparison.to_text() + "\n", encoding="utf-8")

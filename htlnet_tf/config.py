@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import field
 from importlib import resources
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.errors import InputError
@@ -33,7 +34,7 @@ class DataConfig:
     loader: Literal["generated", "kuairand_pure"]
     path: str | None = None
     num_rows: int = Field(default=300_000, ge=1000)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -66,7 +67,7 @@ class TrainingConfig:
     batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     patience: int = Field(default=1, ge=0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -89,6 +90,12 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    @model_validator(mode="after")
+    def _split_is_whole(self) -> RunConfig:
+        if abs(sum(self.split) - 1.0) > 1e-9:
+            raise ValueError(f"split: the shares must sum to 1, received {list(self.split)}")
+        return self
+
     @classmethod
     def from_yaml(cls, path: str | Path) -> RunConfig:
         """Reads a configuration file. `schema` may be the path of a schema file, relative to the configuration.
@@ -100,6 +107,12 @@ class RunConfig:
         if isinstance(document, dict) and isinstance(document.get("schema"), str):
             document = document | {"schema": Schema.from_yaml(Path(path).parent / document["schema"])}
         return validate(_ADAPTER, document, source=str(path))
+
+    def with_data(self, path: str | Path | None) -> RunConfig:
+        """The same configuration with the data at `path`, made absolute; itself for None."""
+        if path is None:
+            return self
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(Path(path).resolve())))
 
     def to_yaml(self) -> str:
         """The configuration as YAML text, the schema included."""
@@ -116,10 +129,10 @@ def shipped(name: str) -> Path:
       InputError: There is none of that name.
     """
     folder = Path(str(resources.files("htlnet_tf.configs")))
-    path = folder / f"{name}.yaml"
-    if not path.is_file():
-        raise InputError(f"no configuration '{name}'; there are {sorted(p.stem for p in folder.glob('*.yaml'))}")
-    return path
+    names = sorted(p.stem for p in folder.glob("*.yaml") if not p.stem.endswith(".schema"))
+    if name not in names:
+        raise InputError(f"no configuration '{name}'; there are {names}")
+    return folder / f"{name}.yaml"
 
 
 def find_config(name: str) -> RunConfig:
@@ -128,43 +141,38 @@ def find_config(name: str) -> RunConfig:
     Raises:
       InputError: There is none, or it breaks a rule.
     """
-    return RunConfig.from_yaml(name if Path(name).suffix or Path(name).exists() else shipped(name))
+    return RunConfig.from_yaml(name if name.endswith((".yaml", ".yml")) or Path(name).is_file() else shipped(name))
 
 
-def load_rows(config: RunConfig, path: str | Path | None = None) -> tuple[pd.DataFrame, Schema]:
+def load_rows(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
     """The rows and their schema.
-
-    Args:
-      config: Says which loader.
-      path: Stands in for `config.data.path`.
 
     Raises:
       InputError: The data cannot be read, or no schema is declared for them.
     """
-    return _LOADERS[config.data.loader](config, path)
+    return _LOADERS[config.data.loader](config)
 
 
-def _generated(config: RunConfig, path: str | Path | None) -> tuple[pd.DataFrame, Schema]:
+def _generated(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
     from htlnet_tf.data.synthetic import generate_funnel
 
-    if path is not None:
-        raise InputError(f"the loader 'generated' reads no data, but a path was given: '{path}'")
+    if config.data.path is not None:
+        raise InputError(f"the loader 'generated' reads no data, but a path was given: '{config.data.path}'")
     funnel = generate_funnel(config.data.num_rows, seed=config.data.seed)
     return funnel.frame, config.schema or funnel.schema
 
 
-def _kuairand_pure(config: RunConfig, path: str | Path | None) -> tuple[pd.DataFrame, Schema]:
+def _kuairand_pure(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
     from htlnet_tf.data.kuairand import load_kuairand_pure
 
-    folder = path or config.data.path
-    if folder is None:
+    if config.data.path is None:
         raise InputError("the loader 'kuairand_pure' needs a folder: --data PATH, or data.path in the configuration")
     if config.schema is None:
         raise InputError("the loader 'kuairand_pure' needs a schema in the configuration")
-    return load_kuairand_pure(folder, config.schema), config.schema
+    return load_kuairand_pure(config.data.path, config.schema), config.schema
 
 
-_LOADERS: dict[str, Callable[[RunConfig, str | Path | None], tuple[pd.DataFrame, Schema]]] = {
+_LOADERS: dict[str, Callable[[RunConfig], tuple[pd.DataFrame, Schema]]] = {
     "generated": _generated,
     "kuairand_pure": _kuairand_pure,
 }

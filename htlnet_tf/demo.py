@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pandas as pd
 
 from htlnet_tf.config import ModelConfig, RunConfig, shipped
+from htlnet_tf.errors import InputError
 from htlnet_tf.export import ExportedVersion
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
@@ -50,8 +53,11 @@ def run_demo(
     """
     started = time.monotonic()
     config = config or RunConfig.from_yaml(shipped("generated" if data is None else "kuairand_pure"))
+    config = config.with_data(data)
+    if Path(output).is_dir() and any(Path(output).iterdir()) and not (Path(output) / "config.yaml").is_file():
+        raise InputError(f"'{output}' is not a run folder, so the demo does not replace it; name another with --output")
     write(f"[1/5] Rows: {'built-in generator' if data is None else data}")
-    prepared = prepare(config, data, write=lambda line: write(f"  {line}"))
+    prepared = prepare(config, write=lambda line: write(f"  {line}"))
 
     write("[2/5] Training HTLNet, and Shared-Bottom for comparison")
     run = fit(config, prepared, label="HTLNet, ", write=write)
@@ -59,8 +65,8 @@ def run_demo(
     other = fit(baseline, prepared, label="Shared-Bottom, ", write=write)
     with atomic_directory(output, overwrite=True) as stage:
         save_run(run, stage)
-        histories = {"HTLNet": run.history, "Shared-Bottom (plain sum)": other.history}
-        plot_gradients(histories, prepared.schema, stage / "gradients.png", x_label="epoch")
+        histories = {"HTLNet": run.gradient_history, "Shared-Bottom (plain sum)": other.gradient_history}
+        plot_gradients(histories, prepared.schema, stage / "gradients.png")
         plot_learning_curves(other.history, prepared.schema, stage / "learning_curves_shared_bottom.png")
 
     write(f"[3/5] Test metrics, {run.report.num_rows:,} rows")
@@ -115,10 +121,19 @@ def _key(schema: Schema, group: str) -> str:
 
 
 def _next_steps(run: Run, output: str | Path, models: str | Path) -> str:
-    example = ", ".join(t.name for t in run.model.schema.targets)
+    targets = ", ".join(t.name for t in run.model.schema.targets)
+    models = Path(models).resolve()
     return (
-        f"\nNext (the columns {example} come back for every row you send):\n"
-        f"  .venv/bin/htlnet serve {models}                       # the model at http://127.0.0.1:8501\n"
-        f"  .venv/bin/htlnet evaluate {output}                    # its test metrics again, from the run folder\n"
-        f"  MODELS=$PWD/{models} docker compose -f serving/docker-compose.yml up   # the same under TensorFlow Serving"
+        f"\nNext (every row that is sent gets {targets}):\n"
+        f"  htlnet serve {models}\n"
+        "      the model at http://127.0.0.1:8501\n"
+        f"  htlnet evaluate {Path(output).resolve()}\n"
+        "      its test metrics again, from the run folder\n"
+        f"  MODELS={models} docker compose -f {_compose_file()} up\n"
+        "      the same under TensorFlow Serving\n"
+        f"(htlnet is {Path(sys.executable).with_name('htlnet')})"
     )
+
+
+def _compose_file() -> str:
+    return str(resources.files("htlnet_tf.serving") / "docker-compose.yml")

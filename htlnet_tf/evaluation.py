@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import log_loss, roc_auc_score
 
 from htlnet_tf.data import columns
 from htlnet_tf.errors import InputError
 from htlnet_tf.reports import MetricRow, Report
-from htlnet_tf.schema import Continuous, Multiclass, Schema
+from htlnet_tf.schema import Continuous, Schema
 
 if TYPE_CHECKING:
     from htlnet_tf.models.base import MultiTaskModel
@@ -149,12 +149,11 @@ def _continuous(y: Floats, predictions: Floats) -> dict[str, _Outcome]:
     size, std = np.mean(np.abs(y)), np.std(y)
     # np.std of equal values may be 1e-17 instead of 0, so ask for equality itself; tiny spreads may underflow to 0.
     equal_labels = f"all labels are {y[0]:g}" if np.ptp(y) == 0 else ""
-    ranks_y, ranks_p = _centred_ranks(y), _centred_ranks(p)
     no_order = equal_labels or (f"all predictions are {p[0]:g}" if np.ptp(p) == 0 else "")
     return {
         "nrmse": equal_labels or ("the labels' standard deviation is 0" if std == 0 else rmse / std),
         "nmae": "all labels are 0" if size == 0 else mae / size,
-        "spearman": no_order or ranks_y @ ranks_p / np.sqrt((ranks_y @ ranks_y) * (ranks_p @ ranks_p)),
+        "spearman": no_order or float(spearmanr(y, p).statistic),
         "gini": equal_labels or normalized_gini(y, p),
         "rmse": rmse,
         "mae": mae,
@@ -166,9 +165,7 @@ def _continuous(y: Floats, predictions: Floats) -> dict[str, _Outcome]:
 def _predictions(schema: Schema, frame: pd.DataFrame) -> dict[str, Floats]:
     predictions: dict[str, Floats] = {}
     for target in schema.targets:
-        names = [target.name]
-        if isinstance(target, Multiclass):
-            names = [f"{target.name}_{k}" for k in range(target.num_classes)]
+        names = target.score_names
         columns.require_columns(frame, names, purpose="predictions")
         arrays = [columns.numbers(frame[name], rule="predictions must be finite numbers") for name in names]
         for name, values in zip(names, arrays, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ def staging_directory(final: Path) -> Path:
     Raises:
       InputError: The parent cannot be created or written to.
     """
-    stage = final.parent / f".{final.name}.{uuid.uuid4().hex}.partial"
+    stage = _beside(final, "partial")
     try:
         stage.mkdir(parents=True)
     except OSError as error:
@@ -32,37 +33,59 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """Yields a staging directory that becomes `path` when the block ends well, and is removed when it does not.
 
     Args:
-      path: The directory to create.
+      path: The directory to create; it may exist and be empty.
       overwrite: Replace an existing directory; the old one stays until the new one is complete.
 
     Raises:
-      InputError: `path` is a file, or exists and `overwrite` is False.
+      InputError: `path` is a file, or has something in it and `overwrite` is False.
     """
     final = Path(path)
-    if final.exists() and not final.is_dir():
-        raise InputError(f"'{final}' is a file; a directory is needed")
-    if final.is_dir() and any(final.iterdir()) and not overwrite:
-        raise InputError(f"'{final}' exists already; remove it or name another directory")
+    _require_free(final, overwrite)
     stage = staging_directory(final)
     try:
         yield stage
-        if final.is_dir():
-            old = final.parent / f".{final.name}.{uuid.uuid4().hex}.old"
+        old = _beside(final, "old")
+        if overwrite and final.is_dir():
             final.rename(old)
+        try:
             stage.rename(final)
-            shutil.rmtree(old)
-        else:
-            stage.rename(final)
+        except OSError as error:
+            if old.is_dir():
+                old.rename(final)
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # somebody else wrote there in the meantime
+                _require_free(final, overwrite)
+            raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Writes a text file by an atomic rename."""
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder that becomes `path` when the block ends well.
+
+    Raises:
+      InputError: The folder cannot be created or the file cannot be written.
+    """
     final = Path(path)
-    partial = final.parent / f".{final.name}.{uuid.uuid4().hex}.partial"
+    partial = _beside(final, "partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
         partial.replace(final)
+    except OSError as error:
+        raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _beside(final: Path, ending: str) -> Path:
+    return final.parent / f".{final.name}.{uuid.uuid4().hex}.{ending}"
+
+
+def _require_free(final: Path, overwrite: bool) -> None:
+    if final.exists() and not final.is_dir():
+        raise InputError(f"'{final}' is a file; a directory is needed")
+    if final.is_dir() and any(final.iterdir()) and not overwrite:
+        raise InputError(f"'{final}' exists already; name another directory or ask to overwrite it (--overwrite)")

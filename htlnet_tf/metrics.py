@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -44,8 +45,11 @@ class NRMSE(_Sums):
     def result(self) -> tf.Tensor:
         """The metric, a float64 scalar; NaN for constant labels."""
         count = self._sums["count"]
-        variance = self._sums["y_squared"] / count - (self._sums["y"] / count) ** 2
-        return tf.sqrt(self._sums["error_squared"] / count / variance)
+        square = self._sums["y_squared"] / count
+        variance = square - (self._sums["y"] / count) ** 2
+        # What rounding leaves of the variance of constant labels is no spread.
+        varied = tf.where(variance > 1e-12 * square, variance, float("nan"))
+        return tf.sqrt(self._sums["error_squared"] / count / varied)
 
 
 class NMAE(_Sums):
@@ -74,28 +78,36 @@ class NMAE(_Sums):
 
 
 class GradientStatistics(tf.keras.metrics.Metric):
-    """Per task, the mean over steps of the gradient's norm, its cosine with the core's, and its coefficient.
+    """Per task and step: the gradient's norm, its cosine with the core's, its coefficient, and whether it conflicts.
 
-    One variable holds all of them: a step adds one tensor rather than 3 T scalars.
+    The result is the mean over steps; of the conflicts (a negative cosine) it is the conflict rate. One variable holds
+    all of them: a step adds one tensor rather than 4 T scalars.
 
     Args:
-      tasks: Target names, core last.
+      tasks: Target names.
+      core: Position of the core target; the last by default.
     """
 
-    QUANTITIES = ("gradient_norm", "gradient_cosine", "gradient_coefficient")
+    QUANTITIES = ("gradient_norm", "gradient_cosine", "gradient_coefficient", "gradient_conflict_rate")
 
-    def __init__(self, tasks: Sequence[str], name: str = "gradient_statistics") -> None:
+    def __init__(self, tasks: Sequence[str], core: int = -1, name: str = "gradient_statistics") -> None:
         super().__init__(name=name)
-        self.tasks = tuple(tasks)
-        self._total = self.add_weight(name="total", shape=[len(self.QUANTITIES), len(tasks)], initializer="zeros")
+        self.tasks, self.core = tuple(tasks), core
+        shape = [len(self.QUANTITIES), len(tasks)]
+        self._total = self.add_weight(name="total", shape=shape, initializer="zeros")
         self._steps = self.add_weight(name="steps", initializer="zeros")
+        self._last = self.add_weight(
+            name="last", shape=shape, initializer="zeros", aggregation=tf.VariableAggregation.MEAN
+        )
 
     def update_state(self, gram: tf.Tensor, coefficients: tf.Tensor) -> None:
         """Adds a step: the Gram matrix before the adjustment, float32 [T, T], and the coefficients, float32 [T]."""
         norms = tf.sqrt(tf.linalg.diag_part(gram))
-        cosines = tf.math.divide_no_nan(gram[:, -1], norms * norms[-1])
-        self._total.assign_add(tf.stack([norms, cosines, coefficients]))
+        cosines = tf.math.divide_no_nan(gram[:, self.core], norms * norms[self.core])
+        step = tf.stack([norms, cosines, coefficients, tf.cast(cosines < 0.0, tf.float32)])
+        self._total.assign_add(step)
         self._steps.assign_add(1.0)
+        self._last.assign(step)
 
     def reset_state(self) -> None:
         """Starts a new epoch."""
@@ -103,23 +115,44 @@ class GradientStatistics(tf.keras.metrics.Metric):
             variable.assign(tf.zeros_like(variable))
 
     def result(self) -> dict[str, tf.Tensor]:
-        """The means, by `{task}_{quantity}`."""
-        means = tf.math.divide_no_nan(self._total, self._steps)
+        """The means over steps, by `{task}_{quantity}`."""
+        return self._named(tf.math.divide_no_nan(self._total, self._steps))
+
+    def last_step(self) -> dict[str, float]:
+        """The last step's values, by `{task}_{quantity}`; of the conflict rate 0 or 1."""
+        return self._named(self._last.numpy().tolist())
+
+    def write_summaries(self, step: tf.Tensor) -> None:
+        """Writes the last step's values to the default summary writer, if there is one: `{quantity}/{task}`."""
+        for j, task in enumerate(self.tasks):
+            for i, quantity in enumerate(self.QUANTITIES):
+                tf.summary.scalar(f"{quantity}/{task}", self._last[i, j], step=step)
+
+    def _named(self, table: Any) -> dict[str, Any]:
         return {
-            f"{task}_{quantity}": means[i, j]
+            f"{task}_{quantity}": table[i][j]
             for j, task in enumerate(self.tasks)
             for i, quantity in enumerate(self.QUANTITIES)
         }
 
 
 class AUC(tf.keras.metrics.AUC):
-    """A streaming AUC from logits; 1000 buckets keep it within about 0.001 of the exact one.
+    """A streaming AUC from logits, by 1000 buckets of equal width in the logit from -16 to 16.
 
-    Undefined (NaN) as long as the rows seen are of one class; Keras' own says 0 then.
+    Buckets of the probability, Keras' own, put nearly all rows of a rare event into one. Undefined (NaN) as long as the
+    rows seen are of one class; Keras' own says 0 then.
     """
 
+    _RANGE = 16.0
+
     def __init__(self, name: str = "auc") -> None:
-        super().__init__(num_thresholds=1000, from_logits=True, name=name)
+        super().__init__(num_thresholds=1000, name=name)
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
+        """Adds rows: labels and logits of shape [B], weights [B] or None."""
+        # The AUC depends on the order of the predictions alone, so any increasing map to [0, 1] serves.
+        position = (tf.clip_by_value(y_pred, -self._RANGE, self._RANGE) + self._RANGE) / (2.0 * self._RANGE)
+        return super().update_state(y_true, position, sample_weight)
 
     def result(self) -> tf.Tensor:
         """The metric, a float32 scalar."""

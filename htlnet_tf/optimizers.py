@@ -29,6 +29,8 @@ class LazyAdam(tf.keras.optimizers.Adam):
             if kwargs.get(name):
                 raise ValueError(f"LazyAdam has no {name}: it would move rows that the batch does not touch")
         kwargs.setdefault("name", "LazyAdam")
+        # Keras turns it on where there is a GPU; XLA would compile anew for every number of touched rows.
+        kwargs.setdefault("jit_compile", False)
         super().__init__(learning_rate, **kwargs)
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
@@ -68,4 +70,4 @@ def _rows_are_distinct(gradient: tf.Tensor | tf.IndexedSlices) -> bool:
     """Whether a graph proves that no row occurs twice: the indices come straight out of a Unique operation."""
     if not isinstance(gradient, tf.IndexedSlices) or tf.executing_eagerly():
         return False
-    return gradient.indices.op.type in ("Unique", "UniqueV2")
+    return gradient.indices.op.type in ("Unique", "UniqueV2") and gradient.indices.value_index == 0

@@ -6,7 +6,6 @@ pyplot state is left behind, and writes one PNG atomically: a reader never sees 
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -23,11 +22,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
 from htlnet_tf.reports import METRICS, Reports, reports_per_model, summarise_reports
 from htlnet_tf.schema import Schema
 
 Floats = npt.NDArray[np.float64]
-PathLike = Union[str, "os.PathLike[str]"]
+PathLike = Union[str, Path]
 
 # Okabe and Ito's colours, which readers with any colour vision can tell apart. Black is the core's alone.
 _CORE = "#000000"
@@ -297,13 +297,6 @@ def _save(figure: Figure, path: PathLike) -> Path:
     target = Path(path)
     if target.suffix.lower() != ".png":
         raise InputError(f"pictures are PNG files, so the path must end in .png, but it is '{target}'")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")  # same folder: the renaming is atomic there
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format="png")
-        temporary.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write '{target}': {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(target) as partial:
+        figure.savefig(partial, format="png")
     return target

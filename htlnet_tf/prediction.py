@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.schema import Multiclass, Schema
+from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
     from htlnet_tf.models.base import MultiTaskModel
@@ -24,7 +24,8 @@ def predict(model: MultiTaskModel, frame: pd.DataFrame, *, batch_size: int = 819
 
     Returns:
       One row per input row, with its index. Per target, in funnel order, the probability (binary) or the core in its
-      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`.
+      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. The core is the raw
+      output of the regression: the lowest may be below 0, which clipping would turn into ties of the ranking.
 
     Raises:
       InputError: A feature is missing or holds a value its kind does not allow.
@@ -44,8 +45,5 @@ def score_frame(schema: Schema, outputs: dict[str, np.ndarray], index: pd.Index)
     columns: dict[str, np.ndarray] = {}
     for target in schema.targets:
         values = np.asarray(outputs[target.name])
-        if isinstance(target, Multiclass):
-            columns.update({f"{target.name}_{k}": values[:, k] for k in range(target.num_classes)})
-        else:
-            columns[target.name] = values
+        columns.update(zip(target.score_names, values.reshape(len(index), -1).T, strict=True))
     return pd.DataFrame(columns, index=index)

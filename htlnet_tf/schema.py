@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_vali
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
 
 Group = Literal["user", "item", "context"]
 CategoricalDtype = Literal["string", "int64"]
@@ -55,6 +57,11 @@ class Categorical:
             raise ValueError(f"'separator' of feature '{self.name}' must not be the empty string")
         if self.separator is not None and self.dtype == "int64":
             raise ValueError(f"feature '{self.name}' has a separator, so its dtype must be 'string', not 'int64'")
+        for code in self.missing_values if self.dtype == "int64" else ():
+            if not isinstance(code, int) or not -(2**63) <= code < 2**63:
+                raise ValueError(
+                    f"feature '{self.name}' has dtype int64, so its missing value {code!r} must be one too"
+                )
         return self
 
 
@@ -89,6 +96,16 @@ class Binary:
     _: KW_ONLY
     kind: Literal["binary"] = "binary"
 
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of the target's tower: one logit."""
+        return 1
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Columns of a table of scores."""
+        return (self.name,)
+
 
 @dataclass(frozen=True, config=_STRICT)
 class Multiclass:
@@ -103,6 +120,16 @@ class Multiclass:
     _: KW_ONLY
     num_classes: int = Field(ge=2)
     kind: Literal["multiclass"] = "multiclass"
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of the target's tower: a logit per class."""
+        return self.num_classes
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Columns of a table of scores, one per class."""
+        return tuple(f"{self.name}_{k}" for k in range(self.num_classes))
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -122,6 +149,16 @@ class Continuous:
     standardise: bool = True
     non_negative: bool = True
     kind: Literal["continuous"] = "continuous"
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of the target's tower: one value."""
+        return 1
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Columns of a table of scores."""
+        return (self.name,)
 
 
 Feature = Annotated[Union[Categorical, Numeric], Field(discriminator="kind")]
@@ -153,6 +190,14 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
+        if "self" in names:
+            raise ValueError("a column cannot be called 'self' in an exported model; rename it")
+        # TensorFlow makes an exported column's name lower case and its other characters "_".
+        exported: dict[str, str] = {}
+        for name in names:
+            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", name.lower()), name)
+            if other != name:
+                raise ValueError(f"'{other}' and '{name}' would have the same name in the exported model")
         return items
 
     @model_validator(mode="after")
@@ -171,6 +216,10 @@ class Schema:
                 raise ValueError(
                     f"targets: only the last one may be Continuous; '{target.name}' stands before '{core.name}'"
                 )
+        scores = [name for target in self.targets for name in target.score_names]
+        repeated = sorted({name for name in scores if scores.count(name) > 1})
+        if repeated:
+            raise ValueError(f"targets: the scores of two targets would be called {repeated}")
         outcomes = {t.name for t in self.targets}
         for feature in self.features:
             if feature.name in outcomes:
@@ -230,7 +279,8 @@ class Schema:
         """The schema as YAML text; also written to `path` if one is given."""
         text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            with atomic_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
         return text
 
     @classmethod
@@ -241,6 +291,26 @@ class Schema:
           InputError: The file is missing, is not YAML, or does not describe a schema.
         """
         return cls.from_dict(read_yaml(path), source=str(path))
+
+
+def require_same_schema(schema: Schema, fitted: Schema) -> None:
+    """Checks that something was fitted for this schema (dtypes that were left open aside).
+
+    Raises:
+      InputError: Names the first column that differs.
+    """
+    for ours, theirs in zip(schema.features, fitted.features, strict=False):
+        settled = ours
+        if isinstance(ours, Categorical) and isinstance(theirs, Categorical) and ours.dtype is None:
+            settled = dataclasses.replace(ours, dtype=theirs.dtype)
+        if settled != theirs:
+            raise InputError(f"the encoder was fitted for another schema: {theirs} there, {ours} here")
+    if len(schema.features) != len(fitted.features) or schema.targets != fitted.targets:
+        raise InputError(
+            "the encoder was fitted for another schema: "
+            f"{[f.name for f in (*fitted.features, *fitted.targets)]} there, "
+            f"{[f.name for f in (*schema.features, *schema.targets)]} here"
+        )
 
 
 def _declaration(item: Categorical | Numeric | Binary | Multiclass | Continuous) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.callbacks import KeepBest, ProgressLines
+from htlnet_tf.callbacks import GradientHistory, KeepBest, ProgressLines
 from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.dataset import make_dataset
 from htlnet_tf.data.splits import time_split
-from htlnet_tf.errors import InputError
+from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.evaluation import evaluate
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.gradients import GradientAdjustment, GradientSum
@@ -63,6 +63,7 @@ class Run:
       config: What was asked for.
       model: Has the weights of its best epoch.
       history: Per epoch, Keras' `History.history`.
+      gradient_history: Per step, see `GradientHistory`; empty for a model without gradient metrics.
       report: Exact metrics on the test rows.
       held_out: Some test rows, for the export to compare scores on.
     """
@@ -70,17 +71,18 @@ class Run:
     config: RunConfig
     model: MultiTaskModel
     history: dict[str, list[float]]
+    gradient_history: dict[str, list[float]]
     report: Report
     held_out: pd.DataFrame
 
 
-def prepare(config: RunConfig, data: str | Path | None = None, *, write: Write = print) -> Prepared:
+def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
     """Loads the rows, splits them by time and fits the encoder on the training part.
 
     Raises:
       InputError: The data or the schema are not usable.
     """
-    frame, schema = load_rows(config, data)
+    frame, schema = load_rows(config)
     train, valid, test = time_split(frame, schema, config.split)
     encoder = FeatureEncoder.fit(schema, train)
     write(
@@ -97,24 +99,36 @@ def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> M
       InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
     """
     arguments = dict(config.model.arguments)
+    chosen = model_class(config.model.name)
     try:
         if "gradient_adjustment" in arguments:
             arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
-        model = model_class(config.model.name)(schema, encoder, **arguments)
+        model = chosen(schema, encoder, **arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
     model.compile(optimizer=LazyAdam(config.training.learning_rate))
     return model
 
 
-def fit(config: RunConfig, prepared: Prepared, *, label: str = "", write: Write = print) -> Run:
+def fit(
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    label: str = "",
+    last_good: Path | None = None,
+    write: Write = print,
+) -> Run:
     """Trains the configured model and judges it on the test rows.
 
     Args:
       config: Which model and how to train it.
       prepared: The rows.
       label: Put before each progress line.
+      last_good: Where to leave configuration, encoder and weights if a step is not finite; None: nowhere.
       write: Where progress lines go.
+
+    Raises:
+      NonFiniteError: A loss or gradient is not finite.
     """
     tf.keras.utils.set_random_seed(config.training.seed)
     schema, encoder = prepared.schema, prepared.encoder
@@ -128,15 +142,23 @@ def fit(config: RunConfig, prepared: Prepared, *, label: str = "", write: Write 
         seed=config.training.seed,
     )
     valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH)
-    history = model.fit(
-        train,
-        validation_data=valid,
-        epochs=config.training.epochs,
-        callbacks=[KeepBest(config.training.patience), ProgressLines(schema, label, write=write)],
-        verbose=0,
-    ).history
+    gradients = GradientHistory()
+    try:
+        history = model.fit(
+            train,
+            validation_data=valid,
+            epochs=config.training.epochs,
+            callbacks=[KeepBest(config.training.patience), ProgressLines(schema, label, write=write), gradients],
+            verbose=0,
+        ).history
+    except NonFiniteError as error:
+        if last_good is None:
+            raise
+        with atomic_directory(last_good, overwrite=True) as stage:
+            save_model(config, model, stage)
+        raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     held_out = prepared.test.head(HELD_OUT_ROWS)
-    return Run(config, model, history, evaluate(model, prepared.test), held_out)
+    return Run(config, model, history, gradients.history, evaluate(model, prepared.test), held_out)
 
 
 def train(
@@ -150,7 +172,8 @@ def train(
     """Trains the configured model and writes the run folder.
 
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
-    `history.csv`, `metrics.json`, `held_out.parquet`, `learning_curves.png` and `gradients.png`.
+    `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, and for a model with gradient
+    metrics `gradient_history.csv` (per step) and `gradients.png`.
 
     Args:
       config: What to do.
@@ -161,30 +184,42 @@ def train(
 
     Raises:
       InputError: The data, the schema or the configuration are not usable, or `output` exists already.
+      NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
+    config = config.with_data(data)
+    model_class(config.model.name)  # a wrong name is told before the rows are read
     with atomic_directory(output, overwrite=overwrite) as stage:
-        prepared = prepare(config, data, write=write)
-        run = fit(config, prepared, write=write)
+        prepared = prepare(config, write=write)
+        run = fit(config, prepared, last_good=Path(f"{output}.last_good"), write=write)
         save_run(run, stage)
     return run
+
+
+def save_model(config: RunConfig, model: MultiTaskModel, directory: Path) -> None:
+    """Writes what `load_model` needs into an existing directory."""
+    (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
+    model.encoder.save(directory / "encoder.json")
+    model.save_weights(str(directory / "weights" / "model"))
 
 
 def save_run(run: Run, directory: Path) -> None:
     """Writes a run's files into an existing directory."""
     schema = run.model.schema
-    (directory / "config.yaml").write_text(dataclasses.replace(run.config, schema=schema).to_yaml(), encoding="utf-8")
-    run.model.encoder.save(directory / "encoder.json")
-    run.model.save_weights(str(directory / "weights" / "model"))
-    history = pd.DataFrame(run.history)
-    history.index = pd.RangeIndex(1, len(history) + 1, name="epoch")
-    history.to_csv(directory / "history.csv")
+    save_model(run.config, run.model, directory)
+    _table(run.history, "epoch").to_csv(directory / "history.csv")
     metrics = json.dumps(run.report.to_dict(), indent=2, allow_nan=False)
     (directory / "metrics.json").write_text(metrics, encoding="utf-8")
     run.held_out.to_parquet(directory / "held_out.parquet")
     plot_learning_curves(run.history, schema, directory / "learning_curves.png")
-    if f"{schema.core.name}_gradient_norm" in run.history:
-        name = type(run.model).__name__
-        plot_gradients({name: run.history}, schema, directory / "gradients.png", x_label="epoch")
+    if run.gradient_history:
+        _table(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
+        plot_gradients({type(run.model).__name__: run.gradient_history}, schema, directory / "gradients.png")
+
+
+def _table(history: dict[str, list[float]], index: str) -> pd.DataFrame:
+    table = pd.DataFrame(history)
+    table.index = pd.RangeIndex(1, len(table) + 1, name=index)
+    return table
 
 
 def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
@@ -201,8 +236,9 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     model = build_model(config, encoder.schema, encoder)
     try:
         # The optimizer's slots are in the checkpoint too; they are not needed to score.
-        model.load_weights(str(folder / "weights" / "model")).expect_partial()
-    except (tf.errors.OpError, ValueError, IndexError) as error:  # a truncated file is an IndexError there
+        status = model.load_weights(str(folder / "weights" / "model"))
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
         raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
     return config, model
 
@@ -226,7 +262,7 @@ def load_test_rows(config: RunConfig, data: str | Path | None = None) -> pd.Data
     Raises:
       InputError: The data are not usable.
     """
-    frame, schema = load_rows(config, data)
+    frame, schema = load_rows(config.with_data(data))
     return time_split(frame, schema, config.split)[-1]
 
 
@@ -241,7 +277,11 @@ def export_run(directory: str | Path, path: str | Path) -> ExportedVersion:
 
     config, model = load_model(directory)
     held_out = load_held_out(directory)
-    metrics = json.loads((Path(directory) / "metrics.json").read_text(encoding="utf-8"))
+    path_of_metrics = Path(directory) / "metrics.json"
+    try:
+        metrics = json.loads(path_of_metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path_of_metrics}': {error}") from error
     summary = {"training": dataclasses.asdict(config.training), "test_metrics": metrics}
     return export_model(model, path, rows=held_out, summary=summary)
 
@@ -251,4 +291,4 @@ def _adjustment(declared: Any) -> Any:
         return GradientSum()
     if isinstance(declared, dict):
         return GradientAdjustment(**declared)
-    raise InputError(f"gradient_adjustment must be 'sum' or a mapping of alpha, gamma and clip, received {declared!r}")
+    raise ValueError(f"gradient_adjustment must be 'sum' or a mapping of alpha, gamma and clip, received {declared!r}")

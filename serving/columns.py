@@ -202,11 +202,10 @@ def _is_missing(value: Any) -> bool:
 
 
 def _whole_number(value: Any) -> int | None:
-    if isinstance(value, (bool, np.bool_)):
-        return None
-    if isinstance(value, numbers.Integral):
+    if isinstance(value, (bool, np.bool_, numbers.Integral)):
         return int(value)
-    if isinstance(value, numbers.Real) and float(value).is_integer():
+    # Beyond 2**53 a float no longer says which whole number was meant.
+    if isinstance(value, numbers.Real) and float(value).is_integer() and abs(float(value)) <= 2.0**53:
         return int(float(value))
     return None
 
@@ -241,9 +240,12 @@ def _integer(value: Any, low: int, high: int, missing: int | None) -> int:
 def _float(value: Any) -> float:
     if _is_missing(value):
         return math.nan
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise _RefusedError
-    return float(value)
+    try:
+        if isinstance(value, (numbers.Real, np.bool_, str)):
+            return float(value)  # numbers that came as text, too
+    except ValueError:
+        pass
+    raise _RefusedError
 
 
 def _bool(value: Any) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from pathlib import Path
 
 import pandas as pd
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
 from htlnet_tf.serving.rest_client import RestClient
 from htlnet_tf.serving.signatures import Signature
 
@@ -41,31 +41,26 @@ def score_file(url: str, model_name: str, source: str | Path, destination: str |
     if destination is None:
         scores.to_csv(sys.stdout, index=False)
         return len(scores)
-    final = Path(destination)
-    partial = final.parent / f".{final.name}.{uuid.uuid4().hex}.partial"
-    try:
+    with atomic_file(destination) as partial:
         scores.to_csv(partial, index=False)
-        partial.replace(final)
-    except OSError as error:
-        raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return len(scores)
 
 
 def read_rows(source: str | Path, signature: Signature) -> pd.DataFrame:
-    """Reads a file of rows; text columns of the signature stay text, so that "007" is not read as 7.
+    """Reads a file of rows with the types of the signature, so that "007" in a text column is not read as 7.
 
     Raises:
       InputError: The file is missing, of another type, damaged, or has no rows.
     """
     path = Path(source)
-    text = {name: "str" for name, info in signature.inputs.items() if info.dtype == "DT_STRING"}
+    # Text columns stay text and whole numbers with gaps whole: as floats, ids beyond 2**53 would change.
+    kinds = {"DT_STRING": "str", "DT_INT64": "Int64"}
+    dtypes = {name: kinds[info.dtype] for name, info in signature.inputs.items() if info.dtype in kinds}
     try:
         if path.name.endswith(".parquet"):
             rows = pd.read_parquet(path)
         elif path.name.endswith((".csv", ".csv.gz")):
-            rows = pd.read_csv(path, dtype=text)
+            rows = pd.read_csv(path, dtype=dtypes)
         else:
             raise InputError(f"'{path}' must be a .csv, .csv.gz or .parquet file")
     except (OSError, ValueError, EOFError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.errors import StatusError
-from htlnet_tf.serving.servables import Servable, version_folders
+from htlnet_tf.serving.servables import LoadedVersion, version_folders
 
 _logger = logging.getLogger(__name__)
 
@@ -17,18 +17,18 @@ _logger = logging.getLogger(__name__)
 @dataclass
 class _Model:
     folders: dict[int, Path]
-    loaded: dict[int, Servable] = field(default_factory=dict)
+    loaded: dict[int, LoadedVersion] = field(default_factory=dict)
     failed: dict[int, StatusError] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def load(self, version: int) -> Servable:
+    def load(self, version: int) -> LoadedVersion:
         # One load at a time: two requests for the same new version must not load it twice.
         with self.lock:
             if version in self.failed:
                 raise self.failed[version]
             if version not in self.loaded:
                 try:
-                    self.loaded[version] = Servable(self.folders[version])
+                    self.loaded[version] = LoadedVersion(self.folders[version])
                 except StatusError as error:
                     self.failed[version] = error
                     raise
@@ -90,7 +90,7 @@ class ServableStore:
                     f"{model.folders[version]} does not: {_one_line(error.message)}"
                 ) from error
 
-    def get(self, name: str, version: int | None = None) -> Servable:
+    def get(self, name: str, version: int | None = None) -> LoadedVersion:
         """Finds a servable, loading it if no request has named it yet.
 
         Args:

@@ -29,7 +29,7 @@ _CODES = (
 _MAX_VERSION = 2**63 - 1
 
 
-class Servable:
+class LoadedVersion:
     """One loaded version of a model.
 
     The SavedModel runs in a session, as in TF Serving, and not through `tf.saved_model.load`: so declared shapes are

@@ -14,6 +14,7 @@ from htlnet_tf import cli
 from htlnet_tf.config import RunConfig
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.demo import run_demo
+from htlnet_tf.errors import InputError
 from htlnet_tf.serving import EmbeddedServer
 
 SMALL = """
@@ -41,6 +42,10 @@ def test_train_evaluate_export_serve_score(config: Path, tmp_path: Path, capsys:
     assert htlnet("evaluate", run) == 0
     evaluated = capsys.readouterr().out.strip()
     assert evaluated in trained
+    for name in ("../x", "", "12"):
+        assert htlnet("export", run, "--to", models, "--name", name) == 2
+    assert "a model's name is letters" in capsys.readouterr().err
+    assert not Path(models).exists()
     assert htlnet("export", run, "--to", models) == 0
     assert "htlnet/1: " in capsys.readouterr().out
     rows = generate_funnel(4000).frame.head(25)
@@ -73,8 +78,8 @@ def test_the_demo_runs_twice(config: Path, tmp_path: Path) -> None:
     assert "Shared-Bottom" in text
     assert len(re.findall(r"^  user_id ", text, re.M)) == 3
     assert {"learning_curves.png", "gradients.png"} < {p.name for p in output.iterdir()}
-    commands = [line for line in text.splitlines() if line.startswith("  ") and ("htlnet " in line or "docker" in line)]
-    assert len(commands[-3:]) == 3
+    commands = re.findall(r"^  (htlnet serve|htlnet evaluate|MODELS=\S+ docker compose) ", text, re.M)
+    assert len(commands) == 3
     assert sorted(p.name for p in (models / "htlnet").iterdir()) == ["1", "2"]
 
 
@@ -98,6 +103,7 @@ def test_ranking_is_best_first(config: Path, tmp_path: Path) -> None:
         (["evaluate", "none"], "no run folder"),
         (["export", "none", "--to", "m"], "no run folder"),
         (["serve", "none"], "none"),
+        (["train", "kuairand_pure.schema", "--output", "r"], "no configuration"),
     ],
 )
 def test_wrong_input_ends_with_2_and_one_line(
@@ -116,11 +122,42 @@ def test_wrong_input_ends_with_2_and_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failed_verification_ends_with_1(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert htlnet("train", str(config), "--output", str(tmp_path / "run")) == 0
+    (tmp_path / "file").write_text("x")
+    assert htlnet("export", str(tmp_path / "run"), "--to", str(tmp_path / "file")) == 2
+    monkeypatch.setattr("htlnet_tf.export.verify._python_scores", lambda loaded, raw: {})
+    assert htlnet("export", str(tmp_path / "run"), "--to", str(tmp_path / "models")) == 1
+    assert "were expected" in capsys.readouterr().err
+    assert list((tmp_path / "models" / "htlnet").iterdir()) == []
+
+
+def test_the_demo_replaces_run_folders_only(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("x")
+    with pytest.raises(InputError, match="not a run folder"):
+        run_demo(config=RunConfig.from_yaml(config), output=tmp_path / "mine", models=tmp_path / "m")
+    assert (tmp_path / "mine" / "precious").exists()
+
+
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["train", "generated"], ["compare", "generated", "--seeds", "x"]])
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         htlnet(*arguments)
     assert exit_.value.code == 2
+
+
+def test_a_stop_by_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
+    command = [Path(sys.executable).with_name("htlnet"), "train", "generated", "--output", str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the rows are there, training begins
+        assert list(tmp_path.glob(".run.*.partial"))
+        process.terminate()
+        assert process.wait(120) == 143
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_installed_command() -> None:

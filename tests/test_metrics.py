@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import roc_auc_score
 
 import htlnet_tf  # noqa: F401
 from htlnet_tf.metrics import AUC, NMAE, NRMSE, GradientStatistics
@@ -34,7 +35,10 @@ def test_weights_leave_rows_out() -> None:
 def test_constant_labels_are_undefined() -> None:
     metric = NRMSE()
     metric.update_state(tf.ones([3]), tf.zeros([3]))
-    assert not np.isfinite(float(metric.result()))
+    assert np.isnan(float(metric.result()))
+    metric = NRMSE()
+    metric.update_state(tf.fill([1000], 0.1), tf.zeros([1000]))
+    assert np.isnan(float(metric.result()))
 
 
 def test_gradient_statistics_are_means_over_steps() -> None:
@@ -51,6 +55,8 @@ def test_gradient_statistics_are_means_over_steps() -> None:
             "spend_gradient_norm": 5.0,
             "spend_gradient_cosine": 1.0,
             "spend_gradient_coefficient": 1.25,
+            "click_gradient_conflict_rate": 0.5,
+            "spend_gradient_conflict_rate": 0.0,
         }
     )
     statistics.reset_state()
@@ -64,3 +70,13 @@ def test_auc_of_one_class_is_undefined_and_of_two_is_near_the_exact_one() -> Non
     metric.update_state(tf.zeros([2]), tf.constant([-1.0, 0.0]))
     # By hand: of the 6 pairs, 0.1 and 3 beat both negatives, -2 beats none.
     assert float(metric.result()) == pytest.approx(4 / 6, abs=1e-3)
+
+
+@pytest.mark.parametrize("base", [-1.0, -6.5, -8.5])
+def test_auc_of_rare_events_is_near_the_exact_one(base: float) -> None:
+    random = np.random.default_rng(0)
+    logits = base + random.normal(size=400_000)
+    labels = random.random(400_000) < 1 / (1 + np.exp(-logits))
+    metric = AUC()
+    metric.update_state(tf.constant(labels, tf.float32), tf.constant(logits, tf.float32))
+    assert float(metric.result()) == pytest.approx(roc_auc_score(labels, logits), abs=2e-3)

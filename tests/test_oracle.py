@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
@@ -20,7 +18,7 @@ def test_htlnet_reaches_the_oracle() -> None:
     parts = time_split(shop.frame, shop.schema, config.split)
     encoder = htl.FeatureEncoder.fit(shop.schema, parts[0])
     prepared = Prepared(encoder.schema, encoder, *parts)
-    run = fit(dataclasses.replace(config), prepared)
+    run = fit(config, prepared)
     test, truth = prepared.test, shop.truth.loc[prepared.test.index]
     for target in ("click", "purchase"):
         oracle = roc_auc_score(test[target], truth[target])

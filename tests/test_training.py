@@ -14,7 +14,7 @@ import htlnet_tf as htl
 from htlnet_tf.callbacks import KeepBest
 from htlnet_tf.comparison import compare
 from htlnet_tf.config import RunConfig, find_config, shipped
-from htlnet_tf.files import atomic_directory, write_text
+from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.training import export_run, load_held_out, load_model, load_test_rows, train
 
 SMALL = """
@@ -42,8 +42,11 @@ def test_a_run_folder_starts_evaluate_and_export(tmp_path: Path) -> None:
         "metrics.json",
         "held_out.parquet",
         "learning_curves.png",
+        "gradient_history.csv",
         "gradients.png",
     }
+    steps = pd.read_csv(tmp_path / "run" / "gradient_history.csv")
+    assert len(steps) == 26
     assert (
         lines[0] == "4,000 rows: 3,200 to train, 400 to validate, 400 to test; 11 features, " + lines[0].split(", ")[-1]
     )
@@ -104,6 +107,8 @@ def test_compare_gives_every_model_the_same_rows_and_seeds(tmp_path: Path) -> No
         ({"training": {"epochs": 0}}, "training.epochs"),
         ({"training": {"epoch": 3}}, "training.epoch"),
         ({"split": [0.8, 0.2]}, r"split\[2\]"),
+        ({"split": [0.8, 0.2, 0.5]}, r"split: the shares must sum to 1"),
+        ({"training": {"seed": -1}}, "training.seed"),
         ({"split": [0.8, 0.1, 1.5]}, r"split\[2\]"),
         ({"schema": {"features": []}}, "schema.*targets"),
     ],
@@ -140,6 +145,30 @@ def test_a_damaged_run_folder_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "run" / "held_out.parquet").write_bytes(b"PAR1")
     with pytest.raises(htl.InputError, match="held_out"):
         load_held_out(tmp_path / "run")
+
+
+def test_a_run_that_explodes_leaves_the_last_good_weights(tmp_path: Path) -> None:
+    text = SMALL.replace("batch_size: 256", "batch_size: 256, learning_rate: 1.0e+30")
+    with pytest.raises(htl.NonFiniteError, match=r"optimizer step .*run\.last_good"):
+        train(config(tmp_path, text), tmp_path / "run", write=lambda _: None)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "run.last_good"]
+    _, model = load_model(tmp_path / "run.last_good")
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    train(config(tmp_path), tmp_path / "run", write=lambda _: None)
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(path.read_text().replace("[16, 8]", "[16, 8, 8]"))
+    with pytest.raises(htl.InputError, match="weights"):
+        load_model(tmp_path / "run")
+
+
+def test_the_data_path_is_kept_for_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kuairand = find_config("kuairand_pure")
+    assert kuairand.with_data("rows").data.path == str(tmp_path / "rows")
+    assert kuairand.with_data(None) is kuairand
 
 
 def test_shipped_configurations() -> None:
@@ -183,7 +212,19 @@ def test_atomic_outputs(tmp_path: Path) -> None:
         (stage / "half").write_text("x")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    write_text(tmp_path / "t", "x")
+    with atomic_file(tmp_path / "t") as partial:
+        partial.write_text("x")
     with pytest.raises(htl.InputError, match="is a file"), atomic_directory(tmp_path / "t"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["t"]
+
+
+def test_what_appears_in_the_meantime_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(htl.InputError, match="exists already"), atomic_directory(tmp_path / "out") as stage:
+        (stage / "late").write_text("x")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "first").write_text("x")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["first"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(htl.InputError, match="cannot write"), atomic_file(tmp_path / "out"):
+        pass

@@ -14,3 +14,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "synthetic": ["SyntheticFunnel", "generate_funnel"],
     },
 )
+
+del lazy_loader

@@ -143,7 +143,7 @@ def numeric_values(column: pd.Series, feature: Numeric) -> np.ndarray:
       InputError: A value is not a number, or infinite, or negative where the feature has `log1p`.
     """
     values = numbers(column, rule=f"feature '{feature.name}' is numeric")
-    refuse(column, np.isinf(values), rule=f"feature '{feature.name}' is numeric and must be finite")
+    refuse(column, _beyond_float32(values), rule=f"feature '{feature.name}' is numeric and must be finite in float32")
     values = np.where(np.isin(values, feature.missing_values), np.nan, values)
     if feature.log1p:
         refuse(column, values < 0, rule=f"feature '{feature.name}' has log1p, so it must not be negative")
@@ -175,7 +175,7 @@ def _labels(column: pd.Series, target: Binary | Multiclass | Continuous) -> np.n
         known = (values >= 0) & (values < target.num_classes) & _whole(values)
         refuse(column, ~known, rule=f"target '{target.name}' is a class in 0 .. {target.num_classes - 1}")
         return values.astype(np.int32)
-    refuse(column, np.isinf(values), rule=f"target '{target.name}' must be finite")
+    refuse(column, _beyond_float32(values), rule=f"target '{target.name}' must be finite in float32")
     if target.non_negative:
         rule = f"target '{target.name}' must not be negative (declare non_negative=False if it can be)"
         refuse(column, values < 0, rule=rule)
@@ -198,6 +198,10 @@ def numbers(column: pd.Series, *, rule: str) -> np.ndarray:
     return _float64(parsed)
 
 
+def _beyond_float32(values: np.ndarray) -> np.ndarray:
+    return np.abs(values) > np.finfo(np.float32).max
+
+
 def _whole(values: np.ndarray) -> np.ndarray:
     return np.isfinite(values) & (np.floor(values) == values)
 
@@ -207,7 +211,8 @@ def _float64(column: pd.Series) -> np.ndarray:
 
 
 def _plain(column: pd.Series) -> pd.Series:
-    return column.astype(column.cat.categories.dtype) if isinstance(column.dtype, pd.CategoricalDtype) else column
+    """Without the wrapping of pandas' categories; object values hold gaps that their dtype may not."""
+    return column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column
 
 
 def _is_int64(value: Any) -> bool:

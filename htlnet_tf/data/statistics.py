@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data import columns
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Categorical, Numeric, Schema, validate
 
 _STRICT = ConfigDict(extra="forbid")
@@ -92,7 +93,10 @@ class TrainingStatistics:
             for feature in schema.categoricals:
                 if feature.name not in resolved:
                     dtype = columns.categorical_dtype(frame[feature.name], feature)
-                    resolved[feature.name] = dataclasses.replace(feature, dtype=dtype)
+                    try:
+                        resolved[feature.name] = dataclasses.replace(feature, dtype=dtype)
+                    except ValueError as error:
+                        raise InputError(f"column '{feature.name}' holds {dtype} values: {error}") from error
                 counts, length = _value_counts(frame[feature.name], resolved[feature.name])
                 counters[feature.name].update(counts)
                 longest[feature.name] = max(longest[feature.name], length)
@@ -114,7 +118,8 @@ class TrainingStatistics:
     def save(self, path: str | Path) -> None:
         """Writes the statistics as one JSON file."""
         document = _ADAPTER.dump_python(self, mode="json", exclude={"schema"}) | {"schema": self.schema.to_dict()}
-        Path(path).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingStatistics:
@@ -172,7 +177,8 @@ def _value_counts(column: pd.Series, feature: Categorical) -> tuple[dict[Any, in
     token_counts: Counter[str] = Counter()
     longest = 1
     for text, count in counts_by_text.items():
-        tokens = [token.strip() for token in str(text).split(feature.separator)]
+        # The white space that tf.strings.strip takes away, and no other: the graph must find what is counted here.
+        tokens = [token.strip(" \t\n\v\f\r") for token in str(text).split(feature.separator)]
         tokens = [token for token in tokens if token and token not in feature.missing_values]
         longest = max(longest, len(tokens))
         for token in tokens[: feature.max_length] or [columns.MISSING_STRING]:

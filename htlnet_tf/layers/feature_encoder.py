@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from htlnet_tf.data import columns
-from htlnet_tf.data.statistics import TrainingStatistics, missing_codes
+from htlnet_tf.data.statistics import TrainingStatistics, Vocabulary, missing_codes
 from htlnet_tf.schema import Categorical, Numeric, Schema
 
 PADDING_ROW = 0
@@ -18,6 +19,21 @@ CLIP = 10.0
 _ROWS_PER_CALL = 65_536
 
 Encoded = dict[str, tf.Tensor]
+
+
+class _Block(NamedTuple):
+    """A feature's rows of the embedding table: for unknown and missing values, then from `first` on its vocabulary."""
+
+    unknown: int
+    missing: int
+    first: int
+    end: int
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, start: int) -> _Block:
+        # Without missing values in training their row would stay untrained, so they share the out-of-vocabulary row.
+        missing = start + 1 if vocabulary.has_missing else start
+        return cls(start, missing, missing + 1, missing + 1 + len(vocabulary.values))
 
 
 class FeatureEncoder(tf.Module):
@@ -44,15 +60,13 @@ class FeatureEncoder(tf.Module):
         self.statistics = statistics
         self.schema: Schema = statistics.schema
         self.slots = tuple(statistics.vocabularies[f.name].slots for f in self.schema.categoricals)
-        self._tables: list[tf.lookup.StaticHashTable] = []
+        self._blocks: list[_Block] = []
         next_row = PADDING_ROW + 1
-        self._missing_rows: list[int] = []
-        with tf.init_scope():
-            for feature in self.schema.categoricals:
-                table, missing_row, next_row = _lookup_table(feature, statistics, next_row)
-                self._tables.append(table)
-                self._missing_rows.append(missing_row)
+        for feature in self.schema.categoricals:
+            self._blocks.append(_Block.of(statistics.vocabularies[feature.name], next_row))
+            next_row = self._blocks[-1].end
         self.num_rows = next_row
+        self._tables: list[tf.lookup.StaticHashTable] = []
         self.indicators = tuple(f.name for f in self.schema.numerics if statistics.moments[f.name].has_missing)
         self._encode = tf.function(self.__call__, input_signature=[self.raw_specs()])
 
@@ -85,6 +99,13 @@ class FeatureEncoder(tf.Module):
     @property
     def tables(self) -> tuple[tf.lookup.StaticHashTable, ...]:
         """The lookup tables, which whatever is exported must own."""
+        if not self._tables:
+            # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
+            with tf.init_scope():
+                self._tables = [
+                    _lookup_table(feature, self.statistics.vocabularies[feature.name], block)
+                    for feature, block in zip(self.schema.categoricals, self._blocks, strict=True)
+                ]
         return tuple(self._tables)
 
     @property
@@ -133,7 +154,7 @@ class FeatureEncoder(tf.Module):
         return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
     def _rows(self, values: tf.Tensor, feature: Categorical, index: int) -> tf.Tensor:
-        table = self._tables[index]
+        table = self.tables[index]
         if feature.separator is None:
             return tf.cast(table.lookup(values)[:, tf.newaxis], tf.int32)
         tokens = tf.strings.strip(tf.strings.split(values, feature.separator))
@@ -143,7 +164,7 @@ class FeatureEncoder(tf.Module):
         tokens = tf.ragged.boolean_mask(tokens, tokens.with_values(present))
         rows = tokens.with_values(tf.cast(table.lookup(tokens.values), tf.int32))
         padded = rows.to_tensor(default_value=PADDING_ROW, shape=[None, self.slots[index]])
-        first = tf.where(padded[:, :1] == PADDING_ROW, self._missing_rows[index], padded[:, :1])
+        first = tf.where(padded[:, :1] == PADDING_ROW, self._blocks[index].missing, padded[:, :1])
         return tf.concat([first, padded[:, 1:]], axis=1)
 
     def _numbers(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -167,25 +188,14 @@ class FeatureEncoder(tf.Module):
         return tf.stack(values + indicators, axis=1)
 
 
-def _lookup_table(
-    feature: Categorical, statistics: TrainingStatistics, next_row: int
-) -> tuple[tf.lookup.StaticHashTable, int, int]:
-    """A table from raw values to embedding rows from `next_row` on, the row for "missing", and the next free row."""
-    vocabulary = statistics.vocabularies[feature.name]
-    unknown_row = next_row
-    # Without missing values in training their row would stay untrained, so they share the out-of-vocabulary row.
-    missing_row = next_row + 1 if vocabulary.has_missing else unknown_row
-    first_row = missing_row + 1
+def _lookup_table(feature: Categorical, vocabulary: Vocabulary, block: _Block) -> tf.lookup.StaticHashTable:
+    """A table from raw values to embedding rows."""
     codes = list(missing_codes(feature))
     keys = codes + list(vocabulary.values)
-    rows = [missing_row] * len(codes) + list(range(first_row, first_row + len(vocabulary.values)))
+    rows = [block.missing] * len(codes) + list(range(block.first, block.end))
     dtype = tf.as_dtype(feature.dtype)
     initializer = tf.lookup.KeyValueTensorInitializer(
         tf.constant(keys, dtype), tf.constant(rows, tf.int64), dtype, tf.int64
     )
-    table = tf.lookup.StaticHashTable(initializer, default_value=unknown_row, name=f"{_op_name(feature.name)}_rows")
-    return table, missing_row, first_row + len(vocabulary.values)
-
-
-def _op_name(name: str) -> str:
-    return name.replace("-", "_").replace(".", "_")
+    name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
+    return tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)

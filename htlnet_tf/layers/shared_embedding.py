@@ -91,6 +91,16 @@ class SharedEmbedding(tf.keras.layers.Layer):
         )
         return tf.reshape(summed, [-1, tasks, self.dim])
 
+    @staticmethod
+    def gram(gradients: tf.Tensor) -> tf.Tensor:
+        """M[i, j] = <G_i, G_j> over all touched rows: float32 [U, T, d] -> [T, T]."""
+        return tf.einsum("utd,usd->ts", gradients, gradients)
+
+    @staticmethod
+    def combine(gradients: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+        """sum_t c_t G_t: float32 [U, T, d] and [T] -> [U, d]."""
+        return tf.einsum("utd,t->ud", gradients, coefficients)
+
     def _pool(self, rows: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The mean of the slots of each feature: [B, S, d] -> [B, F * d]."""
         if max(self.slots) == 1:

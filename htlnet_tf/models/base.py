@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from htlnet_tf.data.dataset import require_same_schema
+from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.shared_embedding import SharedEmbedding, TouchedRows
 from htlnet_tf.losses import make_task, training_scale
 from htlnet_tf.metrics import GradientStatistics
+from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
+from htlnet_tf.models.task_gradients import task_gradients
 from htlnet_tf.optimizers import LazyAdam
-from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema
+from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema, require_same_schema
 
 Features = Mapping[str, tf.Tensor]
-
-
-class _Gradients(NamedTuple):
-    """Of one step: at the shared input per task (or one, of the sum), and at the other weights, of the sum."""
-
-    shared: list[tf.Tensor]
-    weights: list[tf.Tensor | None]
 
 
 class MultiTaskModel(tfrs.Model, abc.ABC):
@@ -43,12 +38,15 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
       encoder: Fitted on the training rows.
       embedding_dim: Width d of an embedding row.
       gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2, added for each embedding row that a batch touches.
+      embedding_l2: Strength l of l * ||row||^2, added for each embedding row that a batch touches (under a strategy, by
+        each replica with 1 / replicas of it).
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`. False with the plain sum takes the
         ordinary backward pass, which needs no per-task gradients.
+      on_nonfinite: What to do about a step whose losses or gradients are not finite: `"raise"` stops `fit` with a
+        `NonFiniteError` before the step is applied; `"skip"` leaves it out and counts it as `skipped_steps`.
 
     Raises:
-      InputError: The encoder was fitted for another schema.
+      InputError: The encoder was fitted for another schema, or the adjustment's core is no target.
     """
 
     #: Whether tower t's output depends on the shared input through its own copy alone.
@@ -63,10 +61,14 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         gradient_adjustment: GramFunction | None = None,
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = True,
+        on_nonfinite: Policy = "raise",
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         require_same_schema(schema, encoder.schema)
+        if embedding_dim < 1 or embedding_l2 < 0:
+            received = f"received {embedding_dim} and {embedding_l2}"
+            raise ValueError(f"embedding_dim must be at least 1 and embedding_l2 not negative, {received}")
         self.schema = encoder.schema
         # Keras would track the encoder's tables as part of the model's weights file.
         self._encoder = (encoder,)
@@ -76,8 +78,16 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         self.embedding = SharedEmbedding(encoder.num_rows, encoder.slots, embedding_dim)
         self.tasks = {t.name: make_task(t, self.core_scale) for t in self.schema.targets}
         self._loss_means = {t.name: tf.keras.metrics.Mean(f"{t.name}_loss") for t in self.schema.targets}
+        self._total_loss = tf.keras.metrics.Mean("loss")
         names = [t.name for t in self.schema.targets]
-        self._gradient_statistics = GradientStatistics(names) if gradient_metrics else None
+        core = getattr(self.gradient_adjustment, "core", None) or names[-1]
+        if core not in names:
+            raise InputError(f"the gradient adjustment's core '{core}' is not a target; there are {names}")
+        # Adjustments see the core last, wherever it stands in the funnel.
+        self._order = [*(i for i, name in enumerate(names) if name != core), names.index(core)]
+        self.gradient_statistics = GradientStatistics(names, names.index(core)) if gradient_metrics else None
+        self._guard = NonFiniteGuard(names, on_nonfinite)
+        self._skipped = tf.keras.metrics.Sum("skipped_steps") if on_nonfinite == "skip" else None
 
     @abc.abstractmethod
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -111,8 +121,14 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
         Args:
           optimizer: `LazyAdam(1e-3)` if left out.
-          **kwargs: `run_eagerly`, `steps_per_execution`.
+          **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`.
+
+        Raises:
+          TypeError: Another argument is given, such as `loss` or `metrics`.
         """
+        unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
+        if unknown:
+            raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
         super().compile(optimizer=LazyAdam(1e-3) if optimizer is None else optimizer, **kwargs)
 
     def call(self, features: Features, training: bool = False) -> dict[str, tf.Tensor]:
@@ -129,43 +145,71 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         outputs = self.task_outputs([shared] * len(self.schema.targets), training)
         return {t.name: self._prediction(t, o) for t, o in zip(self.schema.targets, outputs, strict=True)}
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.fit`.
+
+        Raises:
+          NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
+        """
+        try:
+            return super().fit(*args, **kwargs)
+        except tf.errors.InvalidArgumentError:
+            error = self._guard.error()
+            if error is None:
+                raise
+            raise error from None
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
-        features, targets, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
+        features, targets = _unpack(data)
         touched = self.embedding.touched(features["ids"])
-        shared = self._shared_input(self.embedding.embed(touched), features)
+        outputs: list[tf.Tensor] = []
+
+        def losses_of(views: list[tf.Tensor]) -> list[tf.Tensor]:
+            outputs[:] = self.task_outputs(views, training=True)
+            return self._task_losses(targets, outputs)
+
         weights = [w for w in self.trainable_variables if w is not self.embedding.table]
-        per_task = self._gradient_statistics is not None or not isinstance(self.gradient_adjustment, GradientSum)
-        num_tasks = len(self.schema.targets)
-        copies = per_task and self.independent_towers
-        with tf.GradientTape(persistent=per_task) as tape:
-            tape.watch(shared)
-            views = [tf.identity(shared) for _ in range(num_tasks)] if copies else [shared] * num_tasks
-            losses = self._task_losses(targets, self.task_outputs(views, training=True))
-            total = tf.add_n(losses)
-        if copies:
-            _require_independence(tape, losses, views)
-            gradients = _Gradients(*_split(tape.gradient(total, [*views, *weights]), num_tasks))
-        elif per_task:
-            gradients = _Gradients([tape.gradient(loss, shared) for loss in losses], tape.gradient(total, weights))
-        else:
-            gradients = _Gradients(*_split(tape.gradient(total, [shared, *weights]), 1))
-        del tape
-        rows = self._row_gradient(touched, gradients.shared)
-        self.optimizer.apply_gradients([(rows, self.embedding.table), *zip(gradients.weights, weights, strict=True)])
-        self.on_step_end()
+        gradients = task_gradients(
+            losses_of,
+            self._shared_input(self.embedding.embed(touched), features),
+            len(self.schema.targets),
+            weights,
+            per_task=self.gradient_statistics is not None or not isinstance(self.gradient_adjustment, GradientSum),
+            independent_towers=self.independent_towers,
+        )
+        rows = self.embedding.row_gradients(touched, [g[:, : self.embedding.width] for g in gradients.shared])
+        gram = self.embedding.gram(rows)
+
+        def apply() -> None:
+            table = self._combine(rows, gram, touched)
+            self.optimizer.apply_gradients(
+                [(table, self.embedding.table), *zip(gradients.weights, weights, strict=True)]
+            )
+            self.on_step_end()
+            self._update_metrics(targets, outputs)
+
+        applied = self._guard.run(
+            self.optimizer.iterations,
+            tf.stack(gradients.losses),
+            tf.sqrt(tf.linalg.diag_part(gram)),
+            [g for g in gradients.weights if g is not None],
+            apply,
+        )
+        if self._skipped is not None:
+            self._skipped.update_state(tf.cast(~applied, tf.float32))
         return self._results(training=True)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
-        features, targets, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
+        features, targets = _unpack(data)
         shared = self._shared_input(self.embedding(features["ids"]), features)
-        self._task_losses(targets, self.task_outputs([shared] * len(self.schema.targets), training=False))
+        self._update_metrics(targets, self.task_outputs([shared] * len(self.schema.targets), training=False))
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         """The sum of the tasks' mean losses, a scalar (the interface of `tfrs.Model`)."""
-        features, targets, _ = tf.keras.utils.unpack_x_y_sample_weight(inputs)
+        features, targets = _unpack(inputs)
         shared = self._shared_input(self.embedding(features["ids"]), features)
         return tf.add_n(self._task_losses(targets, self.task_outputs([shared] * len(self.schema.targets), training)))
 
@@ -175,44 +219,65 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     def _shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
         return tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
 
+    def _labels(self, target: Binary | Multiclass | Continuous, targets: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """A target's labels [B] on the scale that it is trained on."""
+        # Keras makes [B, 1] of labels that come as pandas columns, which would broadcast against outputs [B].
+        labels = tf.reshape(targets[target.name], [-1])
+        if isinstance(target, Continuous):
+            return (tf.cast(labels, tf.float32) - self.core_scale.mean) / self.core_scale.std
+        return labels
+
     def _task_losses(self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Mean loss per target; updates the metrics."""
+        """Mean loss per target, scalars."""
+        # The optimizer sums over replicas, so that each contributes its share of the mean.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         losses = []
         for target, output in zip(self.schema.targets, outputs, strict=True):
-            labels = targets[target.name]
-            if isinstance(target, Continuous):
-                labels = (tf.cast(labels, output.dtype) - self.core_scale.mean) / self.core_scale.std
-            per_row = self.tasks[target.name](labels, output)
-            self._loss_means[target.name].update_state(per_row)
-            # The optimizer sums over replicas, so that each contributes its share of the mean.
-            losses.append(tf.reduce_mean(per_row) / replicas)
+            per_row = self.tasks[target.name](self._labels(target, targets), output, compute_metrics=False)
+            # A replica may get no rows of a small last batch; its share is 0 then, not NaN.
+            rows = tf.cast(tf.maximum(tf.size(per_row), 1) * replicas, per_row.dtype)
+            losses.append(tf.reduce_sum(per_row) / rows)
         return losses
 
-    def _row_gradient(self, touched: TouchedRows, gradients: Sequence[tf.Tensor]) -> tf.IndexedSlices:
-        """The adjusted gradient of the touched embedding rows, with the L2 term."""
-        width = self.embedding.width
-        per_task = self.embedding.row_gradients(touched, [g[:, :width] for g in gradients])
-        if len(gradients) == 1:
-            combined = per_task[:, 0]
+    def _update_metrics(self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor]) -> None:
+        losses = []
+        for target, output in zip(self.schema.targets, outputs, strict=True):
+            losses.append(self.tasks[target.name](self._labels(target, targets), output))
+            self._loss_means[target.name].update_state(losses[-1])
+        self._total_loss.update_state(tf.add_n(losses))
+
+    def _combine(self, rows: tf.Tensor, gram: tf.Tensor, touched: TouchedRows) -> tf.IndexedSlices:
+        """The adjusted gradient of the touched embedding rows [U, d] from the tasks' [U, T, d], with the L2 term."""
+        if rows.shape[1] == 1:
+            combined = rows[:, 0]
         else:
-            gram = tf.einsum("utd,usd->ts", per_task, per_task)
-            coefficients = self.gradient_adjustment(gram)
-            if self._gradient_statistics is not None:
-                self._gradient_statistics.update_state(gram, coefficients)
-            combined = tf.einsum("utd,t->ud", per_task, coefficients)
+            coefficients = self._coefficients(gram)
+            if self.gradient_statistics is not None:
+                # Each replica's losses carry 1 / replicas; the norms shown are those of the mean loss.
+                replicas = tf.distribute.get_strategy().num_replicas_in_sync
+                self.gradient_statistics.update_state(gram * float(replicas**2), coefficients)
+                self.gradient_statistics.write_summaries(self.optimizer.iterations)
+            combined = self.embedding.combine(rows, coefficients)
         if self.embedding_l2:
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             combined += (2.0 * self.embedding_l2 / replicas) * touched.values
         return tf.IndexedSlices(combined, touched.unique, dense_shape=tf.shape(self.embedding.table))
 
+    def _coefficients(self, gram: tf.Tensor) -> tf.Tensor:
+        """What the adjustment makes of the Gram matrix, in target order."""
+        if self._order == sorted(self._order):
+            return self.gradient_adjustment(gram)
+        ordered = tf.gather(tf.gather(gram, self._order), self._order, axis=1)
+        return tf.gather(self.gradient_adjustment(ordered), tf.math.invert_permutation(self._order))
+
     def _results(self, *, training: bool) -> dict[str, tf.Tensor]:
-        losses = {mean.name: mean.result() for mean in self._loss_means.values()}
-        results = {"loss": tf.add_n(list(losses.values())), **losses}
+        results = {mean.name: mean.result() for mean in (self._total_loss, *self._loss_means.values())}
         for task in self.tasks.values():
             results.update({metric.name: metric.result() for metric in task.metrics})
-        if training and self._gradient_statistics is not None:
-            results.update(self._gradient_statistics.result())
+        if training and self.gradient_statistics is not None:
+            results.update(self.gradient_statistics.result())
+        if training and self._skipped is not None:
+            results["skipped_steps"] = self._skipped.result()
         return results
 
     def _prediction(self, target: Binary | Multiclass | Continuous, output: tf.Tensor) -> tf.Tensor:
@@ -221,20 +286,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         return tf.sigmoid(output) if isinstance(target, Binary) else tf.nn.softmax(output)
 
 
-def _split(gradients: Sequence[tf.Tensor], count: int) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    return list(gradients[:count]), list(gradients[count:])
-
-
-def _require_independence(tape: tf.GradientTape, losses: Sequence[tf.Tensor], views: Sequence[tf.Tensor]) -> None:
-    """Checks, when the step is traced, that no loss reaches another tower's copy of the shared input.
-
-    Raises:
-      RuntimeError: One does, so the single backward pass would mix the tasks' gradients.
-    """
-    for t, loss in enumerate(losses):
-        for s, view in enumerate(views):
-            if s != t and tape.gradient(loss, view) is not None:
-                raise RuntimeError(
-                    f"the model declares independent_towers, but the loss of target {t} depends on the input of tower "
-                    f"{s}; set independent_towers = False"
-                )
+def _unpack(data: Any) -> tuple[Features, Mapping[str, tf.Tensor]]:
+    features, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+    if weights is not None:
+        raise ValueError("sample weights are not supported yet; received a third element (weights) in the dataset")
+    return features, targets

@@ -13,6 +13,7 @@ from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.schema import Multiclass, Schema
 
 
@@ -42,6 +43,7 @@ class HTLNet(MultiTaskModel):
       gumbel: False feeds the expected label embedding in training too (ablation).
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`.
+      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
 
     Example:
       >>> model = HTLNet(schema, encoder, embedding_dim=10)
@@ -76,6 +78,7 @@ class HTLNet(MultiTaskModel):
         gumbel: bool = True,
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = True,
+        on_nonfinite: Policy = "raise",
         name: str = "htlnet",
     ) -> None:
         super().__init__(
@@ -85,6 +88,7 @@ class HTLNet(MultiTaskModel):
             gradient_adjustment=GradientAdjustment() if gradient_adjustment is None else gradient_adjustment,
             embedding_l2=embedding_l2,
             gradient_metrics=gradient_metrics,
+            on_nonfinite=on_nonfinite,
             name=name,
         )
         if fusion not in ("attention", "concat"):
@@ -93,10 +97,7 @@ class HTLNet(MultiTaskModel):
         self._hand_on = tf.stop_gradient if stop_gradient else tf.identity
         self.use_label_embedding, self.use_representation = use_label_embedding, use_representation
         targets = self.schema.targets
-        self.towers = [
-            Tower(tower_units, t.num_classes if isinstance(t, Multiclass) else 1, name=f"{t.name}_tower")
-            for t in targets
-        ]
+        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in targets]
         self.label_embeddings = [
             LabelEmbedding(
                 t.num_classes if isinstance(t, Multiclass) else 2,

@@ -10,7 +10,8 @@ from htlnet_tf.gradients import GramFunction
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema import Multiclass, Schema
+from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.schema import Schema
 
 
 class SharedBottom(MultiTaskModel):
@@ -25,6 +26,7 @@ class SharedBottom(MultiTaskModel):
       gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
+      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -44,6 +46,7 @@ class SharedBottom(MultiTaskModel):
         gradient_adjustment: GramFunction | None = None,
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = False,
+        on_nonfinite: Policy = "raise",
         name: str = "shared_bottom",
     ) -> None:
         super().__init__(
@@ -53,13 +56,11 @@ class SharedBottom(MultiTaskModel):
             gradient_adjustment=gradient_adjustment,
             embedding_l2=embedding_l2,
             gradient_metrics=gradient_metrics,
+            on_nonfinite=on_nonfinite,
             name=name,
         )
         self.bottom = [tf.keras.layers.Dense(n, "relu", name=f"bottom_{i}") for i, n in enumerate(bottom_units)]
-        self.towers = [
-            Tower(tower_units, t.num_classes if isinstance(t, Multiclass) else 1, name=f"{t.name}_tower")
-            for t in self.schema.targets
-        ]
+        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in self.schema.targets]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:

@@ -29,6 +29,7 @@ C = Categorical("c")
         (pd.Series(["a", 1], dtype=object), "string"),
         (pd.Series(["a", "b"], dtype="category"), "string"),
         (pd.Series([3, 4], dtype="category"), "int64"),
+        (pd.Series([3, None, 4], dtype="Int64").astype("category"), "int64"),
     ],
 )
 def test_the_dtype_of_a_categorical_comes_from_the_values(values: pd.Series, dtype: str) -> None:
@@ -40,6 +41,13 @@ def test_missing_values_have_a_code_per_dtype() -> None:
     assert columns.int64_values(pd.Series([7, None], dtype="Int64", name="c"), C).tolist() == [7, -(2**63)]
     assert columns.string_values(pd.Series(["x", None, ""], name="c"), C).tolist() == ["x", "", ""]
     assert np.isnan(columns.numeric_values(pd.Series([1.0, None], name="c"), Numeric("c"))[1])
+
+
+def test_categories_with_gaps() -> None:
+    column = pd.Series([3, None, 4], dtype="Int64", name="c").astype("category")
+    assert columns.int64_values(column, C).tolist() == [3, -(2**63), 4]
+    text = pd.Series(["x", None], name="c").astype("category")
+    assert columns.string_values(text, C).tolist() == ["x", ""]
 
 
 def test_whole_numbers_become_their_decimal_text() -> None:
@@ -75,7 +83,7 @@ def test_another_type_than_fitted_is_refused_by_row() -> None:
 
 def test_numeric_rules() -> None:
     assert columns.numeric_values(pd.Series([-124, 3]), Numeric("c", missing_values=[-124]))[0] != -124
-    with pytest.raises(InputError, match=r"row 1 .*must be finite; received inf"):
+    with pytest.raises(InputError, match=r"row 1 .*must be finite in float32; received inf"):
         columns.numeric_values(pd.Series([1.0, np.inf], name="c"), Numeric("c"))
     with pytest.raises(InputError, match=r"row 0 .*log1p, so it must not be negative; received -1.0"):
         columns.numeric_values(pd.Series([-1.0], name="c"), Numeric("c", log1p=True))

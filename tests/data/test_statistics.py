@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import htlnet_tf as htl
 from htlnet_tf.data.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema
@@ -87,3 +88,18 @@ def test_nothing_to_fit_on() -> None:
         TrainingStatistics.fit(SCHEMA, FRAME[:0])
     with pytest.raises(InputError, match="there are none"):
         TrainingStatistics.fit(SCHEMA, iter([]))
+
+
+def test_only_the_graphs_white_space_is_stripped() -> None:
+    frame = FRAME.assign(tag=["\u00a0a", "\u00a0a", " b\t", "b", "\u3000", "\u3000", "b"])
+    encoder = htl.FeatureEncoder.fit(SCHEMA, frame)
+    assert set(encoder.statistics.vocabularies["tag"].values) == {"\u00a0a", "b", "\u3000"}
+    ids = encoder.encode(frame)["ids"][:, 1]
+    unknown = encoder.encode(frame.assign(tag="never"))["ids"][0, 1]
+    assert unknown not in ids
+
+
+def test_missing_values_of_another_type_are_named() -> None:
+    schema = SCHEMA.with_features([Categorical("c", missing_values=["none"]), *SCHEMA.features[1:]])
+    with pytest.raises(InputError, match="column 'c' holds int64 values"):
+        TrainingStatistics.fit(schema, FRAME)

@@ -81,6 +81,20 @@ def test_rest_answers_equal_predict(model: Any, frame: pd.DataFrame, tmp_path: P
                 np.testing.assert_allclose(scores[name], expected[name], rtol=1e-5, atol=1e-5)
 
 
+def test_rest_takes_every_dtype_that_training_takes(schema: htl.Schema, frame: pd.DataFrame, tmp_path: Path) -> None:
+    rows = frame.assign(
+        tab=frame["tab"] > 0,  # booleans as a categorical
+        age=frame["age"].round(2).astype(str).where(frame["age"].notna()),  # numbers as text
+        price=(frame["price"] > 10),  # booleans as a number
+        item_id=frame["item_id"].astype("category"),
+    )
+    model = htl.HTLNet(schema, htl.FeatureEncoder.fit(schema, rows), tower_units=(8,))
+    htl.export.export_model(model, tmp_path / "m", rows=rows)
+    with EmbeddedServer(tmp_path, port=0) as server, RestClient(server.url, "m") as client:
+        scores = client.predict(rows)
+    np.testing.assert_allclose(scores["spend"], htl.predict(model, rows)["spend"], rtol=1e-5, atol=1e-5)
+
+
 def test_names_with_dots_and_dashes_can_be_served(frame: pd.DataFrame, tmp_path: Path) -> None:
     schema = htl.Schema(
         features=[htl.Categorical("user.id"), htl.Categorical("item-id")],

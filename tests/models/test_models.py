@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,7 +183,7 @@ def test_fit_shows_gradient_statistics_as_means_over_steps(
     by_step = []
     for batch in dataset:
         model.train_step(batch)
-        by_step.append(float(model._gradient_statistics.result()["click_gradient_norm"]))
+        by_step.append(float(model.gradient_statistics.result()["click_gradient_norm"]))
         model.reset_metrics()
     history = make_model(gumbel=False).fit(dataset, epochs=1, verbose=0).history
     assert history["click_gradient_norm"][0] == pytest.approx(np.mean(by_step), rel=1e-4)
@@ -243,3 +245,40 @@ def test_wrong_use(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Non
         htl.HTLNet(other, encoder)
     with pytest.raises(htl.InputError, match="fitted for another schema"):
         htl.data.make_dataset(frame, other, encoder)
+
+
+def test_labels_may_be_columns(make_model: Build, batch: Any) -> None:
+    """Keras makes [B, 1] of pandas columns; they must not broadcast against outputs [B]."""
+    features, targets = batch
+    columns = {name: values[:, tf.newaxis] for name, values in targets.items()}
+    flat, column = (make_model().test_step((features, t)) for t in (targets, columns))
+    for name in flat:
+        assert float(flat[name]) == pytest.approx(float(column[name]), rel=1e-6)
+
+
+@pytest.mark.parametrize("arguments", [{"steps_per_execution": 3}, {"run_eagerly": True}, {"jit_compile": True}])
+def test_compile_options(
+    make_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, arguments: dict[str, Any]
+) -> None:
+    dataset = htl.data.make_dataset(frame[:192], schema, encoder, batch_size=32, drop_remainder=True)
+    expected = make_model(gumbel=False).fit(dataset, epochs=2, verbose=0).history["loss"]
+    model = make_model(gumbel=False)
+    model.compile(optimizer=htl.LazyAdam(1e-2), **arguments)
+    assert model.fit(dataset, epochs=2, verbose=0).history["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_compile_and_fit_do_not_take(make_model: Build, batch: Any) -> None:
+    model = make_model()
+    with pytest.raises(TypeError, match="takes no \\['loss'\\]"):
+        model.compile(loss="mse")
+    with pytest.raises(ValueError, match="sample weights"):
+        model.train_step((*batch, tf.ones([64])))
+    with pytest.raises(ValueError, match="embedding_dim"):
+        make_model(embedding_dim=0)
+
+
+def test_two_replicas_equal_one() -> None:
+    """In a process of its own: logical devices must be made before TensorFlow starts."""
+    script = Path(__file__).with_name("two_replicas.py")
+    result = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, timeout=600)
+    assert result.returncode == 0, result.stderr[-3000:]

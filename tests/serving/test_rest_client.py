@@ -159,7 +159,7 @@ def test_values_by_type(recorder: tuple[RestClient, type[Recorder]]) -> None:
             [ROWS[0], {**ROWS[1], "price": "cheap"}],
             r"column 'price' must hold float values, but row 1 holds 'cheap' \(str\)",
         ),
-        ([ROWS[0], {**ROWS[1], "price": True}], "column 'price' must hold float values, but row 1 holds True"),
+        ([ROWS[0], {**ROWS[1], "price": [1.0]}], r"column 'price' must hold float values, but row 1 holds \[1.0\]"),
         ([{**ROWS[0], "count": 2.5}], r"column 'count' must hold int64 values, but row 0 holds 2.5 \(float\)"),
         ([{**ROWS[0], "count": "2"}], "column 'count' must hold int64 values, but row 0 holds '2'"),
         ([{**ROWS[0], "count": 2**63}], "column 'count' must hold int64 values between .*, but row 0 holds"),

@@ -1,0 +1,1 @@
+"""What `htlnet bench` measures: ratios of interleaved timings, on the public API."""

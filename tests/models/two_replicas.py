@@ -1,0 +1,56 @@
+"""Run by test_models.py: two logical CPUs under MirroredStrategy against one device, with the same batches."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+import htlnet_tf as htl
+from tests.conftest import small_frame
+
+import tensorflow as tf  # isort: skip
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+schema = htl.Schema(
+    features=[htl.Categorical("user_id"), htl.Categorical("item_id"), htl.Numeric("price")],
+    targets=[htl.Binary("click"), htl.Binary("buy"), htl.Continuous("spend")],
+)
+frame = small_frame(401)  # a last batch of one row: one of two replicas gets none
+encoder = htl.FeatureEncoder.fit(schema, frame)
+
+
+def train(strategy: Any, rows: int = 400, **arguments: Any) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+    tf.keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = htl.HTLNet(schema, encoder, tower_units=(8,), gumbel=False, **arguments)
+        model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    dataset = htl.data.make_dataset(frame[:rows], schema, encoder, batch_size=100)
+    history = model.fit(dataset, epochs=2, verbose=0).history
+    return history, [w.numpy() for w in model.trainable_variables]
+
+
+one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert two.num_replicas_in_sync == 2
+plain = {"gradient_adjustment": htl.GradientSum(), "embedding_l2": 0.0}
+(single, single_weights), (double, double_weights) = train(one, **plain), train(two, **plain)
+for a, b in zip(single_weights, double_weights, strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+for name in ("loss", "click_loss", "spend_loss", "spend_nrmse", "spend_nmae"):
+    np.testing.assert_allclose(single[name], double[name], rtol=1e-4, err_msg=name)
+# Half a batch's gradient is not the batch's, but of its size.
+ratio = np.asarray(double["spend_gradient_norm"]) / np.asarray(single["spend_gradient_norm"])
+assert ((ratio > 0.7) & (ratio < 2.5)).all(), ratio
+
+schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
+for adjustment in (htl.GradientAdjustment(gamma=schedule), htl.MetaBalance(), htl.PCGrad()):
+    history, weights = train(two, 401, gradient_adjustment=adjustment)
+    assert all(np.isfinite(w).all() for w in weights)
+    assert history["loss"][1] < history["loss"][0]
+print("two replicas equal one")

@@ -1,0 +1,60 @@
+"""The step on the shared parameters in float64 NumPy, written from the equations and not from the package's code.
+
+Everything is explicit: dense gradients of the whole table, flattened; one vector operation per line of the paper.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+
+def table_gradient(ids: np.ndarray, upstream: np.ndarray, num_rows: int) -> np.ndarray:
+    """A loss's gradient at the table [num_rows, d], from that at the looked-up rows [B, F, d]; equal ids are summed."""
+    gradient = np.zeros((num_rows, upstream.shape[-1]), np.float64)
+    for row, feature in itertools.product(range(ids.shape[0]), range(ids.shape[1])):
+        gradient[ids[row, feature]] += upstream[row, feature].astype(np.float64)
+    return gradient
+
+
+def adjust(gradients: np.ndarray, alpha: float, gamma: float, clip: float) -> np.ndarray:
+    """HTLNet, section 3.5: the adjusted gradients [T, n] of gradients [T, n], core last."""
+    core = gradients[-1]
+    core_norm = np.linalg.norm(core)
+    adjusted = []
+    for gradient in gradients[:-1]:
+        inner = gradient @ core
+        direction = gradient - alpha * inner / core_norm**2 * core if inner < 0 else gradient
+        norm = np.linalg.norm(direction)
+        weight = min(core_norm / norm, clip) if norm > 0 else 0.0
+        adjusted.append(gamma * weight * direction + (1 - gamma) * direction)
+    return np.asarray([*adjusted, core])
+
+
+def pcgrad(gradients: np.ndarray) -> np.ndarray:
+    """PCGrad, algorithm 1, visiting the other tasks in their order: the sum [n] of the projected gradients."""
+    total = np.zeros_like(gradients[0])
+    for i, gradient in enumerate(gradients):
+        projected = gradient.copy()
+        for j, other in enumerate(gradients):
+            if i != j and projected @ other < 0:
+                projected = projected - (projected @ other) / (other @ other) * other
+        total += projected
+    return total
+
+
+def metabalance(steps: list[np.ndarray], relax: float, beta: float, strategy: str) -> np.ndarray:
+    """MetaBalance, algorithm 1, over a sequence of gradients [T, n], target last: the last step's sum [n]."""
+    averages = np.zeros(len(steps[0]))
+    for gradients in steps:
+        total = np.zeros_like(gradients[0])
+        averages = beta * averages + (1 - beta) * np.linalg.norm(gradients, axis=1)
+        for i, gradient in enumerate(gradients):
+            larger = averages[i] > averages[-1]
+            balanced = strategy == "both" or (larger if strategy == "reduce" else averages[i] < averages[-1])
+            if i < len(gradients) - 1 and balanced:
+                total += gradient * averages[-1] / averages[i] * relax + gradient * (1 - relax)
+            else:
+                total += gradient
+    return total

@@ -1,0 +1,64 @@
+"""Imports point one way: a room imports only rooms below it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.conftest import REPO
+
+# From the ground up. A module may import what stands in a lower line, or in its own.
+ROOMS = [
+    ["_keras", "errors"],
+    ["files"],
+    ["schema"],
+    ["data.columns", "data.splits", "data.kuairand", "data.synthetic"],
+    ["data.statistics", "config"],
+    ["layers", "gradients", "optimizers", "metrics", "reports"],
+    ["losses", "data.dataset", "plots"],
+    ["models"],
+    ["prediction"],
+    ["evaluation", "callbacks"],
+    ["serving"],
+    ["export"],
+    ["training"],
+    ["comparison", "demo", "benchmarks"],
+    ["cli"],
+]
+FOLDERS = {"htlnet_tf": "", "export": "export.", "serving": "serving.", "benchmarks": "benchmarks."}
+
+
+def rank(module: str) -> int:
+    for level, rooms in enumerate(ROOMS):
+        if any(module == room or module.startswith(room + ".") for room in rooms):
+            return level
+    raise AssertionError(f"{module} is in no room: name it in ROOMS")
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of the package that are imported when the file is run (not for type checking only)."""
+    found = set()
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            skipped.update(ast.walk(node))
+        if isinstance(node, ast.ImportFrom) and node not in skipped and (node.module or "").startswith("htlnet_tf."):
+            module = str(node.module).removeprefix("htlnet_tf.")
+            found |= {f"{module}.{alias.name}" if module == "data" else module for alias in node.names}
+    return found
+
+
+def test_imports_point_one_way() -> None:
+    for folder, prefix in FOLDERS.items():
+        for path in sorted((REPO / folder).rglob("*.py")):
+            relative = path.relative_to(REPO / folder).with_suffix("")
+            if relative.name == "__init__":
+                continue
+            module = prefix + ".".join(relative.parts)
+            for imported in imports(path):
+                assert rank(imported) <= rank(module), f"{module} imports {imported}"
+
+
+def test_clients_know_nothing_of_the_model_code() -> None:
+    for path in (REPO / "serving").glob("*.py"):
+        assert {i.split(".")[0] for i in imports(path)} <= {"errors", "files", "serving"}, path.name
