@@ -43,6 +43,8 @@ class SharedEmbedding(tf.keras.layers.Layer):
     def __init__(self, num_rows: int, slots: Sequence[int], dim: int, *, name: str = "shared_embedding") -> None:
         super().__init__(name=name)
         self.num_rows, self.slots, self.dim = num_rows, tuple(slots), dim
+        #: Whether `row_gradients` keeps to operations that XLA knows; `compile(jit_compile=True)` sets it.
+        self.portable = False
 
     def build(self, input_shape: Any) -> None:
         """Creates the table, float32 [num_rows, d]."""
@@ -80,61 +82,72 @@ class SharedEmbedding(tf.keras.layers.Layer):
           gradients: Per task, float32 [B, F * d], the gradient of its loss at the output.
 
         Returns:
-          float32 [U, T, d]: per touched row and task, the gradient of that task's loss.
+          float32 [T, U * d]: per task, the gradient of its loss at the touched rows, flattened.
         """
-        tasks = len(gradients)
-        features = [tf.reshape(g, [-1, len(self.slots), self.dim]) for g in gradients]
-        # The tasks lie side by side in the last axis, so that one segment sum serves them all.
-        stacked = self._spread(tf.concat(features, axis=-1), touched.ids)
-        summed = tf.math.unsorted_segment_sum(
-            tf.reshape(stacked, [-1, tasks * self.dim]), touched.inverse, tf.size(touched.unique)
-        )
-        return tf.reshape(summed, [-1, tasks, self.dim])
+        sums = self._segment_sums if self.portable else self._sparse_products
+        return tf.stack([tf.reshape(rows, [-1]) for rows in sums(touched, gradients)])
 
     @staticmethod
     def gram(gradients: tf.Tensor) -> tf.Tensor:
-        """M[i, j] = <G_i, G_j> over all touched rows: float32 [U, T, d] -> [T, T]."""
-        return tf.einsum("utd,usd->ts", gradients, gradients)
+        """M[i, j] = <G_i, G_j> over all touched rows: float32 [T, U * d] -> [T, T]."""
+        return tf.matmul(gradients, gradients, transpose_b=True)
 
-    @staticmethod
-    def combine(gradients: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
-        """sum_t c_t G_t: float32 [U, T, d] and [T] -> [U, d]."""
-        return tf.einsum("utd,t->ud", gradients, coefficients)
+    def combine(self, gradients: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
+        """sum_t c_t G_t: float32 [T, U * d] and [T] -> [U, d]."""
+        return tf.reshape(tf.matmul(coefficients[tf.newaxis], gradients), [-1, self.dim])
+
+    def _sparse_products(self, touched: TouchedRows, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The transpose of `_pool` after the look-up, as a product with a sparse matrix [U, B * F].
+
+        Its entry at (touched row, looked-up feature) is the row's weight in the feature's mean. On CPUs this is up to
+        four times as fast as `unsorted_segment_sum`.
+        """
+        outputs = tf.size(touched.ids) // sum(self.slots) * len(self.slots)
+        if max(self.slots) == 1:
+            columns, values = tf.range(outputs), tf.ones([outputs])
+        else:
+            feature_of_slot = tf.repeat(tf.range(len(self.slots)), self.slots)
+            starts = tf.range(0, outputs, len(self.slots))
+            columns = tf.reshape(starts[:, tf.newaxis] + feature_of_slot, [-1])
+            values = tf.reshape(self._weights(touched.ids), [-1])
+        shape = tf.cast(tf.stack([tf.size(touched.unique), outputs]), tf.int64)
+        indices = tf.stack([touched.inverse, columns], axis=1)
+        return [
+            tf.raw_ops.SparseTensorDenseMatMul(
+                a_indices=indices, a_values=values, a_shape=shape, b=tf.reshape(gradient, [-1, self.dim])
+            )
+            for gradient in gradients
+        ]
+
+    def _segment_sums(self, touched: TouchedRows, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The same in operations that XLA knows."""
+        sums = []
+        for gradient in gradients:
+            rows = tf.reshape(gradient, [-1, len(self.slots), self.dim])
+            if max(self.slots) > 1:
+                rows = tf.repeat(rows, self.slots, axis=1) * self._weights(touched.ids)[:, :, tf.newaxis]
+            rows = tf.reshape(rows, [-1, self.dim])
+            sums.append(tf.math.unsorted_segment_sum(rows, touched.inverse, tf.size(touched.unique)))
+        return sums
 
     def _pool(self, rows: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The mean of the slots of each feature: [B, S, d] -> [B, F * d]."""
         if max(self.slots) == 1:
             return tf.reshape(rows, [-1, self.width])
+        parts = tf.split(rows * self._weights(ids)[:, :, tf.newaxis], self.slots, axis=1)
         pooled = [
-            part if slots == 1 else tf.reduce_sum(part * weights, axis=1, keepdims=True)
-            for part, weights, slots in zip(self._split(rows), self._weights(ids), self.slots, strict=True)
+            part if slots == 1 else tf.reduce_sum(part, axis=1, keepdims=True)
+            for part, slots in zip(parts, self.slots, strict=True)
         ]
         return tf.reshape(tf.concat(pooled, axis=1), [-1, self.width])
 
-    def _spread(self, gradients: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """The transpose of `_pool`: [B, F, width] -> [B, S, width]."""
-        if max(self.slots) == 1:
-            return gradients
-        parts = tf.split(gradients, len(self.slots), axis=1)
-        return tf.concat(
-            [
-                part if slots == 1 else part * weights
-                for part, weights, slots in zip(parts, self._weights(ids), self.slots, strict=True)
-            ],
-            axis=1,
-        )
-
-    def _split(self, tensor: tf.Tensor) -> list[tf.Tensor]:
-        return tf.split(tensor, self.slots, axis=1)
-
-    def _weights(self, ids: tf.Tensor) -> list[tf.Tensor | None]:
-        """Per multi-valued feature, 1 / count at the used slots and 0 at the padding: [B, slots, 1]."""
-        weights: list[tf.Tensor | None] = []
-        for part, slots in zip(self._split(ids), self.slots, strict=True):
+    def _weights(self, ids: tf.Tensor) -> tf.Tensor:
+        """Each slot's weight in its feature's mean, float32 [B, S]: 1 / used slots, 0 at the padding."""
+        weights = []
+        for part, slots in zip(tf.split(ids, self.slots, axis=1), self.slots, strict=True):
             if slots == 1:
-                weights.append(None)
+                weights.append(tf.ones_like(part, tf.float32))
                 continue
             used = tf.cast(tf.not_equal(part, PADDING_ROW), tf.float32)
-            mean = used / tf.maximum(tf.reduce_sum(used, axis=1, keepdims=True), 1.0)
-            weights.append(mean[:, :, tf.newaxis])
-        return weights
+            weights.append(used / tf.maximum(tf.reduce_sum(used, axis=1, keepdims=True), 1.0))
+        return tf.concat(weights, axis=1)

@@ -129,6 +129,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
         if unknown:
             raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
+        self.embedding.portable = bool(kwargs.get("jit_compile"))
         super().compile(optimizer=LazyAdam(1e-3) if optimizer is None else optimizer, **kwargs)
 
     def call(self, features: Features, training: bool = False) -> dict[str, tf.Tensor]:
@@ -247,9 +248,9 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         self._total_loss.update_state(tf.add_n(losses))
 
     def _combine(self, rows: tf.Tensor, gram: tf.Tensor, touched: TouchedRows) -> tf.IndexedSlices:
-        """The adjusted gradient of the touched embedding rows [U, d] from the tasks' [U, T, d], with the L2 term."""
-        if rows.shape[1] == 1:
-            combined = rows[:, 0]
+        """The adjusted gradient of the touched embedding rows from the tasks' [T, U * d], with the L2 term."""
+        if rows.shape[0] == 1:
+            combined = tf.reshape(rows, [-1, self.embedding.dim])
         else:
             coefficients = self._coefficients(gram)
             if self.gradient_statistics is not None:

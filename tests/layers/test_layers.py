@@ -138,17 +138,25 @@ class TestSharedEmbedding:
         np.testing.assert_allclose(layer.embed(touched), expected, rtol=1e-6)
         assert sorted(touched.unique.numpy()) == sorted(set(self.IDS.ravel()))
 
-    def test_row_gradients_equal_the_dense_gradient_of_each_task(self) -> None:
+    @pytest.mark.parametrize("portable", [False, True])
+    def test_row_gradients_equal_the_dense_gradient_of_each_task(self, portable: bool) -> None:
         layer = self.layer()
+        layer.portable = portable
         ids = tf.constant(self.IDS)
         upstream = [tf.constant(np.random.default_rng(t).normal(size=(4, 6)), tf.float32) for t in range(3)]
         touched = layer.touched(ids)
-        rows = layer.row_gradients(touched, upstream).numpy()
-        assert rows.shape == (len(touched.unique), 3, 2)
+        rows = tf.reshape(layer.row_gradients(touched, upstream), [3, -1, 2]).numpy()
+        assert rows.shape == (3, len(touched.unique), 2)
         for t, g in enumerate(upstream):
             with tf.GradientTape() as tape:
                 loss = tf.reduce_sum(layer(ids) * g)
             dense: Any = tf.convert_to_tensor(tape.gradient(loss, layer.table)).numpy()
-            np.testing.assert_allclose(rows[:, t], dense[touched.unique.numpy()], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(rows[t], dense[touched.unique.numpy()], rtol=1e-5, atol=1e-6)
             padding = int(np.argmax(touched.unique.numpy() == 0))
-            assert (rows[padding] == 0).all()
+            assert (rows[t, padding] == 0).all()
+
+    def test_gram_and_combination_by_hand(self) -> None:
+        gradients = tf.constant([[1.0, 0.0, 2.0, 0.0], [0.0, 1.0, -1.0, 0.0]])  # two tasks, two rows of width 2
+        assert SharedEmbedding.gram(gradients).numpy().tolist() == [[5.0, -2.0], [-2.0, 2.0]]
+        combined = self.layer().combine(gradients, tf.constant([2.0, 1.0]))
+        assert combined.numpy().tolist() == [[2.0, 1.0], [3.0, 0.0]]
