@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import htlnet_tf as htl
+from htlnet_tf.data.columns import raw_features
+from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.serving import EmbeddedServer
 from tests.conftest import REPO, small_frame
 
@@ -36,9 +40,20 @@ def test_every_command_in_the_readme_exists() -> None:
     from htlnet_tf import cli
 
     text = (REPO / "README.md").read_text(encoding="utf-8")
-    commands = set(re.findall(r"htlnet (demo|train|compare|evaluate|export|serve|score)\b", text))
-    assert commands == {"demo", "train", "compare", "evaluate", "export", "serve", "score"}
+    commands = set(re.findall(r"htlnet (demo|train|compare|evaluate|export|serve|score|bench)\b", text))
+    assert commands == {"demo", "train", "compare", "evaluate", "export", "serve", "score", "bench"}
     for command in commands:
         with pytest.raises(SystemExit) as exit_:
             cli._parse(["htlnet", command, "--help"])
         assert exit_.value.code == 0
+
+
+def test_the_request_by_curl_fits_the_demos_model() -> None:
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    request = re.search(r"-d '(\{.*?\})'\n```", text, re.S)
+    assert request is not None
+    (row,) = json.loads(request.group(1))["instances"]
+    shop = generate_funnel(1000)
+    assert list(row) == [f.name for f in shop.schema.features]
+    encoder = htl.FeatureEncoder.fit(shop.schema, shop.frame)
+    assert raw_features(pd.DataFrame([row]), encoder.schema)
