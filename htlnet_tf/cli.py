@@ -111,6 +111,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
+    _say("Starting TensorFlow ...")
     from htlnet_tf.demo import run_demo
 
     run_demo(data=arguments.data, output=arguments.output, models=arguments.models, write=_say)

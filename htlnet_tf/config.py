@@ -43,8 +43,8 @@ class ModelConfig:
 
     Args:
       name: A key of `htlnet_tf.models.MODELS`.
-      arguments: Keyword arguments of the model; `gradient_adjustment` is a mapping of `alpha`, `gamma`, `clip`, or
-        `"sum"`.
+      arguments: Keyword arguments of the model. `gradient_adjustment` is `"htlnet"`, `"sum"`, `"pcgrad"`, `"metabalance"`,
+        or a mapping of its arguments with such a `name` (HTLNet's if there is none).
     """
 
     name: str = "htlnet"

@@ -18,7 +18,7 @@ from htlnet_tf.data.splits import time_split
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.evaluation import evaluate
 from htlnet_tf.files import atomic_directory
-from htlnet_tf.gradients import GradientAdjustment, GradientSum
+from htlnet_tf.gradients import Adjustment, GradientAdjustment, GradientSum, MetaBalance, PCGrad
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
@@ -286,9 +286,18 @@ def export_run(directory: str | Path, path: str | Path) -> ExportedVersion:
     return export_model(model, path, rows=held_out, summary=summary)
 
 
-def _adjustment(declared: Any) -> Any:
-    if declared == "sum":
-        return GradientSum()
-    if isinstance(declared, dict):
-        return GradientAdjustment(**declared)
-    raise ValueError(f"gradient_adjustment must be 'sum' or a mapping of alpha, gamma and clip, received {declared!r}")
+_ADJUSTMENTS: dict[str, type[Adjustment]] = {
+    "htlnet": GradientAdjustment,
+    "metabalance": MetaBalance,
+    "pcgrad": PCGrad,
+    "sum": GradientSum,
+}
+
+
+def _adjustment(declared: Any) -> Adjustment:
+    """An adjustment from its name, or from its arguments with a `name` (HTLNet's if there is none)."""
+    arguments = {"name": declared} if isinstance(declared, str) else dict(declared)
+    name = arguments.pop("name", "htlnet")
+    if name not in _ADJUSTMENTS:
+        raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(_ADJUSTMENTS)}")
+    return _ADJUSTMENTS[name].from_config(arguments)

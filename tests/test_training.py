@@ -15,7 +15,7 @@ from htlnet_tf.callbacks import KeepBest
 from htlnet_tf.comparison import compare
 from htlnet_tf.config import RunConfig, find_config, shipped
 from htlnet_tf.files import atomic_directory, atomic_file
-from htlnet_tf.training import export_run, load_held_out, load_model, load_test_rows, train
+from htlnet_tf.training import build_model, export_run, load_held_out, load_model, load_test_rows, train
 
 SMALL = """
 data: {loader: generated, num_rows: 4000}
@@ -116,6 +116,21 @@ def test_compare_gives_every_model_the_same_rows_and_seeds(tmp_path: Path) -> No
 def test_a_faulty_configuration_names_the_field(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(htl.InputError, match=message):
         config(tmp_path, yaml.safe_dump(yaml.safe_load(SMALL) | change))
+
+
+@pytest.mark.parametrize(
+    ("declared", "kind"),
+    [
+        ("pcgrad", htl.PCGrad),
+        ("sum", htl.GradientSum),
+        ("{gamma: 0.2}", htl.GradientAdjustment),
+        ("{name: metabalance, relax: 0.5, core: click}", htl.MetaBalance),
+    ],
+)
+def test_adjustments_by_name(tmp_path: Path, encoder: object, schema: htl.Schema, declared: str, kind: type) -> None:
+    text = f"data: {{loader: generated}}\nmodel: {{name: htlnet, arguments: {{gradient_adjustment: {declared}}}}}"
+    model = build_model(config(tmp_path, text), schema, encoder)  # type: ignore[arg-type]
+    assert type(model.gradient_adjustment) is kind
 
 
 @pytest.mark.parametrize(
