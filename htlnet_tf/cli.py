@@ -144,7 +144,8 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from htlnet_tf.evaluation import evaluate
-    from htlnet_tf.training import load_model, load_test_rows
+    from htlnet_tf.runs import load_model
+    from htlnet_tf.training import load_test_rows
 
     config, model = load_model(arguments.run)
     _say(str(evaluate(model, load_test_rows(config, arguments.data))))
@@ -152,7 +153,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
-    from htlnet_tf.training import export_run
+    from htlnet_tf.runs import export_run
 
     version = export_run(arguments.run, model_directory(arguments.to, arguments.name))
     _say(

@@ -14,8 +14,9 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
+from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
-from htlnet_tf.schema import Schema, read_yaml, validate
+from htlnet_tf.schema import Schema
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -43,8 +44,8 @@ class ModelConfig:
 
     Args:
       name: A key of `htlnet_tf.models.MODELS`.
-      arguments: Keyword arguments of the model. `gradient_adjustment` is `"htlnet"`, `"sum"`, `"pcgrad"`, `"metabalance"`,
-        or a mapping of its arguments with such a `name` (HTLNet's if there is none).
+      arguments: Keyword arguments of the model. `gradient_adjustment` is `"htlnet"`, `"sum"`, `"pcgrad"` or
+        `"metabalance"`, or a mapping of its arguments with such a `name` (HTLNet's if there is none).
     """
 
     name: str = "htlnet"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -14,6 +14,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
 
@@ -84,8 +85,24 @@ class Numeric:
     kind: Literal["numeric"] = "numeric"
 
 
+class _OneOutput:
+    """A target whose tower has one output."""
+
+    name: str
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of the target's tower."""
+        return 1
+
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """Columns of a table of scores."""
+        return (self.name,)
+
+
 @dataclass(frozen=True, config=_STRICT)
-class Binary:
+class Binary(_OneOutput):
     """A target that happened (1) or did not (0); the model predicts its probability.
 
     Args:
@@ -95,16 +112,6 @@ class Binary:
     name: ColumnName
     _: KW_ONLY
     kind: Literal["binary"] = "binary"
-
-    @property
-    def num_outputs(self) -> int:
-        """Outputs of the target's tower: one logit."""
-        return 1
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """Columns of a table of scores."""
-        return (self.name,)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -133,7 +140,7 @@ class Multiclass:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Continuous:
+class Continuous(_OneOutput):
     """The core target: the amount at the end of the funnel; the model predicts its expectation in its own unit.
 
     Args:
@@ -149,16 +156,6 @@ class Continuous:
     standardise: bool = True
     non_negative: bool = True
     kind: Literal["continuous"] = "continuous"
-
-    @property
-    def num_outputs(self) -> int:
-        """Outputs of the target's tower: one value."""
-        return 1
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """Columns of a table of scores."""
-        return (self.name,)
 
 
 Feature = Annotated[Union[Categorical, Numeric], Field(discriminator="kind")]
@@ -325,49 +322,6 @@ def _declaration(item: Categorical | Numeric | Binary | Multiclass | Continuous)
 def _default_of(f: dataclasses.Field[Any]) -> Any:
     # pydantic's Field(default=...) is kept by the standard dataclass machinery as a FieldInfo object.
     return f.default.default if isinstance(f.default, pydantic.fields.FieldInfo) else f.default
-
-
-def read_yaml(path: str | Path) -> Any:
-    """Reads one YAML document (safe subset).
-
-    Raises:
-      InputError: The file cannot be read or is not YAML.
-    """
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' is not valid YAML: {error}") from error
-
-
-def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:
-    """Validates a plain document with pydantic and reports every fault by its field.
-
-    Raises:
-      InputError: One line per fault: field, rule, what was received.
-    """
-    try:
-        return adapter.validate_python(document)
-    except pydantic.ValidationError as error:
-        raise InputError(f"{source}: " + "; ".join(_fault(e) for e in error.errors())) from error
-
-
-def _fault(error: Any) -> str:
-    location = _location(error["loc"])
-    message = str(error["msg"]).removeprefix("Value error, ")
-    received = (
-        ""
-        if isinstance(error["input"], (dict, Sequence)) and not isinstance(error["input"], str)
-        else (f" (received {error['input']!r})")
-    )
-    if error["type"] in ("missing", "value_error"):
-        received = ""
-    return f"{location}: {message}{received}" if location else f"{message}{received}"
-
-
-def _location(loc: Sequence[Any]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
 
 
 _SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)

@@ -1,12 +1,10 @@
-"""A configuration -> a trained model and a run folder that `evaluate` and `export` start from."""
+"""A configuration -> rows, split and encoded -> a trained and judged model."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import tensorflow as tf
@@ -15,20 +13,13 @@ from htlnet_tf.callbacks import GradientHistory, KeepBest, ProgressLines
 from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.dataset import make_dataset
 from htlnet_tf.data.splits import time_split
-from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.errors import NonFiniteError
 from htlnet_tf.evaluation import evaluate
 from htlnet_tf.files import atomic_directory
-from htlnet_tf.gradients import Adjustment, GradientAdjustment, GradientSum, MetaBalance, PCGrad
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models import model_class
-from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.optimizers import LazyAdam
-from htlnet_tf.plots import plot_gradients, plot_learning_curves
-from htlnet_tf.reports import Report
+from htlnet_tf.runs import Run, build_model, save_model, save_run
 from htlnet_tf.schema import Schema
-
-if TYPE_CHECKING:
-    from htlnet_tf.export import ExportedVersion
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
@@ -55,27 +46,6 @@ class Prepared:
     test: pd.DataFrame
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A trained model with what is known of it.
-
-    Attributes:
-      config: What was asked for.
-      model: Has the weights of its best epoch.
-      history: Per epoch, Keras' `History.history`.
-      gradient_history: Per step, see `GradientHistory`; empty for a model without gradient metrics.
-      report: Exact metrics on the test rows.
-      held_out: Some test rows, for the export to compare scores on.
-    """
-
-    config: RunConfig
-    model: MultiTaskModel
-    history: dict[str, list[float]]
-    gradient_history: dict[str, list[float]]
-    report: Report
-    held_out: pd.DataFrame
-
-
 def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
     """Loads the rows, splits them by time and fits the encoder on the training part.
 
@@ -90,24 +60,6 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
     )
     return Prepared(encoder.schema, encoder, train, valid, test)
-
-
-def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
-    """Builds and compiles the configured model.
-
-    Raises:
-      InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
-    """
-    arguments = dict(config.model.arguments)
-    chosen = model_class(config.model.name)
-    try:
-        if "gradient_adjustment" in arguments:
-            arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
-        model = chosen(schema, encoder, **arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
-    model.compile(optimizer=LazyAdam(config.training.learning_rate))
-    return model
 
 
 def fit(
@@ -195,67 +147,6 @@ def train(
     return run
 
 
-def save_model(config: RunConfig, model: MultiTaskModel, directory: Path) -> None:
-    """Writes what `load_model` needs into an existing directory."""
-    (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
-    model.encoder.save(directory / "encoder.json")
-    model.save_weights(str(directory / "weights" / "model"))
-
-
-def save_run(run: Run, directory: Path) -> None:
-    """Writes a run's files into an existing directory."""
-    schema = run.model.schema
-    save_model(run.config, run.model, directory)
-    _table(run.history, "epoch").to_csv(directory / "history.csv")
-    metrics = json.dumps(run.report.to_dict(), indent=2, allow_nan=False)
-    (directory / "metrics.json").write_text(metrics, encoding="utf-8")
-    run.held_out.to_parquet(directory / "held_out.parquet")
-    plot_learning_curves(run.history, schema, directory / "learning_curves.png")
-    if run.gradient_history:
-        _table(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
-        plot_gradients({type(run.model).__name__: run.gradient_history}, schema, directory / "gradients.png")
-
-
-def _table(history: dict[str, list[float]], index: str) -> pd.DataFrame:
-    table = pd.DataFrame(history)
-    table.index = pd.RangeIndex(1, len(table) + 1, name=index)
-    return table
-
-
-def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
-    """The configuration and the trained model of a run folder.
-
-    Raises:
-      InputError: The folder is not a run, or a file in it is missing or damaged.
-    """
-    folder = Path(directory)
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"'{folder}' is no run folder: it has no config.yaml")
-    config = RunConfig.from_yaml(folder / "config.yaml")
-    encoder = FeatureEncoder.load(folder / "encoder.json")
-    model = build_model(config, encoder.schema, encoder)
-    try:
-        # The optimizer's slots are in the checkpoint too; they are not needed to score.
-        status = model.load_weights(str(folder / "weights" / "model"))
-        status.assert_existing_objects_matched().expect_partial()
-    except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
-        raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
-    return config, model
-
-
-def load_held_out(directory: str | Path) -> pd.DataFrame:
-    """The held-out rows of a run folder.
-
-    Raises:
-      InputError: The file is missing or damaged.
-    """
-    path = Path(directory) / "held_out.parquet"
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read '{path}': {error}") from error
-
-
 def load_test_rows(config: RunConfig, data: str | Path | None = None) -> pd.DataFrame:
     """The test rows of a configuration, split off as in training.
 
@@ -264,40 +155,3 @@ def load_test_rows(config: RunConfig, data: str | Path | None = None) -> pd.Data
     """
     frame, schema = load_rows(config.with_data(data))
     return time_split(frame, schema, config.split)[-1]
-
-
-def export_run(directory: str | Path, path: str | Path) -> ExportedVersion:
-    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows.
-
-    Raises:
-      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
-      VerificationError: The exported model gives other scores; nothing is published.
-    """
-    from htlnet_tf.export import export_model
-
-    config, model = load_model(directory)
-    held_out = load_held_out(directory)
-    path_of_metrics = Path(directory) / "metrics.json"
-    try:
-        metrics = json.loads(path_of_metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read '{path_of_metrics}': {error}") from error
-    summary = {"training": dataclasses.asdict(config.training), "test_metrics": metrics}
-    return export_model(model, path, rows=held_out, summary=summary)
-
-
-_ADJUSTMENTS: dict[str, type[Adjustment]] = {
-    "htlnet": GradientAdjustment,
-    "metabalance": MetaBalance,
-    "pcgrad": PCGrad,
-    "sum": GradientSum,
-}
-
-
-def _adjustment(declared: Any) -> Adjustment:
-    """An adjustment from its name, or from its arguments with a `name` (HTLNet's if there is none)."""
-    arguments = {"name": declared} if isinstance(declared, str) else dict(declared)
-    name = arguments.pop("name", "htlnet")
-    if name not in _ADJUSTMENTS:
-        raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(_ADJUSTMENTS)}")
-    return _ADJUSTMENTS[name].from_config(arguments)

@@ -11,6 +11,7 @@ from tests.conftest import REPO
 ROOMS = [
     ["_keras", "errors"],
     ["files"],
+    ["documents"],
     ["schema"],
     ["data.columns", "data.splits", "data.kuairand", "data.synthetic"],
     ["data.statistics", "config"],
@@ -21,6 +22,7 @@ ROOMS = [
     ["evaluation", "callbacks"],
     ["serving"],
     ["export"],
+    ["runs"],
     ["training"],
     ["comparison", "demo", "benchmarks"],
     ["cli"],

@@ -15,7 +15,8 @@ from htlnet_tf.callbacks import KeepBest
 from htlnet_tf.comparison import compare
 from htlnet_tf.config import RunConfig, find_config, shipped
 from htlnet_tf.files import atomic_directory, atomic_file
-from htlnet_tf.training import build_model, export_run, load_held_out, load_model, load_test_rows, train
+from htlnet_tf.runs import build_model, export_run, load_held_out, load_model
+from htlnet_tf.training import load_test_rows, train
 
 SMALL = """
 data: {loader: generated, num_rows: 4000}

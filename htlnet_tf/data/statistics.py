@@ -15,9 +15,10 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data import columns
+from htlnet_tf.documents import validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
-from htlnet_tf.schema import Categorical, Numeric, Schema, validate
+from htlnet_tf.schema import Categorical, Numeric, Schema
 
 _STRICT = ConfigDict(extra="forbid")
 

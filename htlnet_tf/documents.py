@@ -1,0 +1,56 @@
+"""YAML and JSON documents, checked by pydantic and faulted by field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import TypeAdapter
+
+from htlnet_tf.errors import InputError
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Reads one YAML document (safe subset).
+
+    Raises:
+      InputError: The file cannot be read or is not YAML.
+    """
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' is not valid YAML: {error}") from error
+
+
+def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:
+    """Validates a plain document with pydantic and reports every fault by its field.
+
+    Raises:
+      InputError: One line per fault: field, rule, what was received.
+    """
+    try:
+        return adapter.validate_python(document)
+    except pydantic.ValidationError as error:
+        raise InputError(f"{source}: " + "; ".join(_fault(e) for e in error.errors())) from error
+
+
+def _fault(error: Any) -> str:
+    location = _location(error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    received = (
+        ""
+        if isinstance(error["input"], (dict, Sequence)) and not isinstance(error["input"], str)
+        else (f" (received {error['input']!r})")
+    )
+    if error["type"] in ("missing", "value_error"):
+        received = ""
+    return f"{location}: {message}{received}" if location else f"{message}{received}"
+
+
+def _location(loc: Sequence[Any]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
