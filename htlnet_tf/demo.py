@@ -112,8 +112,12 @@ def _ranking(schema: Schema, candidates: pd.DataFrame, scores: pd.DataFrame) -> 
         ranked.insert(0, item, group[item].loc[ranked.index])
         ranked.insert(0, "rank", range(1, len(ranked) + 1))
         lines.append(f"  {user} {name}")
-        lines += [f"    {line}" for line in ranked.to_string(index=False, float_format="{:,.4g}".format).splitlines()]
+        lines += [f"    {line}" for line in ranked.to_string(index=False, float_format=_amount).splitlines()]
     return "\n".join(lines)
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _key(schema: Schema, group: str) -> str:
