@@ -38,7 +38,7 @@ class GradientHistory(tf.keras.callbacks.Callback):
 
     Attributes:
       history: By `{target}_gradient_norm`, `..._cosine`, `..._coefficient` and `..._conflict_rate` (here 0 or 1), one
-        value per step; with `steps_per_execution` = k, of every k-th step.
+        value per step, NaN for one that was skipped; with `steps_per_execution` = k, of every k-th step.
     """
 
     _supports_tf_logs = True  # the logs are not read, so that Keras need not fetch them for each step
@@ -46,14 +46,21 @@ class GradientHistory(tf.keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[float]] = {}
+        self._steps = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """The statistics start anew."""
+        self._steps = 0
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Adds the step just made."""
         statistics = getattr(self.model, "gradient_statistics", None)
         if statistics is None:
             return
+        applied = statistics.steps > self._steps
+        self._steps = statistics.steps
         for name, value in statistics.last_step().items():
-            self.history.setdefault(name, []).append(value)
+            self.history.setdefault(name, []).append(value if applied else math.nan)
 
 
 class ProgressLines(tf.keras.callbacks.Callback):

@@ -118,6 +118,11 @@ class GradientStatistics(tf.keras.metrics.Metric):
         """The means over steps, by `{task}_{quantity}`."""
         return self._named(tf.math.divide_no_nan(self._total, self._steps))
 
+    @property
+    def steps(self) -> int:
+        """Steps added in this epoch."""
+        return int(self._steps.numpy())
+
     def last_step(self) -> dict[str, float]:
         """The last step's values, by `{task}_{quantity}`; of the conflict rate 0 or 1."""
         return self._named(self._last.numpy().tolist())

@@ -125,7 +125,10 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
         Raises:
           TypeError: Another argument is given, such as `loss` or `metrics`.
+          ValueError: `jit_compile` with `on_nonfinite="raise"`: XLA drops the check that stops a bad step.
         """
+        if kwargs.get("jit_compile") and self._guard.policy == "raise":
+            raise ValueError('jit_compile needs on_nonfinite="skip": XLA drops the check that stops a bad step')
         unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
         if unknown:
             raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
@@ -152,6 +155,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         Raises:
           NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
         """
+        self._guard.error()  # what a step outside of fit has recorded is none of this one's
         try:
             return super().fit(*args, **kwargs)
         except tf.errors.InvalidArgumentError:

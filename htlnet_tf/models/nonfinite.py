@@ -73,9 +73,10 @@ class NonFiniteGuard(tf.Module):
             raise ValueError(
                 "on_nonfinite='skip' needs a single replica; use 'raise' under this tf.distribute strategy"
             )
-        bad = tf.where(
-            tf.reduce_all(per_task), len(self.tasks), tf.argmin(tf.cast(per_task, tf.int32), output_type=tf.int32)
-        )
+        # A loss that is not finite may spoil other tasks' gradients too, so it is blamed first.
+        sound = tf.math.is_finite(losses)
+        blamed = tf.cast(tf.where(tf.reduce_all(sound), per_task, sound), tf.int32)
+        bad = tf.where(tf.reduce_all(per_task), len(self.tasks), tf.argmin(blamed, output_type=tf.int32))
         stop = tf.cond(healthy, lambda: tf.constant(True), lambda: self._record_and_stop(step, bad, losses, norms))
         with tf.control_dependencies([stop]):
             apply()
@@ -83,10 +84,14 @@ class NonFiniteGuard(tf.Module):
 
     def error(self) -> NonFiniteError | None:
         """The error that tells of the recorded step; None if there was none. Forgets it."""
-        step, task, loss, norm = (float(value) for value in self._seen.numpy())
-        if step < 0:
+        # Each replica has its own record.
+        records = [record.numpy() for record in getattr(self._seen, "values", (self._seen,))]
+        recorded = [record for record in records if record[0] >= 0]
+        if not recorded:
             return None
-        self._seen.assign([-1.0, -1.0, 0.0, 0.0])
+        step, task, loss, norm = (float(value) for value in recorded[0])
+        for replica in getattr(self._seen, "values", (self._seen,)):
+            replica.assign([-1.0, -1.0, 0.0, 0.0])
         if int(task) == len(self.tasks):
             what = "the gradient of a tower's weights is not finite, though every loss and embedding gradient is,"
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,10 @@ def poisoned(model: Any, batch: Any, target: str = "spend") -> Any:
 
 
 class TestNonFinite:
-    def fit(self, model: Any, batches: list[Any]) -> dict[str, list[float]]:
+    def fit(self, model: Any, batches: list[Any], callbacks: Sequence[Any] = ()) -> dict[str, list[float]]:
         signature = tf.nest.map_structure(tf.TensorSpec.from_tensor, batches[0])
         dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
-        return model.fit(dataset, epochs=1, verbose=0).history
+        return model.fit(dataset, epochs=1, verbose=0, callbacks=list(callbacks)).history
 
     @pytest.mark.parametrize("target", ["click", "spend"])
     def test_stops_with_the_target_and_the_step_before_anything_is_applied(
@@ -134,6 +134,25 @@ class TestNonFinite:
             np.testing.assert_array_equal(a, b)
         for a, b in zip(model.optimizer.variables, good.optimizer.variables, strict=True):
             np.testing.assert_array_equal(a, b)
+
+    def test_a_model_with_shared_layers_blames_the_right_target(self, make_model: Build, batch: Any) -> None:
+        model = make_model(htl.SharedBottom, gradient_metrics=True)
+        with pytest.raises(NonFiniteError, match="target 'spend': loss nan"):
+            self.fit(model, [batch, poisoned(model, batch)])
+
+    def test_a_step_outside_of_fit_is_not_blamed_on_fit(self, make_model: Build, batch: Any) -> None:
+        model = make_model()
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            model.train_step(poisoned(model, batch))
+        features, targets = batch
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            self.fit(model, [(features | {"ids": features["ids"] + 10**6}, targets)])
+
+    def test_gradient_history_marks_skipped_steps(self, make_model: Build, batch: Any) -> None:
+        model = make_model(on_nonfinite="skip")
+        batches, steps = [poisoned(model, batch), batch, poisoned(model, batch), batch], GradientHistory()
+        self.fit(model, batches, [steps])
+        assert np.isnan(steps.history["spend_gradient_norm"]).tolist() == [True, False, True, False]
 
     def test_an_exploding_step_is_told_by_its_target(self, make_model: Build, batch: Any) -> None:
         model = make_model()

@@ -262,7 +262,7 @@ def test_compile_options(
 ) -> None:
     dataset = htl.data.make_dataset(frame[:192], schema, encoder, batch_size=32, drop_remainder=True)
     expected = make_model(gumbel=False).fit(dataset, epochs=2, verbose=0).history["loss"]
-    model = make_model(gumbel=False)
+    model = make_model(gumbel=False, on_nonfinite="skip" if "jit_compile" in arguments else "raise")
     model.compile(optimizer=htl.LazyAdam(1e-2), **arguments)
     assert model.fit(dataset, epochs=2, verbose=0).history["loss"] == pytest.approx(expected, rel=1e-4)
 
@@ -271,6 +271,8 @@ def test_what_compile_and_fit_do_not_take(make_model: Build, batch: Any) -> None
     model = make_model()
     with pytest.raises(TypeError, match="takes no \\['loss'\\]"):
         model.compile(loss="mse")
+    with pytest.raises(ValueError, match="jit_compile needs on_nonfinite"):
+        model.compile(jit_compile=True)
     with pytest.raises(ValueError, match="sample weights"):
         model.train_step((*batch, tf.ones([64])))
     with pytest.raises(ValueError, match="embedding_dim"):

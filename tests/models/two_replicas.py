@@ -53,4 +53,18 @@ for adjustment in (htl.GradientAdjustment(gamma=schedule), htl.MetaBalance(), ht
     history, weights = train(two, 401, gradient_adjustment=adjustment)
     assert all(np.isfinite(w).all() for w in weights)
     assert history["loss"][1] < history["loss"][0]
+# A bad row on the second replica is told like one on the first.
+with two.scope():
+    model = htl.HTLNet(schema, encoder, tower_units=(8,))
+    model.compile()
+features, targets = next(iter(htl.data.make_dataset(frame, schema, encoder, batch_size=64)))
+spend = targets["spend"].numpy()
+spend[50] = np.nan
+poisoned = tf.data.Dataset.from_tensors((features, targets | {"spend": tf.constant(spend)})).unbatch().batch(64)
+try:
+    model.fit(poisoned, verbose=0)
+except htl.NonFiniteError as error:
+    assert "target 'spend'" in str(error), error
+else:
+    raise AssertionError("a NaN on the second replica went unnoticed")
 print("two replicas equal one")
