@@ -145,8 +145,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         Returns:
           By target name: probabilities [B] (binary) or [B, K] (multiclass), the core [B] in its own unit.
         """
-        shared = self._shared_input(self.embedding(features["ids"]), features)
-        outputs = self.task_outputs([shared] * len(self.schema.targets), training)
+        outputs = self._outputs(features, training)
         return {t.name: self._prediction(t, o) for t, o in zip(self.schema.targets, outputs, strict=True)}
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
@@ -208,18 +207,21 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets = _unpack(data)
-        shared = self._shared_input(self.embedding(features["ids"]), features)
-        self._update_metrics(targets, self.task_outputs([shared] * len(self.schema.targets), training=False))
+        self._update_metrics(targets, self._outputs(features, training=False))
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         """The sum of the tasks' mean losses, a scalar (the interface of `tfrs.Model`)."""
         features, targets = _unpack(inputs)
-        shared = self._shared_input(self.embedding(features["ids"]), features)
-        return tf.add_n(self._task_losses(targets, self.task_outputs([shared] * len(self.schema.targets), training)))
+        return tf.add_n(self._task_losses(targets, self._outputs(features, training)))
 
     def on_step_end(self) -> None:
         """Hook for state that moves with the optimizer's steps, such as an annealed temperature."""
+
+    def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
+        """The towers' outputs where no gradient is needed: all of them read one and the same shared input."""
+        shared = self._shared_input(self.embedding(features["ids"]), features)
+        return self.task_outputs([shared] * len(self.schema.targets), training)
 
     def _shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
         return tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
@@ -253,18 +255,17 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     def _combine(self, rows: tf.Tensor, gram: tf.Tensor, touched: TouchedRows) -> tf.IndexedSlices:
         """The adjusted gradient of the touched embedding rows from the tasks' [T, U * d], with the L2 term."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if rows.shape[0] == 1:
             combined = tf.reshape(rows, [-1, self.embedding.dim])
         else:
             coefficients = self._coefficients(gram)
             if self.gradient_statistics is not None:
                 # Each replica's losses carry 1 / replicas; the norms shown are those of the mean loss.
-                replicas = tf.distribute.get_strategy().num_replicas_in_sync
                 self.gradient_statistics.update_state(gram * float(replicas**2), coefficients)
                 self.gradient_statistics.write_summaries(self.optimizer.iterations)
             combined = self.embedding.combine(rows, coefficients)
         if self.embedding_l2:
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
             combined += (2.0 * self.embedding_l2 / replicas) * touched.values
         return tf.IndexedSlices(combined, touched.unique, dense_shape=tf.shape(self.embedding.table))
 

@@ -63,18 +63,18 @@ class NonFiniteGuard(tf.Module):
         Returns:
           Whether the step was applied, a boolean scalar.
         """
-        per_task = tf.math.is_finite(losses) & tf.math.is_finite(norms)
+        sound = tf.math.is_finite(losses)
+        per_task = sound & tf.math.is_finite(norms)
         # A sum is finite only if every term is; overflow of a sum of finite terms is no healthy gradient either.
         rest = tf.math.is_finite(tf.add_n([tf.reduce_sum(gradient) for gradient in others]))
         healthy = tf.reduce_all(per_task) & rest
-        if self.policy == "skip" and tf.distribute.get_strategy().num_replicas_in_sync == 1:
-            return tf.cond(healthy, lambda: _and_true(apply), lambda: tf.constant(False))
         if self.policy == "skip":
-            raise ValueError(
-                "on_nonfinite='skip' needs a single replica; use 'raise' under this tf.distribute strategy"
-            )
+            if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+                raise ValueError(
+                    "on_nonfinite='skip' needs a single replica; use 'raise' under this tf.distribute strategy"
+                )
+            return tf.cond(healthy, lambda: _and_true(apply), lambda: tf.constant(False))
         # A loss that is not finite may spoil other tasks' gradients too, so it is blamed first.
-        sound = tf.math.is_finite(losses)
         blamed = tf.cast(tf.where(tf.reduce_all(sound), per_task, sound), tf.int32)
         bad = tf.where(tf.reduce_all(per_task), len(self.tasks), tf.argmin(blamed, output_type=tf.int32))
         stop = tf.cond(healthy, lambda: tf.constant(True), lambda: self._record_and_stop(step, bad, losses, norms))
@@ -84,13 +84,12 @@ class NonFiniteGuard(tf.Module):
 
     def error(self) -> NonFiniteError | None:
         """The error that tells of the recorded step; None if there was none. Forgets it."""
-        # Each replica has its own record.
-        records = [record.numpy() for record in getattr(self._seen, "values", (self._seen,))]
-        recorded = [record for record in records if record[0] >= 0]
+        replicas = getattr(self._seen, "values", (self._seen,))  # each has its own record
+        recorded = [record for record in (replica.numpy() for replica in replicas) if record[0] >= 0]
         if not recorded:
             return None
         step, task, loss, norm = (float(value) for value in recorded[0])
-        for replica in getattr(self._seen, "values", (self._seen,)):
+        for replica in replicas:
             replica.assign([-1.0, -1.0, 0.0, 0.0])
         if int(task) == len(self.tasks):
             what = "the gradient of a tower's weights is not finite, though every loss and embedding gradient is,"
