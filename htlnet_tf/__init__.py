@@ -29,7 +29,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.shared_bottom": ["SharedBottom"],
         "optimizers": ["LazyAdam"],
         "prediction": ["predict"],
-        "schema": ["Binary", "Categorical", "Continuous", "Multiclass", "Numeric", "Schema"],
+        "features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],
+        "schema": ["Schema"],
+        "targets": ["Binary", "Continuous", "Multiclass"],
     },
 )
 

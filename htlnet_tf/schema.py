@@ -5,161 +5,34 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable
-from dataclasses import KW_ONLY
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Any
 
 import pydantic
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
+from htlnet_tf.features import Categorical, Cross, Feature, Input, Numeric, Sequence, Timestamp
 from htlnet_tf.files import atomic_file
+from htlnet_tf.targets import Binary, Continuous, Multiclass, Target
 
-Group = Literal["user", "item", "context"]
-CategoricalDtype = Literal["string", "int64"]
-
-# Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
-ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
+__all__ = [
+    "Binary",
+    "Categorical",
+    "Continuous",
+    "Cross",
+    "Multiclass",
+    "Numeric",
+    "Schema",
+    "Sequence",
+    "Timestamp",
+    "require_same_schema",
+]
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Categorical:
-    """A column of discrete values, each with its own embedding row.
-
-    Args:
-      name: Column name in the frame and in the exported signature.
-      group: Whom the column belongs to. It decides what a request for many candidates of one user sends once.
-      dtype: Type of the raw column, `"string"` or `"int64"`. None: taken from the training rows.
-      separator: If given, the column is multi-valued: a string such as `"a,b"` holds several values, whose
-        embeddings are averaged. Requires `dtype` `"string"`.
-      max_length: The number of values kept of a multi-valued column; further ones are dropped.
-      min_count: Values seen fewer times than this in the training rows share the out-of-vocabulary row.
-      missing_values: Raw values that stand for "missing", beside NaN, None and the empty string.
-    """
-
-    name: ColumnName
-    _: KW_ONLY
-    group: Group = "item"
-    dtype: CategoricalDtype | None = None
-    separator: str | None = None
-    max_length: int = Field(default=8, ge=1, le=1024)
-    min_count: int = Field(default=2, ge=1)
-    missing_values: tuple[int | str, ...] = ()
-    kind: Literal["categorical"] = "categorical"
-
-    @model_validator(mode="after")
-    def _separator_needs_strings(self) -> Categorical:
-        if self.separator == "":
-            raise ValueError(f"'separator' of feature '{self.name}' must not be the empty string")
-        if self.separator is not None and self.dtype == "int64":
-            raise ValueError(f"feature '{self.name}' has a separator, so its dtype must be 'string', not 'int64'")
-        for code in self.missing_values if self.dtype == "int64" else ():
-            if not isinstance(code, int) or not -(2**63) <= code < 2**63:
-                raise ValueError(
-                    f"feature '{self.name}' has dtype int64, so its missing value {code!r} must be one too"
-                )
-        return self
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Numeric:
-    """A column of numbers, standardised with the mean and standard deviation of the training rows.
-
-    Args:
-      name: Column name in the frame and in the exported signature.
-      group: Whom the column belongs to, as for `Categorical`.
-      log1p: Replace x by log(1 + x) before standardising; the column must not be negative then.
-      missing_values: Raw values that stand for "missing", beside NaN and None.
-    """
-
-    name: ColumnName
-    _: KW_ONLY
-    group: Group = "item"
-    log1p: bool = False
-    missing_values: tuple[float, ...] = ()
-    kind: Literal["numeric"] = "numeric"
-
-
-class _OneOutput:
-    """A target whose tower has one output."""
-
-    name: str
-
-    @property
-    def num_outputs(self) -> int:
-        """Outputs of the target's tower."""
-        return 1
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """Columns of a table of scores."""
-        return (self.name,)
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Binary(_OneOutput):
-    """A target that happened (1) or did not (0); the model predicts its probability.
-
-    Args:
-      name: Column name in the frame and output key of the exported model.
-    """
-
-    name: ColumnName
-    _: KW_ONLY
-    kind: Literal["binary"] = "binary"
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Multiclass:
-    """A target with one of K classes, coded 0 .. K-1; the model predicts the K probabilities.
-
-    Args:
-      name: Column name in the frame and output key of the exported model.
-      num_classes: K, at least 2.
-    """
-
-    name: ColumnName
-    _: KW_ONLY
-    num_classes: int = Field(ge=2)
-    kind: Literal["multiclass"] = "multiclass"
-
-    @property
-    def num_outputs(self) -> int:
-        """Outputs of the target's tower: a logit per class."""
-        return self.num_classes
-
-    @property
-    def score_names(self) -> tuple[str, ...]:
-        """Columns of a table of scores, one per class."""
-        return tuple(f"{self.name}_{k}" for k in range(self.num_classes))
-
-
-@dataclass(frozen=True, config=_STRICT)
-class Continuous(_OneOutput):
-    """The core target: the amount at the end of the funnel; the model predicts its expectation in its own unit.
-
-    Args:
-      name: Column name in the frame and output key of the exported model.
-      unit: What one unit of the column is, e.g. `"ms"` or `"EUR"`; used in tables, plots and the run's summary.
-      standardise: Train on (y - mean) / std of the training rows. False trains on the raw amounts.
-      non_negative: Refuse rows with a negative amount.
-    """
-
-    name: ColumnName
-    _: KW_ONLY
-    unit: str | None = None
-    standardise: bool = True
-    non_negative: bool = True
-    kind: Literal["continuous"] = "continuous"
-
-
-Feature = Annotated[Union[Categorical, Numeric], Field(discriminator="kind")]
-Target = Annotated[Union[Binary, Multiclass, Continuous], Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -170,7 +43,8 @@ class Schema:
       features: The model's inputs, in the order of their slots in the embedding.
       targets: The funnel, in order. The last one is the core target and the only `Continuous` one; those before it
         are `Binary` or `Multiclass`.
-      timestamp: The column that says when the row was logged; `time_split` needs it. Any ordered dtype.
+      timestamp: The column that says when the row was logged; a split by time needs it. Any ordered dtype.
+      sample_weight: A column of weights >= 0, by which each row's losses are multiplied.
 
     Raises:
       pydantic.ValidationError: A rule is broken; the message names the field.
@@ -179,6 +53,7 @@ class Schema:
     features: tuple[Feature, ...]
     targets: tuple[Target, ...]
     timestamp: str | None = None
+    sample_weight: str | None = None
 
     @field_validator("features", "targets")
     @classmethod
@@ -217,14 +92,8 @@ class Schema:
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
-        outcomes = {t.name for t in self.targets}
-        for feature in self.features:
-            if feature.name in outcomes:
-                raise ValueError(f"features: '{feature.name}' is also a target; an outcome cannot be an input")
-            if feature.name == self.timestamp:
-                raise ValueError(f"features: '{feature.name}' is the timestamp; derive a feature from it instead")
-        if self.timestamp in outcomes:
-            raise ValueError(f"timestamp: '{self.timestamp}' is also a target")
+        _check_columns(self)
+        _check_references(self)
         return self
 
     @property
@@ -241,15 +110,44 @@ class Schema:
 
     @property
     def categoricals(self) -> tuple[Categorical, ...]:
-        """The categorical features in schema order."""
+        """The categorical features, sequences among them, in schema order."""
         return tuple(f for f in self.features if isinstance(f, Categorical))
 
     @property
     def numerics(self) -> tuple[Numeric, ...]:
-        """The numeric features in schema order."""
-        return tuple(f for f in self.features if isinstance(f, Numeric))
+        """The features that are fed as numbers, in schema order: without those in quantile buckets."""
+        return tuple(f for f in self.features if isinstance(f, Numeric) and f.quantile_buckets is None)
 
-    def with_features(self, features: Iterable[Categorical | Numeric]) -> Schema:
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The features that have a raw column, in schema order: all but the crosses."""
+        return tuple(f for f in self.features if not isinstance(f, Cross))
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The columns of sample weights, each once."""
+        named = (self.sample_weight, *(t.sample_weight for t in self.targets))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that training reads, each once: inputs, targets, weights, timestamp."""
+        timestamp = () if self.timestamp is None else (self.timestamp,)
+        named = (*(f.name for f in self.inputs), *(t.name for t in self.targets), *self.weights, *timestamp)
+        return tuple(dict.fromkeys(named))
+
+    def feature(self, name: str) -> Feature:
+        """The feature of a name.
+
+        Raises:
+          InputError: There is none.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise InputError(f"no feature '{name}'; there are {[f.name for f in self.features]}")
+
+    def with_features(self, features: Iterable[Feature]) -> Schema:
         """The same schema with other features."""
         return dataclasses.replace(self, features=tuple(features))
 
@@ -259,8 +157,9 @@ class Schema:
             "features": [_declaration(f) for f in self.features],
             "targets": [_declaration(t) for t in self.targets],
         }
-        if self.timestamp is not None:
-            document["timestamp"] = self.timestamp
+        for key in ("timestamp", "sample_weight"):
+            if getattr(self, key) is not None:
+                document[key] = getattr(self, key)
         return document
 
     @classmethod
@@ -298,8 +197,9 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
     """
     for ours, theirs in zip(schema.features, fitted.features, strict=False):
         settled = ours
-        if isinstance(ours, Categorical) and isinstance(theirs, Categorical) and ours.dtype is None:
-            settled = dataclasses.replace(ours, dtype=theirs.dtype)
+        if isinstance(ours, Categorical) and isinstance(theirs, Categorical):
+            left_open = [key for key in ("dtype", "encoding", "num_buckets") if getattr(ours, key) is None]
+            settled = dataclasses.replace(ours, **{key: getattr(theirs, key) for key in left_open})
         if settled != theirs:
             raise InputError(f"the encoder was fitted for another schema: {theirs} there, {ours} here")
     if len(schema.features) != len(fitted.features) or schema.targets != fitted.targets:
@@ -310,7 +210,54 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
         )
 
 
-def _declaration(item: Categorical | Numeric | Binary | Multiclass | Continuous) -> dict[str, Any]:
+def _check_columns(schema: Schema) -> None:
+    """No column has two roles, except that a `Timestamp` feature may be the schema's timestamp."""
+    outcomes = {t.name for t in schema.targets}
+    for feature in schema.features:
+        if feature.name in outcomes:
+            raise ValueError(f"features: '{feature.name}' is also a target; an outcome cannot be an input")
+        if feature.name == schema.timestamp and not isinstance(feature, Timestamp):
+            raise ValueError(
+                f"features: '{feature.name}' is the timestamp; declare it as kind timestamp to use its hour and weekday"
+            )
+        if feature.name in schema.weights:
+            raise ValueError(f"features: '{feature.name}' is also a sample weight")
+    if schema.timestamp in outcomes:
+        raise ValueError(f"timestamp: '{schema.timestamp}' is also a target")
+    for name in schema.weights:
+        if name in outcomes or name == schema.timestamp:
+            raise ValueError(f"sample_weight: '{name}' is also a target or the timestamp")
+
+
+def _check_references(schema: Schema) -> None:
+    """What names a feature or a target by name finds one of the right kind."""
+    categoricals = {f.name: f for f in schema.categoricals}
+    for feature in schema.features:
+        if isinstance(feature, Cross):
+            for name in feature.of:
+                if name not in categoricals or categoricals[name].separator is not None:
+                    raise ValueError(f"cross '{feature.name}': '{name}' must be a single-valued categorical feature")
+            if feature.of[0] == feature.of[1]:
+                raise ValueError(f"cross '{feature.name}' combines '{feature.of[0]}' with itself")
+        elif isinstance(feature, Categorical) and feature.shares is not None:
+            owner = categoricals.get(feature.shares)
+            if owner is None or owner is feature or owner.shares is not None:
+                raise ValueError(
+                    f"feature '{feature.name}' shares '{feature.shares}', which must be another categorical feature "
+                    "that has rows of its own"
+                )
+    happened: list[str] = []
+    for target in schema.targets:
+        if target.observed_if is not None and target.observed_if not in happened:
+            raise ValueError(
+                f"target '{target.name}': observed_if must name an earlier binary target; "
+                f"received '{target.observed_if}'"
+            )
+        if isinstance(target, Binary):
+            happened.append(target.name)
+
+
+def _declaration(item: Feature | Target) -> dict[str, Any]:
     declaration: dict[str, Any] = {"kind": item.kind, "name": item.name}
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)

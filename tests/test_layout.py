@@ -12,6 +12,8 @@ ROOMS = [
     ["_keras", "errors"],
     ["files"],
     ["documents"],
+    ["features"],
+    ["targets"],
     ["schema"],
     ["data.columns", "data.splits", "data.kuairand", "data.synthetic"],
     ["data.statistics", "config"],

@@ -161,7 +161,7 @@ _SPEND = {"kind": "continuous", "name": "spend"}
         ({"features": [{"kind": "numeric", "name": "age"}]}, ["features", "at least one Categorical"]),
         ({"features": [_CAT, {"kind": "numeric", "name": "age", "log1p": "often"}]}, ["features[1]", "log1p", "often"]),
         ({"features": [{**_CAT, "name": "click"}]}, ["features", "'click'", "also a target"]),
-        ({"features": [{**_CAT, "name": "time_ms"}]}, ["features", "'time_ms'", "timestamp"]),
+        ({"features": [{**_CAT, "name": "time_ms"}]}, ["features", "'time_ms'", "kind timestamp"]),
         ({"targets": [_SPEND]}, ["targets", "at least one Binary"]),
         ({"targets": [_SPEND, _CLICK]}, ["targets", "last one", "'click'"]),
         ({"targets": [_SPEND, {**_SPEND, "name": "total"}]}, ["targets", "only the last", "'spend'"]),
