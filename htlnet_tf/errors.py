@@ -1,6 +1,11 @@
-"""The one error type for input that the user can mend."""
+"""The errors that a user can mend."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class InputError(ValueError):
@@ -9,6 +14,22 @@ class InputError(ValueError):
     The message states the rule, then what was received, and where there is one, the column and the first offending
     row. The command line prints it without a traceback and ends with exit code 2.
     """
+
+
+class RowError(InputError):
+    """Rows of a table break a rule.
+
+    Args:
+      message: For people; names the column, the rule, and the first offending row with its value.
+      column: The column at fault.
+      rows: bool [N], which rows of the checked frame break the rule.
+      rule: What the column must be.
+      value: What the first offending row has.
+    """
+
+    def __init__(self, message: str, *, column: str, rows: np.ndarray, rule: str, value: Any) -> None:
+        super().__init__(message)
+        self.column, self.rows, self.rule, self.value = column, rows, rule, value
 
 
 class NonFiniteError(RuntimeError):

@@ -76,7 +76,7 @@ class Categorical:
             raise ValueError(f"feature '{self.name}' has num_buckets, so its encoding must be 'hash'")
         if self.shares is not None and (self.encoding is not None or self.embedding_dim is not None):
             raise ValueError(
-                f"feature '{self.name}' shares the rows of '{self.shares}'; encoding and embedding_dim are declared there"
+                f"feature '{self.name}' shares rows with '{self.shares}': encoding and embedding_dim are declared there"
             )
         return self
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.errors import InputError
+from htlnet_tf.errors import InputError, RowError
 from htlnet_tf.schema import Binary, Categorical, CategoricalDtype, Continuous, Multiclass, Numeric, Schema
 
 MISSING_STRING = ""
@@ -237,15 +237,20 @@ def refuse(column: pd.Series, offends: np.ndarray, *, rule: str) -> None:
       rule: What the column must be.
 
     Raises:
-      InputError: There is such a row; names the column, the rule, and the first row with its value.
+      RowError: There is such a row; names the column, the rule, and the first row with its value.
     """
     if offends.any():
         row = int(np.argmax(offends))
         count = int(offends.sum())
+        value = column.iloc[row]
         place = f"column '{column.name}', row {row} (index {column.index[row]})"
-        raise InputError(
-            f"{place}: {rule}; received {_shown(column.iloc[row])}"
-            + (f" (and {count - 1} more such rows)" if count > 1 else "")
+        more = f" (and {count - 1} more such rows)" if count > 1 else ""
+        raise RowError(
+            f"{place}: {rule}; received {_shown(value)}{more}",
+            column=str(column.name),
+            rows=offends,
+            rule=rule,
+            value=value,
         )
 
 
