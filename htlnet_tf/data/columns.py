@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError, RowError
-from htlnet_tf.schema import Binary, Categorical, CategoricalDtype, Continuous, Multiclass, Numeric, Schema
+from htlnet_tf.features import CategoricalDtype
+from htlnet_tf.schema import Binary, Categorical, Continuous, Multiclass, Numeric, Schema
 
 MISSING_STRING = ""
 MISSING_INT64 = -(2**63)
