@@ -51,6 +51,7 @@ setup(
         "htlnet_tf.configs",
         "htlnet_tf.data",
         "htlnet_tf.export",
+        "htlnet_tf.inspection",
         "htlnet_tf.layers",
         "htlnet_tf.models",
         "htlnet_tf.serving",

@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from htlnet_tf.layers.feature_encoder import PADDING_ROW, FeatureEncoder
+from htlnet_tf.layers.embedding_layout import PADDING_ROW
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models.htlnet import HTLNet
 from htlnet_tf.schema import Schema
 
@@ -36,13 +37,13 @@ class NaiveHTLNet(HTLNet):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One step in the naive form."""
-        features, targets, _ = tf.keras.utils.unpack_x_y_sample_weight(data)
+        features, targets, sample_weights = self._unpack(data)
         own = {table.ref() for table in self.tables} | {self.embedding.table.ref()}
         weights = [w for w in self.trainable_variables if w.ref() not in own]
         with tf.GradientTape(persistent=True) as tape:
             shared = self._look_up(features["ids"] - PADDING_ROW - 1)
             outputs = self.task_outputs([shared] * len(self.schema.targets), training=True)
-            losses = self._task_losses(targets, outputs)
+            losses = self._task_losses(targets, outputs, sample_weights)
         flat = []
         others: list[Any] = [None] * len(weights)
         for loss in losses:
@@ -59,7 +60,7 @@ class NaiveHTLNet(HTLNet):
         ]
         self.optimizer.apply_gradients([*zip(combined, self.tables, strict=True), *zip(others, weights, strict=True)])
         self.on_step_end()
-        self._update_metrics(targets, outputs)
+        self._update_metrics(targets, outputs, sample_weights)
         return self._results(training=False)
 
     def _look_up(self, ids: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data import columns
+from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.verify import probe_rows, verify
@@ -76,7 +76,7 @@ def export_model(
             raise InputError(f"cannot export to '{base}': '{existing}' is a file, a directory is needed")
     probes: dict[str, np.ndarray] = probe_rows(model.encoder)
     if rows is not None:
-        held_out = columns.raw_features(rows, model.schema)
+        held_out = raw_features(rows, model.schema)
         probes = {name: np.concatenate([probes[name], held_out[name]]) for name in probes}
     stage = staging_directory(base / "version")
     try:

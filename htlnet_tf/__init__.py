@@ -18,7 +18,19 @@ require_keras_2()
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["data", "export", "gradients", "layers", "losses", "metrics", "models", "plots", "serving", "training"],
+    submodules=[
+        "data",
+        "export",
+        "gradients",
+        "inspection",
+        "layers",
+        "losses",
+        "metrics",
+        "models",
+        "plots",
+        "serving",
+        "training",
+    ],
     submod_attrs={
         "callbacks": ["GradientHistory", "KeepBest"],
         "errors": ["InputError", "NonFiniteError"],

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
@@ -59,6 +60,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     demo.add_argument("--output", metavar="RUN", default="runs/demo", help="run folder, replaced (%(default)s)")
     demo.add_argument("--models", metavar="MODELS", default="models", help="where to export (%(default)s)")
 
+    inspect = _add(commands, "inspect", _inspect, "look at a table before training, and draft its schema")
+    inspect.add_argument("data", metavar="DATA", help="a file, a folder or a glob of CSV, Parquet or TFRecord files")
+    inspect.add_argument("--schema", metavar="S", help="a schema file to hold the table against")
+    inspect.add_argument("--targets", metavar="A,B,C", help="the funnel in order, the core last, if there is no schema")
+    inspect.add_argument("--timestamp", metavar="COLUMN", help="when a row was logged, if there is no schema")
+    inspect.add_argument("--write_schema", metavar="S", help="write a first schema to this file")
+    inspect.add_argument("--overwrite", action="store_true", help="replace an existing schema file")
+    inspect.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    _add(commands, "datasets", _datasets, "published data sets with a loader: where to get them, licence, citation")
+
     train = _add(commands, "train", _train, "train a model and write a run folder")
     _add_config(train)
     train.add_argument("--output", metavar="RUN", required=True, help="run folder to write")
@@ -90,9 +102,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     score.add_argument("--output", metavar="FILE", help="a CSV file; default: standard output")
 
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
-    bench.add_argument("what", choices=["train"], help="train: what a training step costs")
+    bench.add_argument("what", choices=["data", "train"], help="train: the training step; data: the input pipelines")
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    bench.add_argument("--rounds", type=int, default=15, metavar="N", help="turns of each case (%(default)s)")
+    bench.add_argument("--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7)")
     return parser.parse_args(argv[1:])
 
 
@@ -115,6 +127,29 @@ def _demo(arguments: argparse.Namespace) -> None:
     from htlnet_tf.demo import run_demo
 
     run_demo(data=arguments.data, output=arguments.output, models=arguments.models, write=_say)
+
+
+def _inspect(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.inspection import inspect_path, write_schema
+
+    targets = [name.strip() for name in arguments.targets.split(",")] if arguments.targets else None
+    inspection = inspect_path(
+        arguments.data,
+        schema=arguments.schema,
+        targets=targets,
+        timestamp=arguments.timestamp,
+        write=_say_aside,
+    )
+    _say(json.dumps(inspection.to_dict(), indent=2) if arguments.json else inspection.to_text())
+    if arguments.write_schema:
+        write_schema(inspection, arguments.write_schema, overwrite=arguments.overwrite)
+        _say_aside(f"first schema written to {arguments.write_schema}: read it before you train")
+
+
+def _datasets(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.data.catalogue import datasets_text
+
+    _say(datasets_text())
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -147,8 +182,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from htlnet_tf.runs import load_model
     from htlnet_tf.training import load_test_rows
 
-    config, model = load_model(arguments.run)
-    _say(str(evaluate(model, load_test_rows(config, arguments.data))))
+    _, model = load_model(arguments.run)
+    _say(str(evaluate(model, load_test_rows(arguments.run, arguments.data))))
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -175,12 +210,22 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _bench(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.benchmarks.training import bench_training
-
-    if arguments.rounds < 1:
+    if arguments.rounds is not None and arguments.rounds < 1:
         raise InputError(f"--rounds must be at least 1, received {arguments.rounds}")
-    result = bench_training(rounds=arguments.rounds, write=lambda line: print(line, file=sys.stderr, flush=True))
+    result: Any
+    if arguments.what == "train":
+        from htlnet_tf.benchmarks.training import bench_training
+
+        result = bench_training(rounds=arguments.rounds or 15, write=_say_aside)
+    else:
+        from htlnet_tf.benchmarks.data import bench_data
+
+        result = bench_data(rounds=arguments.rounds or 7, write=_say_aside)
     _say(json.dumps(result.to_dict(), indent=2) if arguments.json else result.to_text())
+
+
+def _say_aside(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:

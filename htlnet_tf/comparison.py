@@ -15,8 +15,9 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.models import model_class
 from htlnet_tf.plots import plot_comparison
+from htlnet_tf.preparation import prepare
 from htlnet_tf.reports import Report, comparison_text
-from htlnet_tf.training import fit, prepare
+from htlnet_tf.training import fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ def compare(
         raise InputError(f"a model is named twice: {list(models)}")
     for name in models:
         model_class(name)
-    config = config.with_data(data)
+    config = config.with_data(data or config.data.path)
     reports: dict[str, list[Report]] = {name: [] for name in models}
     rows = []
     with atomic_directory(output, overwrite=overwrite) as stage:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import importlib
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from htlnet_tf.data.split_config import SplitConfig, TimeSplit
 from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from htlnet_tf.data.encoded import Rows
+
 _STRICT = ConfigDict(extra="forbid")
+
+
+Loader = Literal["generated", "generic", "hillstrom", "kuairand_pure", "valued_shoppers"]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -26,16 +34,29 @@ class DataConfig:
     """Where the rows come from.
 
     Args:
-      loader: `"generated"` or `"kuairand_pure"`.
-      path: The folder to load; the command line's `--data` stands in for it.
+      loader: `"generic"` reads the files of any table by the schema alone; the others know a published data set (see
+        `htlnet datasets`) or generate rows.
+      path: What to load; the command line's `--data` stands in for it. For `"generic"`: a file, a folder or a glob of
+        CSV, Parquet or TFRecord files.
+      streaming: For `"generic"`: read the files anew in each epoch instead of keeping the encoded rows in memory.
+      on_bad_rows: For `"generic"`: `"error"` stops at the first row that breaks a rule, `"skip"` leaves such rows out
+        and lists them in the run folder.
       num_rows: Rows to generate.
       seed: Of the generator.
     """
 
-    loader: Literal["generated", "kuairand_pure"]
+    loader: Loader
     path: str | None = None
+    streaming: bool = False
+    on_bad_rows: Literal["error", "skip"] = "error"
     num_rows: int = Field(default=300_000, ge=1000)
     seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_the_loader(self) -> DataConfig:
+        if self.loader != "generic" and (self.streaming or self.on_bad_rows != "error"):
+            raise ValueError(f"streaming and on_bad_rows are for the loader 'generic', not for '{self.loader}'")
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -78,24 +99,22 @@ class RunConfig:
     Args:
       data: Where the rows come from.
       schema: The declared columns; None for the generated rows, which bring their own.
-      split: Shares of the training, validation and test rows, in order of time.
+      split: Which rows train, validate and test, see `htlnet_tf.data.split_config`; a list of three numbers is short
+        for such shares in order of time.
       model: Which model.
       training: How to train.
     """
 
     data: DataConfig
     schema: Schema | None = None
-    split: tuple[
-        Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=0, lt=1)]
-    ] = (0.8, 0.1, 0.1)
+    split: SplitConfig = TimeSplit(fractions=(0.8, 0.1, 0.1))
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
-    @model_validator(mode="after")
-    def _split_is_whole(self) -> RunConfig:
-        if abs(sum(self.split) - 1.0) > 1e-9:
-            raise ValueError(f"split: the shares must sum to 1, received {list(self.split)}")
-        return self
+    @field_validator("split", mode="before")
+    @classmethod
+    def _shares_in_order_of_time(cls, split: Any) -> Any:
+        return {"by": "time", "fractions": split} if isinstance(split, (list, tuple)) else split
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> RunConfig:
@@ -117,7 +136,7 @@ class RunConfig:
 
     def to_yaml(self) -> str:
         """The configuration as YAML text, the schema included."""
-        document = _ADAPTER.dump_python(self, mode="json", exclude={"schema"})
+        document = _ADAPTER.dump_python(self, mode="json", exclude={"schema"}, exclude_none=True)
         if self.schema is not None:
             document["schema"] = self.schema.to_dict()
         return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
@@ -145,13 +164,26 @@ def find_config(name: str) -> RunConfig:
     return RunConfig.from_yaml(name if name.endswith((".yaml", ".yml")) or Path(name).is_file() else shipped(name))
 
 
-def load_rows(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
-    """The rows and their schema.
+def load_rows(config: RunConfig) -> tuple[Rows, Schema]:
+    """The rows, a frame or a stream of files, and their schema.
 
     Raises:
       InputError: The data cannot be read, or no schema is declared for them.
     """
-    return _LOADERS[config.data.loader](config)
+    loader = config.data.loader
+    if loader == "generated":
+        return _generated(config)
+    if config.data.path is None:
+        raise InputError(f"the loader '{loader}' needs a path: --data PATH, or data.path in the configuration")
+    if config.schema is None:
+        raise InputError(f"the loader '{loader}' needs a schema in the configuration")
+    if loader == "generic":
+        from htlnet_tf.data.stream import open_stream
+
+        return open_stream(config.data.path, config.schema, on_bad_rows=config.data.on_bad_rows), config.schema
+    module, function = _PUBLISHED[loader]
+    load = getattr(importlib.import_module(module), function)
+    return load(config.data.path, config.schema), config.schema
 
 
 def _generated(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
@@ -163,19 +195,10 @@ def _generated(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
     return funnel.frame, config.schema or funnel.schema
 
 
-def _kuairand_pure(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
-    from htlnet_tf.data.kuairand import load_kuairand_pure
-
-    if config.data.path is None:
-        raise InputError("the loader 'kuairand_pure' needs a folder: --data PATH, or data.path in the configuration")
-    if config.schema is None:
-        raise InputError("the loader 'kuairand_pure' needs a schema in the configuration")
-    return load_kuairand_pure(config.data.path, config.schema), config.schema
-
-
-_LOADERS: dict[str, Callable[[RunConfig], tuple[pd.DataFrame, Schema]]] = {
-    "generated": _generated,
-    "kuairand_pure": _kuairand_pure,
+_PUBLISHED: dict[str, tuple[str, str]] = {
+    "hillstrom": ("htlnet_tf.data.hillstrom", "load_hillstrom"),
+    "kuairand_pure": ("htlnet_tf.data.kuairand", "load_kuairand_pure"),
+    "valued_shoppers": ("htlnet_tf.data.valued_shoppers", "load_valued_shoppers"),
 }
 
 _ADAPTER: TypeAdapter[RunConfig] = TypeAdapter(RunConfig)

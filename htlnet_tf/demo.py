@@ -16,11 +16,12 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.export import ExportedVersion
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
+from htlnet_tf.preparation import prepare
 from htlnet_tf.reports import comparison_text
 from htlnet_tf.runs import Run, export_run, save_run
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
-from htlnet_tf.training import fit, prepare
+from htlnet_tf.training import fit
 
 MODEL_NAME = "htlnet"
 _USERS = 3
@@ -83,6 +84,7 @@ def run_demo(
     )
 
     write("[5/5] Serving and scoring over REST")
+    assert isinstance(prepared.test, pd.DataFrame)  # no demo reads a stream
     candidates = _candidates(prepared.schema, prepared.test)
     with EmbeddedServer(models, port=0) as server, RestClient(server.url, MODEL_NAME) as client:
         write(f"  embedded server at {server.url}")

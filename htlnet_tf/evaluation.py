@@ -7,6 +7,8 @@ over all rows at once; what Keras shows during training are streaming approximat
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Union
 
 import numpy as np
@@ -16,7 +18,10 @@ from scipy.stats import rankdata, spearmanr
 from sklearn.metrics import log_loss, roc_auc_score
 
 from htlnet_tf.data import columns
+from htlnet_tf.data.encoded import Rows
+from htlnet_tf.data.labels import read_labels
 from htlnet_tf.errors import InputError
+from htlnet_tf.layers.coverage import Coverage
 from htlnet_tf.reports import MetricRow, Report
 from htlnet_tf.schema import Continuous, Schema
 
@@ -27,23 +32,39 @@ Floats = npt.NDArray[np.float64]
 _Outcome = Union[float, str]  # a metric's value, or the reason why it has none
 
 
-def evaluate(model: MultiTaskModel, frame: pd.DataFrame) -> Report:
-    """Predicts every row of `frame` and computes the exact metrics of each target.
+def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
+    """Predicts every row and computes the exact metrics of each target.
 
     Args:
       model: A model of this package (it knows its `schema` and its feature encoder).
-      frame: Raw rows with the schema's features and targets as columns.
+      rows: Raw rows with the schema's features and targets as columns: a frame, or a stream of files.
 
     Returns:
-      The report over all rows of `frame`.
+      The report over all rows; each target's metrics are over the rows where its label was observed. It also tells per
+      feature the share of values that the encoder's vocabulary lacks.
 
     Raises:
-      InputError: The frame is empty, lacks a column, or holds a label that is not valid for its target.
+      InputError: There are no rows, a column is missing, or a label is not valid for its target.
     """
-    from htlnet_tf.prediction import predict  # judging ready-made predictions must not need it
+    from htlnet_tf.prediction import predict_encoded  # judging ready-made predictions must not need it
 
-    columns.target_values(frame, model.schema)  # before the expensive part, not after it
-    return evaluate_predictions(model.schema, frame, predict(model, frame))
+    schema, encoder = model.schema, model.encoder
+    frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
+    labels, predictions = [], []
+    coverage = Coverage(encoder)
+    for frame in frames:
+        read_labels(frame, schema)  # before the expensive part, not after it
+        encoded = encoder.encode(frame)
+        coverage.add(encoded["ids"])
+        labels.append(frame[[t.name for t in schema.targets]])
+        predictions.append(predict_encoded(model, encoded, frame.index))
+    if not labels:
+        raise InputError("there are no rows to judge the model on")
+    several = len(labels) > 1
+    report = evaluate_predictions(
+        schema, pd.concat(labels, ignore_index=several), pd.concat(predictions, ignore_index=several)
+    )
+    return dataclasses.replace(report, out_of_vocabulary=coverage.shares())
 
 
 def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> Report:
@@ -59,9 +80,13 @@ def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.D
     wrong prediction costs 36.04. Class probabilities are first divided by their sum, which in float32 is not quite 1.
     A metric that these rows leave undefined, such as the AUC of a single class, is NaN, and the report says why.
 
+    A target is judged on the rows where its label was observed: it is present, and what `observed_if` names happened.
+    The report tells their number where it is not that of all rows. Sample weights are not used: every such row counts
+    alike.
+
     Args:
       schema: Declares the targets.
-      labels: One column per target; further columns are ignored.
+      labels: One column per target, NaN or None where a label is missing; further columns are ignored.
       predictions: One column per binary target (its probability) and for the core (its own unit), `{name}_0` ..
         `{name}_{K-1}` per multiclass target. The same rows in the same order, with the same index.
 
@@ -69,15 +94,15 @@ def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.D
       The report.
 
     Raises:
-      InputError: The frames are empty or differ in length or index, a column is missing, or a value is missing,
-        infinite or out of range; the message names the column and the first such row.
+      InputError: The frames are empty or differ in length or index, a column is missing, a prediction is missing, or a
+        value is infinite or out of range; the message names the column and the first such row.
     """
     if len(labels) != len(predictions):
         raise InputError(
             f"labels and predictions must have the same rows, but there are {len(labels)} rows of labels and "
             f"{len(predictions)} rows of predictions"
         )
-    actual = {name: values.astype(np.float64) for name, values in columns.target_values(labels, schema).items()}
+    actual = read_labels(labels, schema)
     predicted = _predictions(schema, predictions)
     differs = np.flatnonzero(np.asarray(labels.index != predictions.index))
     if differs.size and not labels.index.equals(predictions.index):  # a NaN in the index differs from itself
@@ -88,12 +113,16 @@ def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.D
         )
     rows: list[MetricRow] = []
     for target in schema.targets:
-        y, p = actual[target.name], predicted[target.name]
-        outcomes = {"binary": _binary, "multiclass": _multiclass, "continuous": _continuous}[target.kind](y, p)
+        observed = actual.observed[target.name]
+        y, p = actual.values[target.name][observed].astype(np.float64), predicted[target.name][observed]
+        names, metrics_of = _METRICS[target.kind]
+        outcomes = metrics_of(y, p) if y.size else dict.fromkeys(names, "no row has an observed label")
         for metric, outcome in outcomes.items():
             value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
             rows.append(MetricRow(target.name, target.kind, metric, value, note))
-    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit)
+    counts = {name: int(observed.sum()) for name, observed in actual.observed.items()}
+    partly = {name: count for name, count in counts.items() if count < len(labels)}
+    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit, observed_rows=partly)
 
 
 def normalized_gini(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> float:
@@ -160,6 +189,16 @@ def _continuous(y: Floats, predictions: Floats) -> dict[str, _Outcome]:
         "mean_label": y.mean(),
         "mean_prediction": p.mean(),
     }
+
+
+_METRICS: dict[str, tuple[tuple[str, ...], Callable[[Floats, Floats], dict[str, _Outcome]]]] = {
+    "binary": (("auc", "logloss", "base_rate", "mean_prediction"), _binary),
+    "multiclass": (("macro_auc", "logloss", "accuracy"), _multiclass),
+    "continuous": (
+        ("nrmse", "nmae", "spearman", "gini", "rmse", "mae", "mean_label", "mean_prediction"),
+        _continuous,
+    ),
+}
 
 
 def _predictions(schema: Schema, frame: pd.DataFrame) -> dict[str, Floats]:

@@ -79,6 +79,10 @@ class GradientAdjustment(Adjustment):
     In terms of the Gram matrix, with k_t = alpha * min(0, M[t, T]) / M[T, T]: ||G_t||^2 after step 1 is
     M[t, t] - 2 k_t M[t, T] + k_t^2 M[T, T], c_t = gamma * w_t + 1 - gamma, c_T = 1 - sum_t c_t k_t.
 
+    Where the core has no gradient, as in a batch in which its label was not observed in any row, there is nothing to
+    pull against, and w_t = 0: every other task keeps 1 - gamma of its gradient, with gamma = 1 nothing. A task without
+    a gradient has the coefficient 1.
+
     Args:
       alpha: Share of the opposing component that is removed, in [0, 1]. 0 turns step 1 off.
       gamma: How far the norms are moved to the core's, in [0, 1]. 0 turns step 2 off.
@@ -144,6 +148,9 @@ class PCGrad(Adjustment):
     <G_i', G_j> / ||G_j||^2 * G_j, with the original G_j. In terms of the Gram matrix: G_i' = sum_s A[i, s] G_s, so
     <G_i', G_j> = sum_s A[i, s] M[s, j], and the coefficients are the column sums of A.
 
+    A task without a gradient, as in a batch in which its label was not observed in any row, opposes none and has the
+    coefficient 1.
+
     Args:
       shuffle: Visit the other tasks in a new random order per task and call, as the paper does; False: in target order.
       core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
@@ -182,6 +189,10 @@ class MetaBalance(Adjustment):
 
     With m_i the moving average of ||G_i||, m_i <- beta * m_i + (1 - beta) * ||G_i||, from m_i = 0, and the core as the
     target task: G_i <- r * G_i * m_T / m_i + (1 - r) * G_i. So c_i = r * m_T / m_i + 1 - r and c_T = 1.
+
+    A batch in which a task has no gradient, because its label was not observed in any row, counts as one of norm 0 in
+    the task's average. Before the core's first gradient m_T is 0, and the other tasks keep 1 - r of theirs (all of it
+    with `"enlarge"`).
 
     Args:
       relax: r, in [0, 1]; 0 is the plain sum, 1 gives every gradient the target's magnitude.

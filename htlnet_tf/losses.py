@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -28,6 +28,86 @@ def make_task(target: Binary | Multiclass | Continuous, core: Moments) -> tfrs.t
       A task that maps labels [B] and outputs [B] or [B, K] to losses of shape [B].
     """
     return _TASKS[type(target)](target, core)
+
+
+class RowLosses(NamedTuple):
+    """A target's losses in a batch.
+
+    Attributes:
+      values: Each row's loss times its weight, float32 [B]; 0 for a row that takes no part.
+      observed: 1 for a row that takes part, else 0, float32 [B]; None: every row does.
+    """
+
+    values: tf.Tensor
+    observed: tf.Tensor | None
+
+    def mean(self, replicas: int = 1) -> tf.Tensor:
+        """The sum of the weighted losses over the number of rows that take part, a scalar; 0 if none does.
+
+        The divisor is a number of rows and not a sum of weights, as in Keras: a weight of 2 counts like two rows in the
+        sum, and weights of a mean other than 1 change the size of the loss.
+
+        Args:
+          replicas: Under `tf.distribute`, their number; the result is this replica's share of the mean over them.
+        """
+        if self.observed is None:
+            rows = tf.cast(tf.maximum(tf.size(self.values), 1) * replicas, self.values.dtype)
+        else:
+            rows = tf.maximum(tf.reduce_sum(self.observed), 1.0) * float(replicas)
+        return tf.reduce_sum(self.values) / rows
+
+
+def row_losses(
+    task: tfrs.tasks.Ranking,
+    labels: tf.Tensor,
+    outputs: tf.Tensor,
+    weights: tf.Tensor | None,
+    *,
+    compute_metrics: bool,
+) -> RowLosses:
+    """Runs a target's task on the rows that take part in it.
+
+    Args:
+      task: From `make_task`.
+      labels: [B], on the trained scale; anything, NaN too, where the weight is 0.
+      outputs: The tower's, [B] or [B, K].
+      weights: float32 [B], 0 for a row that takes no part; None: every row takes part with weight 1.
+      compute_metrics: Update the task's metrics, from the rows that take part, which count alike there.
+    """
+    if weights is None:
+        return RowLosses(task(labels, outputs, compute_metrics=compute_metrics), None)
+    observed = tf.not_equal(weights, 0.0)
+    wide = observed if outputs.shape.rank == 1 else observed[:, tf.newaxis]
+    # Left out before the loss and not by its factor 0 alone: the gradient of a loss of NaN or infinity is NaN times 0.
+    labels = tf.where(observed, labels, tf.zeros_like(labels))
+    outputs = tf.where(wide, outputs, tf.zeros_like(outputs))
+    part = tf.cast(observed, outputs.dtype)
+    losses = task(labels, outputs, sample_weight=part, compute_metrics=compute_metrics)
+    return RowLosses(losses * tf.cast(weights, losses.dtype), part)
+
+
+def weights_by_target(weights: Any, targets: Iterable[str]) -> dict[str, tf.Tensor] | None:
+    """The third element of a dataset as float32 [B] by target name; None if there is none.
+
+    Args:
+      weights: None, a dict by target name (a target that is left out has the weight 1 in every row), or one tensor [B]
+        for all targets.
+      targets: The target names.
+
+    Raises:
+      ValueError: A key is no target, or a tensor has more than one weight per row.
+    """
+    if weights is None:
+        return None
+    names = list(targets)
+    given = weights if isinstance(weights, dict) else dict.fromkeys(names, weights)
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise ValueError(f"sample weights must be given by target name; received {unknown}, the targets are {names}")
+    for name, weight in given.items():
+        if not tf.TensorShape(weight.shape[1:]).is_compatible_with([1] * (len(weight.shape) - 1)):
+            raise ValueError(f"sample weights of '{name}' must have the shape [B], received {weight.shape}")
+    return {name: tf.reshape(tf.cast(weight, tf.float32), [-1]) for name, weight in given.items()}
 
 
 def training_scale(target: Continuous, statistics: Moments) -> Moments:

@@ -8,6 +8,29 @@ from typing import Any
 import tensorflow as tf
 
 
+class Total(tf.keras.metrics.Metric):
+    """The sum of other metrics' results; it keeps nothing of its own, and what updates and resets those does this one.
+
+    Args:
+      parts: The metrics that are added up.
+    """
+
+    def __init__(self, parts: Sequence[tf.keras.metrics.Metric], name: str) -> None:
+        super().__init__(name=name)
+        # In a function, or Keras would track each part here and in the model.
+        self._results = lambda: [part.result() for part in parts]
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing."""
+
+    def reset_state(self) -> None:
+        """Does nothing."""
+
+    def result(self) -> tf.Tensor:
+        """The sum, a scalar."""
+        return tf.add_n(self._results())
+
+
 class _Sums(tf.keras.metrics.Metric):
     """Sums over rows in float64, so that the order and the size of batches do not show in the result."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from htlnet_tf.data.columns import Arrays
 from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
@@ -30,14 +31,25 @@ def predict(model: MultiTaskModel, frame: pd.DataFrame, *, batch_size: int = 819
     Raises:
       InputError: A feature is missing or holds a value its kind does not allow.
     """
-    encoded = model.encoder.encode(frame)
+    return predict_encoded(model, model.encoder.encode(frame), frame.index, batch_size=batch_size)
+
+
+def predict_encoded(model: MultiTaskModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:
+    """As `predict`, from what the model's encoder made of the rows.
+
+    Args:
+      model: A trained model.
+      encoded: `"ids"` int32 [N, num_slots] and `"numeric"` float32 [N, num_numeric].
+      index: Of the rows, N labels.
+      batch_size: Rows per forward pass.
+    """
     parts = []
-    for start in range(0, len(frame), batch_size):
+    for start in range(0, len(index), batch_size):
         batch = {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
         # Called eagerly: a few large batches do not repay tracing a function for every model and batch size.
         parts.append({name: score.numpy() for name, score in model(batch, training=False).items()})
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return score_frame(model.schema, outputs, frame.index)
+    return score_frame(model.schema, outputs, index)
 
 
 def score_frame(schema: Schema, outputs: dict[str, np.ndarray], index: pd.Index) -> pd.DataFrame:

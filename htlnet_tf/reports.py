@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
 import numpy as np
@@ -42,6 +42,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
+_NOTABLE_SHARE = 0.01
+
+
 class MetricRow(NamedTuple):
     """One metric of one target; `value` is NaN where the metric is undefined, and `note` then says why."""
 
@@ -60,11 +63,17 @@ class Report:
       rows: One entry per target and metric, in schema order.
       num_rows: How many rows the metrics were computed over.
       unit: The unit of the core target, if the schema names one.
+      observed_rows: By target name, the number of rows where its label was observed, over which its metrics are; only
+        targets where that is not all `num_rows`.
+      out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there. Much
+        more than in the training rows: the encoder is stale.
     """
 
     rows: tuple[MetricRow, ...]
     num_rows: int
     unit: str | None = None
+    observed_rows: Mapping[str, int] = field(default_factory=dict, hash=False)
+    out_of_vocabulary: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def value(self, target: str, metric: str) -> float:
         """The value of one metric; NaN if it is undefined.
@@ -83,7 +92,8 @@ class Report:
         return pd.DataFrame(list(self.rows), columns=list(MetricRow._fields)).astype({"value": np.float64})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: `num_rows`, `unit`, `metrics` and `undefined`.
+        """Plain values for JSON: `num_rows`, `observed_rows`, `unit`, `metrics`, `undefined` and
+        `out_of_vocabulary`.
 
         `metrics` is `{target: {metric: value}}` with None for what is undefined, and `undefined` is
         `{target: {metric: reason}}` for exactly those.
@@ -94,7 +104,14 @@ class Report:
             metrics.setdefault(row.target, {})[row.metric] = None if np.isnan(row.value) else row.value
             if np.isnan(row.value):
                 undefined.setdefault(row.target, {})[row.metric] = row.note
-        return {"num_rows": self.num_rows, "unit": self.unit, "metrics": metrics, "undefined": undefined}
+        return {
+            "num_rows": self.num_rows,
+            "observed_rows": dict(self.observed_rows),
+            "unit": self.unit,
+            "metrics": metrics,
+            "undefined": undefined,
+            "out_of_vocabulary": dict(self.out_of_vocabulary),
+        }
 
     def to_text(self, *, digits: int = 4) -> str:
         """A table for people: a block per kind of target, one row per target, metrics as columns.
@@ -102,7 +119,8 @@ class Report:
         Args:
           digits: Decimals of the metrics without a unit.
         """
-        blocks = [f"{self.num_rows:,} rows"]
+        observed = ", ".join(f"{target} {count:,}" for target, count in self.observed_rows.items())
+        blocks = [f"{self.num_rows:,} rows" + (f"; with an observed label: {observed}" if observed else "")]
         for kind in dict.fromkeys(row.kind for row in self.rows):
             rows = [row for row in self.rows if row.kind == kind]
             metrics = list(dict.fromkeys(row.metric for row in rows))
@@ -113,8 +131,19 @@ class Report:
                 cells = [_format(value, _decimals(metric, value, kind, digits)) for metric, value in values.items()]
                 table.append([target + unit, *cells])
             blocks.append(_align(table, left=1))
+        if self.out_of_vocabulary:
+            blocks.append(self._vocabulary_line())
         reasons = [f"undefined: {r.target} {METRICS[r.metric].label}: {r.note}" for r in self.rows if r.note]
         return "\n\n".join([*blocks, *(["\n".join(reasons)] if reasons else [])])
+
+    def _vocabulary_line(self) -> str:
+        """The features with the largest shares of values out of vocabulary."""
+        shares = sorted(self.out_of_vocabulary.items(), key=lambda item: -item[1])
+        shown = [f"{name} {share:.1%}" for name, share in shares if share >= _NOTABLE_SHARE]
+        if not shown:
+            return f"out of vocabulary: less than {_NOTABLE_SHARE:.0%} of every feature's values"
+        more = f" and {len(shown) - 8} more features" if len(shown) > 8 else ""
+        return f"out of vocabulary (from {_NOTABLE_SHARE:.0%} of the values): {', '.join(shown[:8])}{more}"
 
     def __str__(self) -> str:
         return self.to_text()

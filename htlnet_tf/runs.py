@@ -11,6 +11,8 @@ import pandas as pd
 import tensorflow as tf
 
 from htlnet_tf.config import RunConfig
+from htlnet_tf.data.splits import Split
+from htlnet_tf.data.stream import BadRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import Adjustment, GradientAdjustment, GradientSum, MetaBalance, PCGrad
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
@@ -36,6 +38,10 @@ class Run:
       gradient_history: Per step, see `GradientHistory`; empty for a model without gradient metrics.
       report: Exact metrics on the test rows.
       held_out: Some test rows, for the export to compare scores on.
+      split: The rule that split the rows.
+      out_of_vocabulary: By feature with a vocabulary, the share of the values in `train`, `valid` and `test` that are
+        not in it.
+      bad_rows: The rows that were skipped; None if they were not looked for.
     """
 
     config: RunConfig
@@ -44,6 +50,9 @@ class Run:
     gradient_history: dict[str, list[float]]
     report: Report
     held_out: pd.DataFrame
+    split: Split
+    out_of_vocabulary: pd.DataFrame
+    bad_rows: BadRows | None = None
 
 
 def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
@@ -79,6 +88,10 @@ def save_run(run: Run, directory: Path) -> None:
     metrics = json.dumps(run.report.to_dict(), indent=2, allow_nan=False)
     (directory / "metrics.json").write_text(metrics, encoding="utf-8")
     run.held_out.to_parquet(directory / "held_out.parquet")
+    run.split.to_yaml(directory / "split.yaml")
+    run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
+    if run.bad_rows:
+        run.bad_rows.write(directory / "bad_rows.csv")
     plot_learning_curves(run.history, schema, directory / "learning_curves.png")
     if run.gradient_history:
         _table(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
@@ -91,6 +104,18 @@ def _table(history: dict[str, list[float]], index: str) -> pd.DataFrame:
     return table
 
 
+def load_config(directory: str | Path) -> RunConfig:
+    """The configuration of a run folder, with the schema that was declared.
+
+    Raises:
+      InputError: The folder is not a run, or its configuration is damaged.
+    """
+    path = Path(directory) / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"'{directory}' is no run folder: it has no config.yaml")
+    return RunConfig.from_yaml(path)
+
+
 def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     """The configuration and the trained model of a run folder.
 
@@ -98,9 +123,7 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
       InputError: The folder is not a run, or a file in it is missing or damaged.
     """
     folder = Path(directory)
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"'{folder}' is no run folder: it has no config.yaml")
-    config = RunConfig.from_yaml(folder / "config.yaml")
+    config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
     model = build_model(config, encoder.schema, encoder)
     try:

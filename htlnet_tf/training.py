@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,54 +11,20 @@ import tensorflow as tf
 from htlnet_tf.callbacks import GradientHistory, KeepBest, ProgressLines
 from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.dataset import make_dataset
-from htlnet_tf.data.splits import time_split
-from htlnet_tf.errors import NonFiniteError
+from htlnet_tf.data.encoded import Rows
+from htlnet_tf.data.split_config import PARTS
+from htlnet_tf.data.splits import Split
+from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.evaluation import evaluate
 from htlnet_tf.files import atomic_directory
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models import model_class
-from htlnet_tf.runs import Run, build_model, save_model, save_run
-from htlnet_tf.schema import Schema
+from htlnet_tf.preparation import Prepared, prepare
+from htlnet_tf.runs import Run, build_model, load_config, save_model, save_run
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
 
 Write = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """Rows split by time and encoded, ready for any number of models.
-
-    Attributes:
-      schema: With every dtype settled.
-      encoder: Fitted on the training rows.
-      train: Training rows.
-      valid: Validation rows.
-      test: Test rows, which only the final evaluation sees.
-    """
-
-    schema: Schema
-    encoder: FeatureEncoder
-    train: pd.DataFrame
-    valid: pd.DataFrame
-    test: pd.DataFrame
-
-
-def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
-    """Loads the rows, splits them by time and fits the encoder on the training part.
-
-    Raises:
-      InputError: The data or the schema are not usable.
-    """
-    frame, schema = load_rows(config)
-    train, valid, test = time_split(frame, schema, config.split)
-    encoder = FeatureEncoder.fit(schema, train)
-    write(
-        f"{len(frame):,} rows: {len(train):,} to train, {len(valid):,} to validate, {len(test):,} to test; "
-        f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
-    )
-    return Prepared(encoder.schema, encoder, train, valid, test)
 
 
 def fit(
@@ -109,8 +74,11 @@ def fit(
         with atomic_directory(last_good, overwrite=True) as stage:
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
-    held_out = prepared.test.head(HELD_OUT_ROWS)
-    return Run(config, model, history, gradients.history, evaluate(model, prepared.test), held_out)
+    report = evaluate(model, prepared.test)
+    shares = prepared.out_of_vocabulary.assign(test=pd.Series(report.out_of_vocabulary, dtype=float))
+    test = prepared.test if isinstance(prepared.test, pd.DataFrame) else next(iter(prepared.test))
+    held_out = test.head(HELD_OUT_ROWS)
+    return Run(config, model, history, gradients.history, report, held_out, prepared.split, shares, prepared.bad_rows)
 
 
 def train(
@@ -125,7 +93,8 @@ def train(
 
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
     `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, and for a model with gradient
-    metrics `gradient_history.csv` (per step) and `gradients.png`.
+    metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split the rows),
+    `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped.
 
     Args:
       config: What to do.
@@ -138,7 +107,7 @@ def train(
       InputError: The data, the schema or the configuration are not usable, or `output` exists already.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
-    config = config.with_data(data)
+    config = config.with_data(data or config.data.path)
     model_class(config.model.name)  # a wrong name is told before the rows are read
     with atomic_directory(output, overwrite=overwrite) as stage:
         prepared = prepare(config, write=write)
@@ -147,11 +116,22 @@ def train(
     return run
 
 
-def load_test_rows(config: RunConfig, data: str | Path | None = None) -> pd.DataFrame:
-    """The test rows of a configuration, split off as in training.
+def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Rows:
+    """The test rows of a run, by the rule that split them in training; of other data, those that it calls test rows.
+
+    Args:
+      directory: The run folder.
+      data: Stands in for the data path of the run's configuration.
 
     Raises:
-      InputError: The data are not usable.
+      InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
-    frame, schema = load_rows(config.with_data(data))
-    return time_split(frame, schema, config.split)[-1]
+    config = load_config(directory).with_data(data)
+    split = Split.from_yaml(Path(directory) / "split.yaml")
+    rows, _ = load_rows(config)
+    if not isinstance(rows, pd.DataFrame):
+        return rows.of(split, "test")
+    test = rows[split.parts(rows) == PARTS.index("test")]
+    if test.empty:
+        raise InputError(f"none of the {len(rows):,} rows is a test row by the run's split: {split.to_dict()}")
+    return test

@@ -58,3 +58,38 @@ def metabalance(steps: list[np.ndarray], relax: float, beta: float, strategy: st
             else:
                 total += gradient
     return total
+
+
+def masked_loss(kind: str, labels: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """A target's loss and its gradient at the outputs: sum of weight * row loss over the number of weights that are
+    not 0; rows of weight 0 are left out before anything is computed."""
+    gradient = np.zeros_like(outputs)
+    rows = np.flatnonzero(weights)
+    total = 0.0
+    for row in rows:
+        y, o, w = labels[row], outputs[row], weights[row] / len(rows)
+        if kind == "binary":
+            p = 1 / (1 + np.exp(-o))
+            total -= w * (y * np.log(p) + (1 - y) * np.log(1 - p))
+            gradient[row] = w * (p - y)
+        elif kind == "multiclass":
+            p = np.exp(o) / np.exp(o).sum()
+            total -= w * np.log(p[int(y)])
+            gradient[row] = w * (p - np.eye(len(o))[int(y)])
+        else:
+            total += w * (o - y) ** 2
+            gradient[row] = w * 2 * (o - y)
+    return total, gradient
+
+
+def dense(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """A layer with ReLU."""
+    return np.maximum(x @ kernel + bias, 0)
+
+
+def dense_backward(
+    upstream: np.ndarray, x: np.ndarray, output: np.ndarray, kernel: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Of `dense`, from the gradient at its output: the gradients at its input, and at kernel and bias."""
+    before = upstream * (output > 0)
+    return before @ kernel.T, [x.T @ before, before.sum(axis=0)]

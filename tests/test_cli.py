@@ -96,7 +96,7 @@ def test_ranking_is_best_first(config: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["train", "nothing", "--output", "r"], "no configuration 'nothing'"),
-        (["train", "kuairand_pure", "--output", "r"], "needs a folder"),
+        (["train", "kuairand_pure", "--output", "r"], "needs a path"),
         (["train", "kuairand_pure", "--data", "none", "--output", "r"], "none"),
         (["train", "generated", "--data", "none", "--output", "r"], "reads no data"),
         (["compare", "generated", "--models", "a", "--output", "r"], "'a' is not known"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
-import types
 import warnings
 from typing import Any
 
@@ -131,6 +129,50 @@ class TestValues:
         assert normalized_gini(y, p) == pytest.approx(brute_force_gini(y, p) / brute_force_gini(y, y), abs=1e-12)
 
 
+class TestMissingLabels:
+    def test_each_target_is_judged_on_its_observed_rows(self) -> None:
+        r = report(label_click=[None, 1, 0, 1], label_spend=[np.nan, 1.0, 2.0, np.nan])
+        # Pairs (positive, negative) of the last three: .5 = .5 (half), .75 > .5 -> 1.5 of 2.
+        assert r.value("click", "auc") == pytest.approx(1.5 / 2, abs=1e-15)
+        assert r.value("click", "base_rate") == pytest.approx(2 / 3)
+        assert r.value("click", "mean_prediction") == pytest.approx((0.5 + 0.5 + 0.75) / 3)
+        # Errors of the middle two: 0 and 1.
+        assert r.value("spend", "mae") == 0.5
+        assert r.value("spend", "mean_label") == 1.5
+        assert r.value("stars", "accuracy") == report().value("stars", "accuracy")
+        assert (r.num_rows, r.observed_rows) == (4, {"click": 3, "spend": 2})
+        assert r.to_dict()["observed_rows"] == {"click": 3, "spend": 2}
+        assert str(r).startswith("4 rows; with an observed label: click 3, spend 2\n")
+
+    @given(st.lists(st.tuples(st.sampled_from([0, 1, None]), st.integers(0, 8)), min_size=1, max_size=12))
+    @few
+    def test_a_row_without_labels_equals_no_row(self, rows: list[tuple[Any, int]]) -> None:
+        schema = Schema(features=SCHEMA.features, targets=(Binary("c"), Continuous("y")))
+        clicks, p = [click for click, _ in rows], np.array([n for _, n in rows]) / 8
+        kept = np.array([click is not None for click in clicks])
+        assume(kept.any())
+        labels = pd.DataFrame({"c": clicks, "y": np.where(kept, p**2, np.nan)})
+        predictions = pd.DataFrame({"c": p, "y": p})
+        ours = evaluate_predictions(schema, labels, predictions)
+        theirs = evaluate_predictions(schema, labels[kept], predictions[kept])
+        pd.testing.assert_frame_equal(ours.to_frame(), theirs.to_frame())
+
+    def test_observed_if(self) -> None:
+        targets = (Binary("click"), Continuous("spend", observed_if="click", sample_weight="importance"))
+        schema = Schema(features=SCHEMA.features, targets=targets, sample_weight="share")
+        labels, predictions = tables(label_click=[0, 1, None, 1])
+        r = evaluate_predictions(schema, labels, predictions)  # needs no column of weights
+        assert r.observed_rows == {"click": 3, "spend": 2}
+        assert r.value("spend", "mean_label") == 3.0  # of 1 and 5
+
+    def test_no_observed_label_is_undefined_with_a_reason(self) -> None:
+        complete = report()
+        r = report(label_click=[None] * 4, label_stars=[np.nan] * 4, label_spend=pd.array([None] * 4, dtype="Float64"))
+        assert [row[:3] for row in r.rows] == [row[:3] for row in complete.rows]
+        assert all(np.isnan(row.value) and row.note == "no row has an observed label" for row in r.rows)
+        assert r.observed_rows == {"click": 0, "stars": 0, "spend": 0}
+
+
 amounts = st.lists(st.integers(0, 1000).map(lambda v: v / 8), min_size=2, max_size=40)
 
 
@@ -215,8 +257,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("columns", "message"),
         [
-            ({"label_click": [0, 1, np.nan, 1]}, r"'click', row 2 \(index 2\): .* must not be missing"),
-            ({"label_click": [0, 1, 2, 3]}, r"'click', row 2 .* 0 or 1; received 2 \(and 1 more such rows\)"),
+            (
+                {"label_click": [0, 1, 2, 3]},
+                r"'click', row 2 \(index 2\): .* 0 or 1; received 2 \(and 1 more such rows\)",
+            ),
             ({"label_stars": [0, 1, 1.5, 1]}, r"'stars', row 2 .* class in 0 \.\. 2"),
             ({"label_spend": [0, -1, 1, 1]}, r"'spend', row 1 .* must not be negative"),
             ({"label_spend": ["a", "b", "1", "2"]}, r"'spend', row 0 .* must be a number; received 'a'"),
@@ -325,20 +369,24 @@ class TestCompare:
                 compare_reports(nothing)
 
 
-def test_evaluate_checks_the_labels_before_it_predicts(monkeypatch: pytest.MonkeyPatch) -> None:
-    labels, predictions = tables()
+def test_evaluate_checks_the_labels_before_it_encodes(
+    make_model: Any, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model()
     calls: list[pd.DataFrame] = []
-    module = types.ModuleType("htlnet_tf.prediction")
-
-    def predict(model: Any, frame: pd.DataFrame) -> pd.DataFrame:
-        calls.append(frame)
-        return predictions.set_axis(frame.index)
-
-    module.predict = predict  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "htlnet_tf.prediction", module)
-    model: Any = types.SimpleNamespace(schema=SCHEMA)
-    frame = labels.set_axis([7, 8, 9, 10])
-    assert evaluate(model, frame) == report()
-    with pytest.raises(InputError, match=r"row 1 \(index 8\)"):
-        evaluate(model, frame.assign(click=[0, 5, 0, 1]))
+    encode = model.encoder.encode
+    monkeypatch.setattr(type(model.encoder), "encode", lambda self, rows: calls.append(rows) or encode(rows))
+    with pytest.raises(InputError, match=r"column 'click', row 1 \(index 1\)"):
+        evaluate(model, frame.assign(click=[0, 5] * 200))
+    assert not calls
+    assert evaluate(model, frame).num_rows == 400
     assert len(calls) == 1
+
+
+def test_the_report_tells_what_the_vocabulary_lacks(make_model: Any, frame: pd.DataFrame) -> None:
+    model = make_model()
+    strange = frame.assign(user_id=["new"] * 100 + ["u1"] * 200 + [None] * 100)
+    report = evaluate(model, strange)
+    assert report.out_of_vocabulary["user_id"] == pytest.approx(1 / 3)
+    assert "user_id 33.3%" in report.to_text()
+    assert report.to_dict()["out_of_vocabulary"]["user_id"] == pytest.approx(1 / 3)

@@ -62,7 +62,7 @@ def test_the_whole_step_on_the_shared_rows(tasks: int, batch: int, features: int
     per_task = layer.row_gradients(touched, [tf.constant(g.reshape(batch, -1), tf.float32) for g in upstream])
     coefficients = GradientAdjustment()(layer.gram(per_task))
     result = np.zeros((rows, 4))
-    result[touched.unique.numpy()] = layer.combine(per_task, coefficients).numpy()
+    result[touched.unique.numpy()] = layer.combine(touched, per_task, coefficients)[0].values.numpy()
     assert_close(result.ravel(), adjusted.sum(axis=0), np.linalg.norm(adjusted, axis=1).sum())
 
 

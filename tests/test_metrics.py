@@ -8,7 +8,7 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 import htlnet_tf  # noqa: F401
-from htlnet_tf.metrics import AUC, NMAE, NRMSE, GradientStatistics
+from htlnet_tf.metrics import AUC, NMAE, NRMSE, GradientStatistics, Total
 
 
 def test_nrmse_and_nmae_over_unequal_batches() -> None:
@@ -39,6 +39,26 @@ def test_constant_labels_are_undefined() -> None:
     metric = NRMSE()
     metric.update_state(tf.fill([1000], 0.1), tf.zeros([1000]))
     assert np.isnan(float(metric.result()))
+
+
+def test_a_total_is_the_sum_of_its_parts() -> None:
+    parts = [tf.keras.metrics.Mean("a"), tf.keras.metrics.Mean("b")]
+    total = Total(parts, "loss")
+    # By hand: a over 1 of 3 rows, then 3 rows; b over none of 1 row, then 2 rows.
+    parts[0].update_state([2.0, 8.0, 8.0], sample_weight=[1.0, 0.0, 0.0])
+    parts[0].update_state([4.0, 4.0, 4.0])
+    parts[1].update_state([5.0], sample_weight=[0.0])
+    assert float(total.result()) == 3.5
+    parts[1].update_state([1.0, 2.0])
+    assert float(total.result()) == 5.0
+    total.reset_state()
+    assert float(total.result()) == 5.0
+
+
+def test_no_row_is_undefined() -> None:
+    for metric in (NRMSE(), NMAE(), AUC()):
+        metric.update_state(tf.constant([1.0]), tf.constant([0.0]), tf.constant([0.0]))
+        assert np.isnan(float(metric.result()))
 
 
 def test_gradient_statistics_are_means_over_steps() -> None:

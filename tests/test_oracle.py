@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-import htlnet_tf as htl
 from htlnet_tf.config import RunConfig, shipped
-from htlnet_tf.data.splits import time_split
 from htlnet_tf.data.synthetic import generate_funnel
-from htlnet_tf.training import Prepared, fit
+from htlnet_tf.preparation import prepare
+from htlnet_tf.training import fit
 
 
 def test_htlnet_reaches_the_oracle() -> None:
     config = RunConfig.from_yaml(shipped("generated"))
     shop = generate_funnel(config.data.num_rows, seed=config.data.seed)
-    parts = time_split(shop.frame, shop.schema, config.split)
-    encoder = htl.FeatureEncoder.fit(shop.schema, parts[0])
-    prepared = Prepared(encoder.schema, encoder, *parts)
+    prepared = prepare(config)
+    assert isinstance(prepared.test, pd.DataFrame)
     run = fit(config, prepared)
     test, truth = prepared.test, shop.truth.loc[prepared.test.index]
     for target in ("click", "purchase"):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.data.columns import raw_features
+from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.serving import EmbeddedServer
 from tests.conftest import REPO, small_frame

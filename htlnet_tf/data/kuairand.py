@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 from absl import logging
 
+from htlnet_tf.data.published import read_table, refuse_outcomes
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
 
@@ -39,8 +36,7 @@ KUAIRAND_OUTCOMES: tuple[str, ...] = (
 )
 """Columns of the log, by their published names, that tell what the user did after the impression: never features."""
 
-# "int64": an integer in every row. "Int64": a code, nullable, so that a missing value or a missing match does not turn
-# 3 into 3.0. "float64": an amount, NaN where missing. "string": NaN where missing.
+# The types are those of `published.read_table`.
 _LOG_COLUMNS: dict[str, str] = dict.fromkeys(
     ("user_id", "video_id", "date", "hourmin", "time_ms", *KUAIRAND_OUTCOMES, "duration_ms", "is_rand", "tab"), "int64"
 )
@@ -118,25 +114,14 @@ def load_kuairand_pure(path: str | Path, schema: Schema | None = None) -> pd.Dat
       Gao et al., "KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed Videos", CIKM 2022,
       doi:10.1145/3511808.3557624; data doi:10.5281/zenodo.10439422.
     """
-    if schema is not None:
-        _check_no_outcomes(schema)
+    refuse_outcomes(schema, {*KUAIRAND_OUTCOMES, *_TARGETS.values()}, data="KuaiRand-Pure", known_by="the impression")
     folder = _find_folder(Path(path))
-    users = _read_table(folder / _USER_FILE, _USER_COLUMNS, key="user_id")
-    videos = _read_table(folder / _VIDEO_FILE, _VIDEO_COLUMNS, key="video_id")
+    users = read_table(folder / _USER_FILE, _USER_COLUMNS, key="user_id")
+    videos = read_table(folder / _VIDEO_FILE, _VIDEO_COLUMNS, key="video_id")
     log = _read_log(folder)
     frame = log.merge(users, on="user_id", how="left").merge(videos, on="video_id", how="left")
     targets = list(_TARGETS.values())
     return frame[[c for c in frame if c not in targets] + targets]
-
-
-def _check_no_outcomes(schema: Schema) -> None:
-    outcomes = {*KUAIRAND_OUTCOMES, *_TARGETS.values()}
-    for feature in schema.features:
-        if feature.name in outcomes:
-            raise InputError(
-                f"features must be known before the impression, but '{feature.name}' is an outcome of it, so the model "
-                f"would read the answer. The outcomes of KuaiRand-Pure are {sorted(outcomes)}"
-            )
 
 
 def _find_folder(path: Path) -> Path:
@@ -157,7 +142,7 @@ def _find_folder(path: Path) -> Path:
 
 def _read_log(folder: Path) -> pd.DataFrame:
     files = [folder / name for name in _LOG_FILES if (folder / name).is_file()]
-    tables = [_read_table(file, _LOG_COLUMNS, bounds=_LOG_BOUNDS) for file in files]
+    tables = [read_table(file, _LOG_COLUMNS, bounds=_LOG_BOUNDS) for file in files]
     logged = pd.concat(tables, ignore_index=True)
     log = logged.drop_duplicates(ignore_index=True)
     dropped = len(logged) - len(log)
@@ -168,84 +153,3 @@ def _read_log(folder: Path) -> pd.DataFrame:
     log = log.assign(hour=local_ms // _HOUR_MS % 24, weekday=(local_ms // _DAY_MS + _THURSDAY) % 7)
     unused = [c for c in KUAIRAND_OUTCOMES if c not in _TARGETS]
     return log.drop(columns=[*unused, "is_rand"]).rename(columns=_TARGETS)
-
-
-def _read_table(
-    path: Path,
-    columns: Mapping[str, str],
-    *,
-    key: str | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
-) -> pd.DataFrame:
-    """Reads the given columns; `key` must be unique, values must lie within `bounds` (inclusive)."""
-    _check_lines(path, columns)
-    strings = {name: str for name, dtype in columns.items() if dtype == "string"}
-    # Numeric columns are left to inference: a declared dtype would fail without a word on which line is at fault.
-    raw = pd.read_csv(path, usecols=list(columns), dtype=strings, low_memory=False, encoding="utf-8")
-    typed = {c: raw[c] if c in strings else _numbers(raw[c], dtype, path.name) for c, dtype in columns.items()}
-    table = pd.DataFrame(typed)
-    for name, (low, high) in (bounds or {}).items():
-        _require(table[name].between(low, high), raw[name], path.name, f"must lie in [{low}, {high}]")
-    if key is not None:
-        _require(~table.duplicated(key), raw[key], path.name, "must be unique")
-    return table
-
-
-def _check_lines(path: Path, columns: Mapping[str, str]) -> None:
-    """Every line must have as many fields as the header; pandas pads short ones and shifts long ones silently."""
-    num_rows = 0
-    blank_line = 0
-    rows = None
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
-            for name in columns:
-                if header.count(name) != 1:
-                    raise InputError(
-                        f"{path.name}: column '{name}' must be there once, but is there {header.count(name)} times; "
-                        f"its columns are {header}"
-                    )
-            for row in rows:
-                if not row:
-                    blank_line = blank_line or rows.line_num  # good at the end of the file only
-                elif blank_line or len(row) != len(header):
-                    raise InputError(
-                        f"{path.name}: line {blank_line or rows.line_num} must have {len(header)} fields as the "
-                        f"header, but has {0 if blank_line else len(row)}; the file may be truncated or garbled"
-                    )
-                num_rows += bool(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        place = f" at line {rows.line_num}" if rows is not None and rows.line_num else ""
-        raise InputError(
-            f"{path.name} cannot be read as CSV in UTF-8{place} and may be truncated or garbled: {error}"
-        ) from error
-    if num_rows == 0:
-        raise InputError(f"{path.name}: at least one row is needed below the header; '{path}' has none")
-
-
-def _numbers(raw: pd.Series[Any], dtype: str, file: str) -> pd.Series[Any]:
-    # A column with garbled values (or "True") is not inferred as numeric; as text, its good values still parse.
-    values = raw if raw.dtype.kind in "iuf" else pd.to_numeric(raw.astype(str), errors="coerce")
-    is_code = dtype != "float64"
-    as_float = values.to_numpy(dtype=np.float64)
-    good = np.isfinite(as_float)
-    if is_code:
-        good &= (as_float == np.floor(as_float)) & (np.abs(as_float) < 2.0**63)
-    if dtype != "int64":
-        good |= raw.isna().to_numpy()
-    _require(good, raw, file, "must be an integer" if is_code else "must be a finite number")
-    # From `values`, not `as_float`: float64 would lose the last digits of large ids.
-    return values.astype(dtype)  # type: ignore[call-overload,no-any-return]
-
-
-def _require(good: np.ndarray | pd.Series[Any], raw: pd.Series[Any], file: str, rule: str) -> None:
-    rows = np.asarray(good, dtype=bool)
-    if not rows.all():
-        first = int(rows.argmin())
-        value = "nothing" if pd.isna(raw.iloc[first]) else repr(raw.iloc[first])
-        # Line 1 is the header.
-        raise InputError(
-            f"{file}: column '{raw.name}' {rule}; line {first + 2} has {value} ({int((~rows).sum())} of "
-            f"{len(rows)} rows break the rule)"
-        )

@@ -1,20 +1,203 @@
-"""Splits a frame of logged rows by time: the model is judged on rows logged after those it was trained on."""
+"""Splits logged rows into training, validation and test rows, by rules that need one row at a time."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import numbers
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
+from pydantic import ConfigDict, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
 
+from htlnet_tf.data import timestamps
+from htlnet_tf.data.columns import require_columns
+from htlnet_tf.data.split_config import (
+    PARTS,
+    ColumnSplit,
+    HashSplit,
+    RandomSplit,
+    SplitConfig,
+    TimeSplit,
+    checked_fractions,
+    require_increasing,
+)
+from htlnet_tf.data.split_keys import parts_by_hash, parts_by_row, parts_by_value
+from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Schema
 
-_SUM_TOLERANCE = 1e-9
+__all__ = ["PARTS", "ColumnSplit", "HashSplit", "RandomSplit", "Split", "SplitConfig", "TimeSplit", "time_split"]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Split:
+    """A rule that says of every row whether it is for training, validation or test.
+
+    It needs one row at a time, so it serves for chunks of a stream, and it can be kept beside a run and used on new
+    rows. `Split.fit` makes one.
+
+    Args:
+      config: The declared rule.
+      timestamp: The column of a split by time.
+      cuts: Of a split by time with fractions: the last timestamp of training and the last of validation. Numbers in
+        the column's own unit, ISO 8601 strings in UTC, or ISO 8601 durations for timedeltas.
+    """
+
+    config: SplitConfig
+    timestamp: str | None = None
+    cuts: tuple[int | float | str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Split:
+        if (self.timestamp is not None) != isinstance(self.config, TimeSplit):
+            raise ValueError("a split by time, and no other, names the 'timestamp' column")
+        if (self.cuts is not None) != (isinstance(self.config, TimeSplit) and self.config.fractions is not None):
+            raise ValueError("a split by time with fractions, and no other, has 'cuts'")
+        if self.cuts is not None:
+            if len(self.cuts) != len(PARTS) - 1:
+                raise ValueError(f"'cuts' must be {len(PARTS) - 1}; received {list(self.cuts)}")
+            require_increasing(self.cuts, what="'cuts'")
+        return self
+
+    @classmethod
+    def fit(cls, config: SplitConfig, schema: Schema, frames: pd.DataFrame | Iterable[pd.DataFrame]) -> Split:
+        """Resolves a declared rule.
+
+        Only a split by time with fractions looks at the rows: once, at their timestamps, of which 8 bytes per row are
+        kept until they are sorted.
+
+        Args:
+          config: The declared rule.
+          schema: Names the timestamp.
+          frames: All rows, in one frame or in chunks.
+
+        Raises:
+          InputError: A split by time without a timestamp in the schema; or of the rows, as for `time_split`, or chunks
+            whose timestamps are of different kinds.
+        """
+        if not isinstance(config, TimeSplit):
+            return cls(config=config)
+        name = _timestamp_name(schema)
+        if config.fractions is None:
+            return cls(config=config, timestamp=name)
+        times = timestamps.merge(_timestamps([frames] if isinstance(frames, pd.DataFrame) else frames, name))
+        times.values.sort()
+        ends = _ends(times.values, config.fractions, name)
+        return cls(config=config, timestamp=name, cuts=tuple(times.point(times.values[end - 1]) for end in ends))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that `parts` reads."""
+        if isinstance(self.config, (ColumnSplit, HashSplit)):
+            return (self.config.column,)
+        return () if self.timestamp is None else (self.timestamp,)
+
+    def parts(self, frame: pd.DataFrame, *, first_row: int = 0, file: str = "") -> np.ndarray:
+        """The part of each row.
+
+        Args:
+          frame: Any rows, none included; they have the `columns`.
+          first_row: The number of the frame's first row in its file; a random split goes by it.
+          file: The file the rows are from; a random split goes by its base name, so that a copy of the files in
+            another folder is split alike.
+
+        Returns:
+          int8 [N], positions in `PARTS`.
+
+        Raises:
+          InputError: A column is missing, or a value is missing, of the wrong kind, or in no part.
+        """
+        if isinstance(frame, pd.DataFrame) and len(frame) == 0:
+            return np.zeros(0, np.int8)
+        require_columns(frame, self.columns, purpose=f"a split by {self.config.by}")
+        if isinstance(self.config, TimeSplit):
+            return self._parts_by_time(timestamps.parse(frame[self.columns[0]]))
+        if isinstance(self.config, ColumnSplit):
+            return parts_by_value(frame[self.config.column], self.config)
+        if isinstance(self.config, HashSplit):
+            return parts_by_hash(frame[self.config.column], self.config)
+        return parts_by_row(len(frame), self.config, first_row=first_row, file=file)
+
+    def apply(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Splits a frame in memory.
+
+        Args:
+          frame: One row per impression. It is not changed.
+
+        Returns:
+          Training, validation and test rows; in order of time for a split by time, else in the frame's order.
+
+        Raises:
+          InputError: As for `parts`, or a part gets no row.
+        """
+        require_columns(frame, self.columns, purpose=f"a split by {self.config.by}")
+        order = np.arange(len(frame))
+        if isinstance(self.config, TimeSplit):
+            times = timestamps.parse(frame[self.columns[0]])
+            parts, order = self._parts_by_time(times), np.argsort(times.values, kind="stable")
+        else:
+            parts = self.parts(frame)
+        for name, count in zip(PARTS, np.bincount(parts, minlength=len(PARTS)), strict=True):
+            if count == 0:
+                raise InputError(
+                    f"every part of a split by {self.config.by} needs at least one row, but '{name}' gets none of the "
+                    f"frame's {len(frame)} rows"
+                )
+        train, valid, test = (frame.iloc[order[parts[order] == k]] for k in range(len(PARTS)))
+        return train, valid, test
+
+    def _parts_by_time(self, times: timestamps.Timestamps) -> np.ndarray:
+        if self.cuts is not None:
+            return times.passed(self.cuts, inclusive=False)
+        assert isinstance(self.config, TimeSplit)
+        points, unit = self.config.points, self.config.unit
+        if times.kind == "number" and unit is None and isinstance(points[0], str):
+            raise InputError(
+                "a timestamp of numbers is split at dates only if the split has a 'unit', what the numbers count since "
+                f"1970-01-01 UTC ('s', 'ms', 'us' or 'ns'); column '{times.name}' holds numbers ({times.first}), and "
+                f"the split has the dates {list(points)} without a unit"
+            )
+        return times.passed(points, inclusive=True, unit=unit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary of what JSON and YAML can hold."""
+        document: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude_none=True)
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Any, *, source: str = "split") -> Split:
+        """Builds a split from a plain dictionary.
+
+        Raises:
+          InputError: `document` does not describe a split; the message names `source` and the field.
+        """
+        return validate(_ADAPTER, document, source=source)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """The split as YAML text; also written to `path` if one is given."""
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+        if path is not None:
+            with atomic_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Split:
+        """Reads a split that `to_yaml` wrote.
+
+        Raises:
+          InputError: The file is missing, is not YAML, or does not describe a split.
+        """
+        return cls.from_dict(read_yaml(path), source=str(path))
+
+
+_ADAPTER: TypeAdapter[Split] = TypeAdapter(Split)
 
 
 def time_split(
@@ -26,12 +209,9 @@ def time_split(
     cut at row quantiles. Rows with one and the same timestamp (the candidates of one request, say) never straddle a
     cut: **they go to the earlier part**. So with ties a part may be larger, and the next one smaller, than asked for.
 
-    Timestamps may be numbers (any unit; not bool or complex), datetimes with or without a time zone, dates, timedeltas,
-    or strings. Strings are accepted only if all of them are ISO 8601, such as `"2024-03-01T12:00:00+01:00"`; they are
-    ordered as points in time and not as text, those without an offset being read as UTC.
-
     Args:
-      frame: One row per impression, with the timestamp column. It is not changed.
+      frame: One row per impression, with the timestamp column, of any kind that `timestamps.parse` reads. It is not
+        changed.
       schema: Says which column is the timestamp.
       fractions: The share of the rows in each part, oldest first: at least two, each above 0, summing to 1.
 
@@ -45,112 +225,42 @@ def time_split(
     Example:
       >>> train, valid, test = time_split(frame, schema, (0.8, 0.1, 0.1))
     """
-    shares = _checked_fractions(fractions)
-    times = _ordinals(_timestamp_column(frame, schema))
+    shares = checked_fractions(fractions)
+    name = _timestamp_name(schema)
+    require_columns(frame, (name,), purpose="a split by time")
+    times = timestamps.parse(frame[name]).values
     order = np.argsort(times, kind="stable")
-    ordered = times[order]
+    ends = _ends(times[order], shares, name)
+    return tuple(frame.iloc[order[begin:end]] for begin, end in itertools.pairwise([0, *ends, len(order)]))
 
-    num_rows = len(ordered)
-    cuts = [0]
+
+def _timestamp_name(schema: Schema) -> str:
+    if schema.timestamp is None:
+        raise InputError("a split by time needs the schema to name the timestamp column; its 'timestamp' is None")
+    return schema.timestamp
+
+
+def _timestamps(frames: Iterable[pd.DataFrame], name: str) -> Iterator[timestamps.Timestamps]:
+    for frame in frames:
+        if isinstance(frame, pd.DataFrame) and len(frame) == 0:
+            continue
+        require_columns(frame, (name,), purpose="a split by time")
+        yield timestamps.parse(frame[name])
+
+
+def _ends(ordered: np.ndarray, shares: Sequence[float], name: str) -> list[int]:
+    """Where each part but the last ends among sorted timestamps."""
+    ends = []
     for k in range(1, len(shares)):
         # round() and not int(): 0.7 + 0.1 is a hair below 0.8 in floating point.
-        position = round(num_rows * math.fsum(shares[:k]))
-        if position > 0:
-            # Move the cut behind the last row of the timestamp it falls into.
-            position = int(np.searchsorted(ordered, ordered[position - 1], side="right"))
-        cuts.append(position)
-    parts = list(itertools.pairwise([*cuts, num_rows]))
-
-    for k, (begin, end) in enumerate(parts):
+        end = round(len(ordered) * math.fsum(shares[:k]))
+        # Move the cut behind the last row of the timestamp it falls into.
+        ends.append(int(np.searchsorted(ordered, ordered[end - 1], side="right")) if end > 0 else 0)
+    for k, (begin, end) in enumerate(itertools.pairwise([0, *ends, len(ordered)])):
         if begin >= end:
             raise InputError(
                 f"every part of a time split needs at least one row, but part {k + 1} of {len(shares)} (fraction "
-                f"{shares[k]}) gets none: the frame has {num_rows} rows with {len(np.unique(ordered))} distinct values "
-                f"of '{schema.timestamp}', and rows of one timestamp stay together"
+                f"{shares[k]}) gets none: there are {len(ordered)} rows with {len(np.unique(ordered))} distinct values "
+                f"of '{name}', and rows of one timestamp stay together"
             )
-    return tuple(frame.iloc[order[begin:end]] for begin, end in parts)
-
-
-def _checked_fractions(fractions: Sequence[float]) -> tuple[float, ...]:
-    rule = "fractions must be at least two numbers above 0 that sum to 1"
-    try:
-        shares = tuple(float(f) for f in fractions)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{rule}; received {fractions!r}") from error
-    if len(shares) < 2:
-        raise InputError(f"{rule}; received {len(shares)} of them: {fractions!r}")
-    for k, share in enumerate(shares):
-        if not 0.0 < share < 1.0:  # also catches NaN
-            raise InputError(f"{rule}; received {share} at position {k} of {shares}")
-    if abs(math.fsum(shares) - 1.0) > _SUM_TOLERANCE:
-        raise InputError(f"{rule}; received {shares}, which sum to {math.fsum(shares)}")
-    return shares
-
-
-def _timestamp_column(frame: pd.DataFrame, schema: Schema) -> pd.Series[Any]:
-    name = schema.timestamp
-    if name is None:
-        raise InputError("a split by time needs the schema to name the timestamp column; its 'timestamp' is None")
-    if name not in frame.columns:
-        raise InputError(f"the schema's timestamp column '{name}' is not in the frame; its columns are {list(frame)}")
-    column = frame[name]
-    if isinstance(column, pd.DataFrame):
-        raise InputError(f"the timestamp column '{name}' must be unique; the frame has {column.shape[1]} of that name")
-    if column.empty:
-        raise InputError("a frame to be split needs rows; received an empty one")
-    missing = column.isna().to_numpy()
-    if missing.any():
-        raise InputError(
-            f"timestamps must not be missing; column '{name}' has {int(missing.sum())} missing of {len(column)}, "
-            f"the first at {_place(column, int(missing.argmax()))}"
-        )
-    return column
-
-
-def _ordinals(column: pd.Series[Any]) -> np.ndarray:
-    """Numbers that order as the timestamps do, an integer type or float64, [num_rows]."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.dtype.categories.dtype)
-    kind = pd.api.types.infer_dtype(column, skipna=False)
-    if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
-        return _finite(column)
-    if kind in ("datetime64", "datetime", "date", "string"):
-        # Mixed offsets and dates beside datetimes are fine once everything is UTC.
-        moments = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601" if kind == "string" else None)
-        unreadable = moments.isna().to_numpy()
-        if unreadable.any():
-            first = int(unreadable.argmax())
-            raise InputError(
-                f"timestamps given as strings must all be ISO 8601 ('2024-03-01T12:00:00'); column '{column.name}' has "
-                f"{column.iloc[first]!r} at {_place(column, first)}. Numbers must be of a numeric dtype"
-            )
-        # In the column's own unit: years beyond 2262 would overflow in nanoseconds.
-        return moments.dt.tz_convert(None).to_numpy().view(np.int64)
-    if kind == "timedelta64":
-        return column.to_numpy().view(np.int64)
-
-    # bool is a Number in Python, and an int beside a float is no mixture.
-    expected = numbers.Number if isinstance(column.iloc[0], numbers.Number) else type(column.iloc[0])
-    odd = next((i for i, value in enumerate(column) if not isinstance(value, expected)), 0)
-    raise InputError(
-        f"timestamps must all be numbers, all datetimes or all ISO 8601 strings; column '{column.name}' holds {kind}, "
-        f"{column.iloc[odd]!r} at {_place(column, odd)}"
-    )
-
-
-def _finite(column: pd.Series[Any]) -> np.ndarray:
-    # Integers stay integers: float64 would merge nanosecond timestamps that lie within 256 ns of each other.
-    if pd.api.types.infer_dtype(column, skipna=False) == "integer":
-        return column.to_numpy(dtype=np.uint64 if column.dtype.kind == "u" else np.int64)
-    values = column.to_numpy(dtype=np.float64)
-    infinite = ~np.isfinite(values)
-    if infinite.any():
-        first = int(infinite.argmax())
-        raise InputError(
-            f"timestamps must be finite; column '{column.name}' has {values[first]} at {_place(column, first)}"
-        )
-    return values
-
-
-def _place(column: pd.Series[Any], position: int) -> str:
-    return f"row {position} (index {column.index[position]!r})"
+    return ends

@@ -1,4 +1,4 @@
-"""What the model keeps of the training rows: vocabularies, moments and the schema with every dtype settled."""
+"""What the model keeps of the training rows: vocabularies, moments and the schema with everything open settled."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data import columns
+from htlnet_tf.data.counting import RunningMoments, UniformSample, ValueCounts, as_dtype
+from htlnet_tf.data.labels import read_labels, require_observed
+from htlnet_tf.data.raw_features import numeric_values
 from htlnet_tf.documents import validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Categorical, Numeric, Schema
+
+MAX_VOCABULARY = 1_000_000
+"""Values beyond which a categorical feature is hashed if its encoding was left open."""
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -28,7 +34,8 @@ class Vocabulary:
     """The values of one categorical feature that have an embedding row of their own.
 
     Args:
-      values: Distinct values, most frequent first, ties by value.
+      values: Distinct values, most frequent first, ties by value; none for a feature that is hashed or that shares the
+        rows of another.
       has_missing: Whether the training rows had a missing value; if so, "missing" has a row of its own.
       slots: Values kept per row: 1, or for a multi-valued feature the longest list seen, at most its `max_length`.
     """
@@ -58,11 +65,12 @@ class TrainingStatistics:
     """Everything that is learnt from the training rows by counting.
 
     Args:
-      schema: The schema with the dtype of every categorical feature filled in.
+      schema: The schema with dtype, encoding and number of buckets of every categorical feature filled in.
       vocabularies: By name of a categorical feature.
-      moments: By name of a numeric feature.
-      core: Of the core target, in its own unit, whether or not it is standardised.
+      moments: By name of a feature that is fed as a number.
+      core: Of the core target, in its own unit, whether or not it is standardised; of the rows where it was observed.
       num_rows: Training rows counted.
+      boundaries: By name of a feature in quantile buckets, the increasing bounds between them, float32.
     """
 
     schema: Schema
@@ -70,6 +78,7 @@ class TrainingStatistics:
     moments: dict[str, Moments]
     core: Moments
     num_rows: int
+    boundaries: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
     @classmethod
     def fit(cls, schema: Schema, frames: pd.DataFrame | Iterable[pd.DataFrame]) -> TrainingStatistics:
@@ -82,38 +91,37 @@ class TrainingStatistics:
         Raises:
           InputError: A column is missing or holds a value its kind does not allow, or there are no rows.
         """
-        resolved: dict[str, Categorical] = {}
-        counters: dict[str, Counter[Any]] = {f.name: Counter() for f in schema.categoricals}
-        longest = {f.name: 1 for f in schema.categoricals}
-        numeric = {f.name: _RunningMoments() for f in schema.numerics}
-        core = _RunningMoments()
+        counts = {f.name: ValueCounts(f) for f in schema.categoricals}
+        numeric = {f.name: RunningMoments() for f in schema.numerics}
+        bucketed = [f for f in schema.inputs if isinstance(f, Numeric) and f.quantile_buckets is not None]
+        samples = {f.name: UniformSample() for f in bucketed}
+        core, observed = RunningMoments(), Counter[str]()
         num_rows = 0
         for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
-            columns.require_columns(frame, (f.name for f in schema.features), purpose="training rows")
+            columns.require_columns(frame, (f.name for f in schema.inputs), purpose="training rows")
             num_rows += len(frame)
-            for feature in schema.categoricals:
-                if feature.name not in resolved:
-                    dtype = columns.categorical_dtype(frame[feature.name], feature)
-                    try:
-                        resolved[feature.name] = dataclasses.replace(feature, dtype=dtype)
-                    except ValueError as error:
-                        raise InputError(f"column '{feature.name}' holds {dtype} values: {error}") from error
-                counts, length = _value_counts(frame[feature.name], resolved[feature.name])
-                counters[feature.name].update(counts)
-                longest[feature.name] = max(longest[feature.name], length)
-            for number in schema.numerics:
-                numeric[number.name].update(_transformed(frame[number.name], number))
-            core.update(columns.target_values(frame, schema)[schema.core.name])
+            for name, counter in counts.items():
+                counter.update(frame[name])
+            for number in (*schema.numerics, *bucketed):
+                values = numeric_values(frame[number.name], number)
+                if number.quantile_buckets is not None:
+                    samples[number.name].update(values)
+                else:
+                    numeric[number.name].update(np.log1p(values) if number.log1p else values)
+            labels = read_labels(frame, schema)
+            observed.update({name: int(mask.sum()) for name, mask in labels.observed.items()})
+            core.update(labels.values[schema.core.name][labels.observed[schema.core.name]])
         if num_rows == 0:
             raise InputError("training rows: there are none to fit the encoder on")
+        require_observed(schema, observed, purpose="training rows")
+        settled, vocabularies = _vocabularies(counts)
         return cls(
-            schema=schema.with_features(resolved.get(f.name, f) for f in schema.features),
-            vocabularies={
-                f.name: _vocabulary(counters[f.name], resolved[f.name], longest[f.name]) for f in schema.categoricals
-            },
-            moments={name: running.result() for name, running in numeric.items()},
-            core=core.result(),
+            schema=schema.with_features(settled.get(f.name, f) for f in schema.features),
+            vocabularies=vocabularies,
+            moments={name: Moments(m.mean, m.std, m.has_missing) for name, m in numeric.items()},
+            core=Moments(core.mean, core.std),
             num_rows=num_rows,
+            boundaries={f.name: samples[f.name].boundaries(f.quantile_buckets or 2) for f in bucketed},
         )
 
     def save(self, path: str | Path) -> None:
@@ -138,70 +146,33 @@ class TrainingStatistics:
         return validate(_ADAPTER, document, source=str(path))
 
 
-class _RunningMoments:
-    """Mean and variance of a stream of chunks (Chan, Golub, LeVeque 1979), exact where a sum of squares is not."""
-
-    def __init__(self) -> None:
-        self.count, self.mean, self.squares, self.missing = 0, 0.0, 0.0, False
-
-    def update(self, values: np.ndarray) -> None:
-        present = values[~np.isnan(values)]
-        self.missing |= len(present) < len(values)
-        if not len(present):
-            return
-        mean, count = float(np.mean(present)), self.count + len(present)
-        delta = mean - self.mean
-        self.squares += float(np.sum((present - mean) ** 2)) + delta**2 * self.count * len(present) / count
-        self.mean += delta * len(present) / count
-        self.count = count
-
-    def result(self) -> Moments:
-        std = float(np.sqrt(self.squares / self.count)) if self.count else 0.0
-        # A column whose spread is rounding error is constant.
-        constant = std <= 1e-12 * max(1.0, abs(self.mean))
-        return Moments(mean=self.mean, std=1.0 if constant else std, has_missing=self.missing)
-
-
-def _transformed(column: pd.Series, feature: Numeric) -> np.ndarray:
-    values = columns.numeric_values(column, feature)
-    return np.log1p(values) if feature.log1p else values
-
-
-def _value_counts(column: pd.Series, feature: Categorical) -> tuple[dict[Any, int], int]:
-    """Counts per raw value, and the length of the longest list of values in a row."""
-    if feature.dtype == "int64":
-        values, counts = np.unique(columns.int64_values(column, feature), return_counts=True)
-        return dict(zip(values.tolist(), counts.tolist(), strict=True)), 1
-    counts_by_text = pd.Series(columns.string_values(column, feature), dtype=object).value_counts().to_dict()
-    if feature.separator is None:
-        return counts_by_text, 1
-    token_counts: Counter[str] = Counter()
-    longest = 1
-    for text, count in counts_by_text.items():
-        # The white space that tf.strings.strip takes away, and no other: the graph must find what is counted here.
-        tokens = [token.strip(" \t\n\v\f\r") for token in str(text).split(feature.separator)]
-        tokens = [token for token in tokens if token and token not in feature.missing_values]
-        longest = max(longest, len(tokens))
-        for token in tokens[: feature.max_length] or [columns.MISSING_STRING]:
-            token_counts[token] += count
-    return token_counts, longest
-
-
-def _vocabulary(counts: Counter[Any], feature: Categorical, longest: int) -> Vocabulary:
-    missing = missing_codes(feature)
-    kept = [(v, c) for v, c in counts.items() if v not in missing and c >= feature.min_count]
-    return Vocabulary(
-        values=tuple(value for value, _ in sorted(kept, key=lambda item: (-item[1], item[0]))),
-        has_missing=any(counts.get(code, 0) for code in missing),
-        slots=min(longest, feature.max_length),
-    )
-
-
-def missing_codes(feature: Categorical) -> tuple[int | str, ...]:
-    """Raw values of a categorical feature that stand for "missing": the type's own code, then the declared ones."""
-    if feature.dtype == "int64":
-        return (columns.MISSING_INT64, *(int(v) for v in feature.missing_values))
-    return (columns.MISSING_STRING, *(str(v) for v in feature.missing_values))
+def _vocabularies(counts: dict[str, ValueCounts]) -> tuple[dict[str, Categorical], dict[str, Vocabulary]]:
+    """The features with everything settled, and their vocabularies; features that share rows are counted together."""
+    settled: dict[str, Categorical] = {}
+    vocabularies: dict[str, Vocabulary] = {}
+    for name, counter in counts.items():
+        feature = counter.settled()
+        if feature.shares is not None:
+            settled[name], vocabularies[name] = feature, Vocabulary((), counter.has_missing, counter.longest)
+            continue
+        sharing = [c for c in counts.values() if c.feature.shares == name]
+        total = Counter(counter.counts)
+        for other in sharing:
+            for value, n in other.counts.items():
+                ours = as_dtype(value, feature.dtype)
+                if ours is not None:
+                    total[ours] += n
+        kept = [(value, n) for value, n in total.items() if n >= feature.min_count]
+        if feature.encoding is None:
+            feature = dataclasses.replace(feature, encoding="vocabulary" if len(kept) <= MAX_VOCABULARY else "hash")
+        values: tuple[Any, ...] = ()
+        if feature.encoding == "vocabulary":
+            values = tuple(value for value, _ in sorted(kept, key=lambda item: (-item[1], item[0])))
+        elif feature.num_buckets is None:
+            feature = dataclasses.replace(feature, num_buckets=max(2, 2 ** (len(total) - 1).bit_length()))
+        has_missing = any(c.has_missing for c in (counter, *sharing))
+        settled[name], vocabularies[name] = feature, Vocabulary(values, has_missing, counter.longest)
+    return settled, vocabularies
 
 
 _ADAPTER: TypeAdapter[TrainingStatistics] = TypeAdapter(TrainingStatistics)

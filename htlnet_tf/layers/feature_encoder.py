@@ -4,50 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from htlnet_tf.data import columns
-from htlnet_tf.data.statistics import TrainingStatistics, Vocabulary, missing_codes
-from htlnet_tf.schema import Categorical, Numeric, Schema
+from htlnet_tf.data.counting import as_dtype, missing_codes
+from htlnet_tf.data.raw_features import distinct_values, raw_features, raw_numbers
+from htlnet_tf.data.statistics import TrainingStatistics
+from htlnet_tf.errors import RowError
+from htlnet_tf.layers.row_blocks import lay_out, owner_of
+from htlnet_tf.schema import Categorical, Cross, Numeric, Schema, Timestamp
 
-PADDING_ROW = 0
 CLIP = 10.0
-_ROWS_PER_CALL = 65_536
+_CHUNK_ROWS = 65_536  # small enough for the caches: twice as fast as a million rows at once
+_UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_THURSDAY = 3  # 1970-01-01, where Monday is 0
 
 Encoded = dict[str, tf.Tensor]
-
-
-class _Block(NamedTuple):
-    """A feature's rows of the embedding table: for unknown and missing values, then from `first` on its vocabulary."""
-
-    unknown: int
-    missing: int
-    first: int
-    end: int
-
-    @classmethod
-    def of(cls, vocabulary: Vocabulary, start: int) -> _Block:
-        # Without missing values in training their row would stay untrained, so they share the out-of-vocabulary row.
-        missing = start + 1 if vocabulary.has_missing else start
-        return cls(start, missing, missing + 1, missing + 1 + len(vocabulary.values))
 
 
 class FeatureEncoder(tf.Module):
     """Turns raw columns into what the model's embedding and towers take.
 
-    All categorical features share one embedding table. A feature owns a block of its rows: one for values out of
-    vocabulary, one for missing values (if the training rows had any), then one per value of its vocabulary. Row 0 of
-    the table is padding for the unused slots of multi-valued features.
+    Every embedded feature owns a block of rows of an embedding table, and all features of one width share a table. A
+    categorical feature has a row for values out of vocabulary, one for missing values (if the training rows had any),
+    then one per value of its vocabulary or per hash bucket; a number in quantile buckets has one per bucket; a
+    timestamp one per hour and per weekday; a cross one per bucket. The first row of a table is padding for the unused
+    slots of multi-valued features.
 
-    Numeric features become (x - mean) / std, clipped to [-10, 10]; a missing value becomes 0, and where the training
-    rows had missing values an indicator follows.
+    Numbers become (x - mean) / std, clipped to [-10, 10]; a missing value becomes 0, and where the training rows had
+    missing values an indicator follows.
 
     Args:
       statistics: Counted on the training rows.
+
+    Attributes:
+      schema: The schema with everything settled that was left open.
+      layout: Fields and tables of the embedding; the ids' columns are the fields' slots in order.
+      num_rows: Rows of all tables together.
+      slots: Ids per field.
+      blocks: By field, its rows.
+      padding: By field, the padding row of its table.
 
     Example:
       >>> encoder = FeatureEncoder.fit(schema, train)
@@ -59,16 +58,12 @@ class FeatureEncoder(tf.Module):
         super().__init__(name="feature_encoder")
         self.statistics = statistics
         self.schema: Schema = statistics.schema
-        self.slots = tuple(statistics.vocabularies[f.name].slots for f in self.schema.categoricals)
-        self._blocks: list[_Block] = []
-        next_row = PADDING_ROW + 1
-        for feature in self.schema.categoricals:
-            self._blocks.append(_Block.of(statistics.vocabularies[feature.name], next_row))
-            next_row = self._blocks[-1].end
-        self.num_rows = next_row
-        self._tables: list[tf.lookup.StaticHashTable] = []
+        self.layout, self.blocks = lay_out(statistics)
+        self.num_rows = sum(table.rows for table in self.layout.tables)
+        self.slots = tuple(field.slots for field in self.layout.fields)
+        self.padding = {self.layout.fields[i].name: table.start for table in self.layout.tables for i in table.fields}
+        self._tables: dict[str, tf.lookup.StaticHashTable] = {}
         self.indicators = tuple(f.name for f in self.schema.numerics if statistics.moments[f.name].has_missing)
-        self._encode = tf.function(self.__call__, input_signature=[self.raw_specs()])
 
     @classmethod
     def fit(cls, schema: Schema, train: pd.DataFrame | Iterable[pd.DataFrame]) -> FeatureEncoder:
@@ -102,11 +97,12 @@ class FeatureEncoder(tf.Module):
         if not self._tables:
             # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
             with tf.init_scope():
-                self._tables = [
-                    _lookup_table(feature, self.statistics.vocabularies[feature.name], block)
-                    for feature, block in zip(self.schema.categoricals, self._blocks, strict=True)
-                ]
-        return tuple(self._tables)
+                self._tables = {
+                    feature.name: self._lookup_table(feature)
+                    for feature in self.schema.categoricals
+                    if owner_of(self.schema, feature).encoding != "hash"
+                }
+        return tuple(self._tables.values())
 
     @property
     def num_slots(self) -> int:
@@ -115,14 +111,17 @@ class FeatureEncoder(tf.Module):
 
     @property
     def num_numeric(self) -> int:
-        """The width of the numeric part: one per numeric feature and one per missing-value indicator."""
+        """The width of the numeric part: one per number and one per missing-value indicator."""
         return len(self.schema.numerics) + len(self.indicators)
 
     def raw_specs(self) -> dict[str, tf.TensorSpec]:
         """The raw columns by name, in schema order: shape [None], dtype string, int64 or float32."""
+        dtypes = {Numeric: tf.float32, Timestamp: tf.int64}
         return {
-            f.name: tf.TensorSpec([None], tf.float32 if isinstance(f, Numeric) else tf.as_dtype(f.dtype), name=f.name)
-            for f in self.schema.features
+            f.name: tf.TensorSpec(
+                [None], tf.as_dtype(f.dtype) if isinstance(f, Categorical) else dtypes[type(f)], name=f.name
+            )
+            for f in self.schema.inputs
         }
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> Encoded:
@@ -132,13 +131,20 @@ class FeatureEncoder(tf.Module):
           raw: By feature name, tensors of shape [B] with the dtypes of `raw_specs`.
 
         Returns:
-          `"ids"`, int32 [B, num_slots]: rows of the embedding table. `"numeric"`, float32 [B, num_numeric].
+          `"ids"`, int32 [B, num_slots]: rows of the embedding tables. `"numeric"`, float32 [B, num_numeric].
         """
-        rows = [self._rows(raw[feature.name], feature, index) for index, feature in enumerate(self.schema.categoricals)]
-        return {"ids": tf.concat(rows, axis=1), "numeric": self._numbers(raw)}
+        rows: dict[str, tf.Tensor] = {}
+        for feature in self.schema.inputs:
+            if isinstance(feature, Categorical):
+                rows[feature.name] = self._categorical(feature, raw[feature.name])
+            else:
+                rows.update(self._computed(feature, raw[feature.name]))
+        rows.update(self._crosses(rows))
+        ids = tf.concat([rows[field.name] for field in self.layout.fields], axis=1)
+        return {"ids": ids, "numeric": self._numbers(raw, tf.shape(ids)[0])}
 
     def encode(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-        """Encodes a whole frame through the same graph.
+        """Encodes a whole frame by the same operations, each distinct value of a categorical column once.
 
         Returns:
           `"ids"`, int32 [N, num_slots], and `"numeric"`, float32 [N, num_numeric].
@@ -146,56 +152,143 @@ class FeatureEncoder(tf.Module):
         Raises:
           InputError: A column is missing or holds a value its kind does not allow.
         """
-        raw = columns.raw_features(frame, self.schema)
-        chunks = []
-        for start in range(0, len(frame), _ROWS_PER_CALL):
-            batch = {name: tf.constant(values[start : start + _ROWS_PER_CALL]) for name, values in raw.items()}
-            chunks.append({key: tensor.numpy() for key, tensor in self._encode(batch).items()})
+        columns.require_columns(frame, (f.name for f in self.schema.inputs), purpose="features")
+        try:
+            chunks = [
+                self._encode_chunk(frame.iloc[start : start + _CHUNK_ROWS])
+                for start in range(0, len(frame), _CHUNK_ROWS)
+            ]
+        except RowError:
+            raw_features(frame, self.schema)  # the same error, with the row's number in the whole frame
+            raise
         return {key: np.concatenate([chunk[key] for chunk in chunks]) for key in chunks[0]}
 
-    def _rows(self, values: tf.Tensor, feature: Categorical, index: int) -> tf.Tensor:
-        table = self.tables[index]
+    def _encode_chunk(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+        rows: dict[str, tf.Tensor] = {}
+        raw: dict[str, tf.Tensor] = {}
+        with tf.device("/CPU:0"):
+            for feature in self.schema.inputs:
+                if isinstance(feature, Categorical):
+                    codes, values = distinct_values(frame[feature.name], feature)
+                    rows[feature.name] = self._categorical(feature, tf.constant(values, feature.dtype)).numpy()[codes]
+                else:
+                    raw[feature.name] = tf.constant(raw_numbers(frame[feature.name], feature))
+                    rows.update({k: v.numpy() for k, v in self._computed(feature, raw[feature.name]).items()})
+            rows.update({k: v.numpy() for k, v in self._crosses(rows).items()})
+            numeric = self._numbers(raw, len(frame)).numpy()
+        return {"ids": np.concatenate([rows[field.name] for field in self.layout.fields], axis=1), "numeric": numeric}
+
+    def _categorical(self, feature: Categorical, values: tf.Tensor) -> tf.Tensor:
+        """Rows of raw values, [K] -> int32 [K, slots]."""
+        block = self.blocks[feature.name]
         if feature.separator is None:
-            return tf.cast(table.lookup(values)[:, tf.newaxis], tf.int32)
+            return self._look_up(feature, values)[:, tf.newaxis]
         tokens = tf.strings.strip(tf.strings.split(values, feature.separator))
-        present = tf.not_equal(tokens.values, "")
-        for code in missing_codes(feature)[1:]:
+        present = tf.ones_like(tokens.values, tf.bool)
+        for code in missing_codes(feature):
             present &= tf.not_equal(tokens.values, code)
         tokens = tf.ragged.boolean_mask(tokens, tokens.with_values(present))
-        rows = tokens.with_values(tf.cast(table.lookup(tokens.values), tf.int32))
-        padded = rows.to_tensor(default_value=PADDING_ROW, shape=[None, self.slots[index]])
-        first = tf.where(padded[:, :1] == PADDING_ROW, self._blocks[index].missing, padded[:, :1])
+        if feature.keeps_last:
+            tokens = tokens[:, -feature.max_length :]
+        rows = tokens.with_values(self._look_up(feature, tokens.values))
+        padding = self.padding[feature.name]
+        slots = self.statistics.vocabularies[feature.name].slots
+        padded = rows.to_tensor(default_value=padding, shape=[None, slots])
+        missing = block.first if block.missing is None else block.missing
+        first = tf.where(padded[:, :1] == padding, missing, padded[:, :1])
         return tf.concat([first, padded[:, 1:]], axis=1)
 
-    def _numbers(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _look_up(self, feature: Categorical, values: tf.Tensor) -> tf.Tensor:
+        """The row of each single value, [K] -> int32 [K]."""
+        block, owner = self.blocks[feature.name], owner_of(self.schema, feature)
+        if owner.encoding != "hash":
+            assert self.tables
+            return tf.cast(self._tables[feature.name].lookup(values), tf.int32)
+        texts = values if feature.dtype == "string" else tf.as_string(values)
+        bucket = tf.strings.to_hash_bucket_fast(texts, block.end - block.first)
+        rows = tf.cast(bucket, tf.int32) + block.first
+        if block.missing is not None:
+            for code in missing_codes(feature):
+                rows = tf.where(tf.equal(values, code), block.missing, rows)
+        return rows
+
+    def _computed(self, feature: Numeric | Timestamp, values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Rows by field of features whose row is computed, not looked up: [B] -> int32 [B, 1] each."""
+        if isinstance(feature, Numeric):
+            if feature.quantile_buckets is None:
+                return {}
+            block = self.blocks[feature.name]
+            bucket = tf.raw_ops.Bucketize(input=values, boundaries=list(self.statistics.boundaries[feature.name]))
+            rows = tf.where(_is_missing(feature, values), block.missing, bucket + block.first)
+            return {feature.name: rows[:, tf.newaxis]}
+        second = _UNITS_PER_SECOND[feature.unit]
+        local = values + int(feature.utc_offset_hours * 3600) * second
+        parts = {
+            "hour": tf.math.floormod(local // (3600 * second), 24),
+            "weekday": tf.math.floormod(local // (86_400 * second) + _THURSDAY, 7),
+        }
+        rows = {}
+        for part in feature.parts:
+            block = self.blocks[f"{feature.name}.{part}"]
+            row = tf.cast(parts[part], tf.int32) + block.first
+            rows[f"{feature.name}.{part}"] = tf.where(values == columns.MISSING_INT64, block.missing, row)[
+                :, tf.newaxis
+            ]
+        return rows
+
+    def _crosses(self, rows: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Rows of the crosses from those of the features that they combine, int32 [B, 1] each."""
+        crossed = {}
+        for feature in self.schema.features:
+            if isinstance(feature, Cross):
+                first, second = (self.blocks[name] for name in feature.of)
+                a, b = (tf.cast(rows[name], tf.int64) - self.blocks[name].start for name in feature.of)
+                pair = a * (second.end - second.start) + b
+                block = self.blocks[feature.name]
+                buckets = block.end - block.first
+                if (first.end - first.start) * (second.end - second.start) > buckets:
+                    pair = tf.strings.to_hash_bucket_fast(tf.as_string(pair), buckets)
+                crossed[feature.name] = tf.cast(pair, tf.int32) + block.first
+        return crossed
+
+    def _numbers(self, raw: Mapping[str, tf.Tensor], num_rows: int | tf.Tensor) -> tf.Tensor:
         values, indicators = [], []
         for feature in self.schema.numerics:
             moments = self.statistics.moments[feature.name]
             x = raw[feature.name]
-            missing = ~tf.math.is_finite(x)
-            for code in feature.missing_values:
-                missing |= tf.equal(x, code)
+            missing = _is_missing(feature, x)
             if feature.log1p:
                 # Training refuses negative values; a request that has one is read as the nearest legal value.
                 x = tf.math.log1p(tf.maximum(x, 0.0))
-            scaled = tf.clip_by_value((x - moments.mean) / moments.std, -CLIP, CLIP)
+            # A product and not a quotient, of which TensorFlow's optimizer makes one, with another last digit.
+            scaled = tf.clip_by_value((x - moments.mean) * (1.0 / moments.std), -CLIP, CLIP)
             values.append(tf.where(missing, 0.0, scaled))
             if moments.has_missing:
                 indicators.append(tf.cast(missing, tf.float32))
         if not values:
-            first = next(iter(raw.values()))
-            return tf.zeros([tf.shape(first)[0], 0], tf.float32)
+            return tf.zeros([num_rows, 0], tf.float32)
         return tf.stack(values + indicators, axis=1)
 
+    def _lookup_table(self, feature: Categorical) -> tf.lookup.StaticHashTable:
+        """A table from raw values of a feature to embedding rows."""
+        block, owner = self.blocks[feature.name], owner_of(self.schema, feature)
+        assert block.missing is not None  # a vocabulary always has such a row, if only that of unknown values
+        rows: dict[int | str, int] = {}
+        for row, value in enumerate(self.statistics.vocabularies[owner.name].values, block.first):
+            key = value if owner is feature else as_dtype(value, feature.dtype)
+            if key is not None:  # text of the other feature that is no number can never be met in this one
+                rows[key] = row
+        rows |= dict.fromkeys(missing_codes(feature), block.missing)
+        dtype = tf.as_dtype(feature.dtype)
+        initializer = tf.lookup.KeyValueTensorInitializer(
+            tf.constant(list(rows), dtype), tf.constant(list(rows.values()), tf.int64), dtype, tf.int64
+        )
+        name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
+        return tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)
 
-def _lookup_table(feature: Categorical, vocabulary: Vocabulary, block: _Block) -> tf.lookup.StaticHashTable:
-    """A table from raw values to embedding rows."""
-    codes = list(missing_codes(feature))
-    keys = codes + list(vocabulary.values)
-    rows = [block.missing] * len(codes) + list(range(block.first, block.end))
-    dtype = tf.as_dtype(feature.dtype)
-    initializer = tf.lookup.KeyValueTensorInitializer(
-        tf.constant(keys, dtype), tf.constant(rows, tf.int64), dtype, tf.int64
-    )
-    name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
-    return tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)
+
+def _is_missing(feature: Numeric, values: tf.Tensor) -> tf.Tensor:
+    missing = ~tf.math.is_finite(values)
+    for code in feature.missing_values:
+        missing |= tf.equal(values, code)
+    return missing

@@ -1,4 +1,4 @@
-"""The embedding table that all towers read, with per-task gradients on the rows that a batch touches."""
+"""The embedding rows that all towers read, with per-task gradients on the rows that a batch touches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from htlnet_tf.layers.feature_encoder import PADDING_ROW
+from htlnet_tf.features import Pooling
+from htlnet_tf.layers.pooling import FieldPooling
 
 
 class TouchedRows(NamedTuple):
@@ -27,22 +28,32 @@ class TouchedRows(NamedTuple):
 
 
 class SharedEmbedding(tf.keras.layers.Layer):
-    """One table for all categorical features; multi-valued features average their rows.
+    """One table for all embedded fields of an impression; the rows of a multi-valued field are pooled.
 
-    The towers' inputs are e = concat(e_1 .. e_F), shape `[B, F * d]`.
+    The towers' inputs are e = concat(e_1 .. e_F), shape `[B, F * d]`. Row 0 of the table is padding.
 
     Args:
-      num_rows: Rows of the table, `FeatureEncoder.num_rows`.
-      slots: Looked-up rows per feature, `FeatureEncoder.slots`; more than one for a multi-valued feature.
+      num_rows: Rows of the table.
+      slots: Looked-up rows per field; more than one for a multi-valued field.
       dim: Width d of a row.
+      pooling: Per field `"mean"`, `"sum"` or `"max"` of the used slots. None: the mean for all.
 
     References:
       HTLNet (arXiv:2403.17442), section 3.2, shared embedding.
     """
 
-    def __init__(self, num_rows: int, slots: Sequence[int], dim: int, *, name: str = "shared_embedding") -> None:
+    def __init__(
+        self,
+        num_rows: int,
+        slots: Sequence[int],
+        dim: int,
+        *,
+        pooling: Sequence[Pooling] | None = None,
+        name: str = "shared_embedding",
+    ) -> None:
         super().__init__(name=name)
         self.num_rows, self.slots, self.dim = num_rows, tuple(slots), dim
+        self._pooling = FieldPooling(self.slots, pooling or ["mean"] * len(self.slots))
         #: Whether `row_gradients` keeps to operations that XLA knows; `compile(jit_compile=True)` sets it.
         self.portable = False
 
@@ -60,9 +71,14 @@ class SharedEmbedding(tf.keras.layers.Layer):
         """F * d, the width of what `call` returns."""
         return len(self.slots) * self.dim
 
+    @property
+    def tables(self) -> tuple[tf.Variable, ...]:
+        """The shared parameters: the one table."""
+        return (self.table,)
+
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Looks up and pools: int32 [B, S] -> float32 [B, F * d]."""
-        return self._pool(tf.gather(self.table, ids), ids)
+        return tf.reshape(self._pooling.pool(tf.gather(self.table, ids), ids), [-1, self.width])
 
     def touched(self, ids: tf.Tensor) -> TouchedRows:
         """Finds and reads the rows that a batch touches, each once."""
@@ -71,8 +87,7 @@ class SharedEmbedding(tf.keras.layers.Layer):
 
     def embed(self, touched: TouchedRows) -> tf.Tensor:
         """As `call`, from rows that have been read already: float32 [B, F * d]."""
-        rows = tf.gather(touched.values, touched.inverse)
-        return self._pool(tf.reshape(rows, [-1, sum(self.slots), self.dim]), touched.ids)
+        return tf.reshape(self._pooling.pool(self._looked_up(touched), touched.ids), [-1, self.width])
 
     def row_gradients(self, touched: TouchedRows, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """Carries gradients at the output back to the touched rows, summed over equal ids.
@@ -92,62 +107,68 @@ class SharedEmbedding(tf.keras.layers.Layer):
         """M[i, j] = <G_i, G_j> over all touched rows: float32 [T, U * d] -> [T, T]."""
         return tf.matmul(gradients, gradients, transpose_b=True)
 
-    def combine(self, gradients: tf.Tensor, coefficients: tf.Tensor) -> tf.Tensor:
-        """sum_t c_t G_t: float32 [T, U * d] and [T] -> [U, d]."""
-        return tf.reshape(tf.matmul(coefficients[tf.newaxis], gradients), [-1, self.dim])
+    def combine(
+        self, touched: TouchedRows, gradients: tf.Tensor, coefficients: tf.Tensor | None, *, l2: float = 0.0
+    ) -> list[tf.IndexedSlices]:
+        """sum_t c_t G_t, and the gradient of l * ||row||^2 for each touched row.
+
+        Args:
+          touched: What `embed` was called with.
+          gradients: What `row_gradients` returned, float32 [T, U * d].
+          coefficients: float32 [T]. None: `gradients` are those of one loss, [1, U * d], which is taken as it is.
+          l2: The strength l.
+
+        Returns:
+          The gradients of `tables`, in their order; the indices of each are distinct.
+        """
+        combined = gradients if coefficients is None else tf.matmul(coefficients[tf.newaxis], gradients)
+        combined = tf.reshape(combined, [-1, self.dim])
+        if l2:
+            combined += (2.0 * l2) * touched.values
+        return [tf.IndexedSlices(combined, touched.unique, dense_shape=tf.shape(self.table))]
+
+    def _looked_up(self, touched: TouchedRows) -> tf.Tensor:
+        """float32 [B, S, d]."""
+        return tf.reshape(tf.gather(touched.values, touched.inverse), [-1, sum(self.slots), self.dim])
+
+    def _weights(self, touched: TouchedRows) -> list[tf.Tensor]:
+        return self._pooling.weights(self._looked_up(touched) if self._pooling.has_max else None, touched.ids)
 
     def _sparse_products(self, touched: TouchedRows, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The transpose of `_pool` after the look-up, as a product with a sparse matrix [U, B * F].
+        """The transpose of pooling after look-up, as a product with a sparse matrix [U, outputs].
 
-        Its entry at (touched row, looked-up feature) is the row's weight in the feature's mean. On CPUs this is up to
-        four times as fast as `unsorted_segment_sum`.
+        Its entry at (touched row, pooled field) is the row's weight in the pooled one; a maximum, whose weights differ
+        by component, has a column per slot instead. On CPUs this is up to four times as fast as `unsorted_segment_sum`.
         """
-        outputs = tf.size(touched.ids) // sum(self.slots) * len(self.slots)
-        if max(self.slots) == 1:
+        outputs = tf.size(touched.ids) // sum(self.slots) * self._pooling.num_expanded
+        weights = [] if self._pooling.is_identity else self._weights(touched)
+        if self._pooling.is_identity:
             columns, values = tf.range(outputs), tf.ones([outputs])
         else:
-            feature_of_slot = tf.repeat(tf.range(len(self.slots)), self.slots)
-            starts = tf.range(0, outputs, len(self.slots))
-            columns = tf.reshape(starts[:, tf.newaxis] + feature_of_slot, [-1])
-            values = tf.reshape(self._weights(touched.ids), [-1])
+            starts = tf.range(0, outputs, self._pooling.num_expanded)
+            columns = tf.reshape(starts[:, tf.newaxis] + self._pooling.expanded_of_slot, [-1])
+            values = tf.reshape(self._pooling.scalar_weights(weights), [-1])
         shape = tf.cast(tf.stack([tf.size(touched.unique), outputs]), tf.int64)
         indices = tf.stack([touched.inverse, columns], axis=1)
-        return [
-            tf.raw_ops.SparseTensorDenseMatMul(
-                a_indices=indices, a_values=values, a_shape=shape, b=tf.reshape(gradient, [-1, self.dim])
-            )
-            for gradient in gradients
-        ]
+        sums = []
+        for gradient in gradients:
+            if self._pooling.has_max:
+                gradient = self._pooling.expand(self._by_field(gradient), weights)  # noqa: PLW2901
+            dense = tf.reshape(gradient, [-1, self.dim])
+            sums.append(tf.raw_ops.SparseTensorDenseMatMul(a_indices=indices, a_values=values, a_shape=shape, b=dense))
+        return sums
 
     def _segment_sums(self, touched: TouchedRows, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The same in operations that XLA knows."""
+        weights = [] if self._pooling.is_identity else self._weights(touched)
         sums = []
         for gradient in gradients:
-            rows = tf.reshape(gradient, [-1, len(self.slots), self.dim])
-            if max(self.slots) > 1:
-                rows = tf.repeat(rows, self.slots, axis=1) * self._weights(touched.ids)[:, :, tf.newaxis]
+            rows = self._by_field(gradient)
+            if weights:
+                rows = self._pooling.transpose(rows, weights)
             rows = tf.reshape(rows, [-1, self.dim])
             sums.append(tf.math.unsorted_segment_sum(rows, touched.inverse, tf.size(touched.unique)))
         return sums
 
-    def _pool(self, rows: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-        """The mean of the slots of each feature: [B, S, d] -> [B, F * d]."""
-        if max(self.slots) == 1:
-            return tf.reshape(rows, [-1, self.width])
-        parts = tf.split(rows * self._weights(ids)[:, :, tf.newaxis], self.slots, axis=1)
-        pooled = [
-            part if slots == 1 else tf.reduce_sum(part, axis=1, keepdims=True)
-            for part, slots in zip(parts, self.slots, strict=True)
-        ]
-        return tf.reshape(tf.concat(pooled, axis=1), [-1, self.width])
-
-    def _weights(self, ids: tf.Tensor) -> tf.Tensor:
-        """Each slot's weight in its feature's mean, float32 [B, S]: 1 / used slots, 0 at the padding."""
-        weights = []
-        for part, slots in zip(tf.split(ids, self.slots, axis=1), self.slots, strict=True):
-            if slots == 1:
-                weights.append(tf.ones_like(part, tf.float32))
-                continue
-            used = tf.cast(tf.not_equal(part, PADDING_ROW), tf.float32)
-            weights.append(used / tf.maximum(tf.reduce_sum(used, axis=1, keepdims=True), 1.0))
-        return tf.concat(weights, axis=1)
+    def _by_field(self, gradient: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(gradient, [-1, len(self.slots), self.dim])

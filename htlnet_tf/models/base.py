@@ -9,18 +9,20 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from htlnet_tf.data.streaming import pending_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
+from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
-from htlnet_tf.layers.shared_embedding import SharedEmbedding, TouchedRows
-from htlnet_tf.losses import make_task, training_scale
-from htlnet_tf.metrics import GradientStatistics
+from htlnet_tf.losses import RowLosses, make_task, row_losses, training_scale, weights_by_target
+from htlnet_tf.metrics import GradientStatistics, Total
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
 from htlnet_tf.models.task_gradients import task_gradients
 from htlnet_tf.optimizers import LazyAdam
 from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema, require_same_schema
 
 Features = Mapping[str, tf.Tensor]
+Weights = Mapping[str, tf.Tensor] | None
 
 
 class MultiTaskModel(tfrs.Model, abc.ABC):
@@ -33,10 +35,19 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     Under a `tf.distribute` strategy each replica adjusts the gradients of its own rows before they are summed.
 
+    A dataset may yield `(features, targets, weights)`, with weights float32 [B] by target name, or one tensor [B] for
+    all targets. A row takes part in a target where its weight is not 0; its label may be anything elsewhere. The loss
+    of a target is sum(weight * row loss) / (number of rows that take part), 0 with zero gradients in a batch where none
+    does; under a strategy each replica divides by its own number of rows and by the number of replicas. As with Keras'
+    `metrics`, the metrics in `fit` count the rows that take part alike. `{target}_loss` of an epoch is over all of its
+    rows that take part (0 if there are none), however they fall into batches, and `loss` the sum of these over the
+    targets. Of `fit`'s arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several
+    outputs.
+
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of an embedding row.
+      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
       embedding_l2: Strength l of l * ||row||^2, added for each embedding row that a batch touches (under a strategy, by
         each replica with 1 / replicas of it).
@@ -75,10 +86,10 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         self.core_scale = training_scale(self.schema.core, encoder.statistics.core)
         self.gradient_adjustment = gradient_adjustment or GradientSum()
         self.embedding_l2 = embedding_l2
-        self.embedding = SharedEmbedding(encoder.num_rows, encoder.slots, embedding_dim)
+        self.embedding = shared_embedding(encoder.layout, embedding_dim)
         self.tasks = {t.name: make_task(t, self.core_scale) for t in self.schema.targets}
         self._loss_means = {t.name: tf.keras.metrics.Mean(f"{t.name}_loss") for t in self.schema.targets}
-        self._total_loss = tf.keras.metrics.Mean("loss")
+        self._total_loss = Total(list(self._loss_means.values()), "loss")
         names = [t.name for t in self.schema.targets]
         core = getattr(self.gradient_adjustment, "core", None) or names[-1]
         if core not in names:
@@ -94,7 +105,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         """The towers' outputs in target order.
 
         Args:
-          views: Per target, the shared input [B, F * d + num_numeric]. Where `independent_towers` holds they are copies
+          views: Per target, the shared input [B, width + num_numeric]. Where `independent_towers` holds they are copies
             and tower t must read `views[t]` only; otherwise they are one and the same tensor.
           training: Whether this is a training step.
 
@@ -111,8 +122,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         """Creates every weight by running an empty batch; subclasses call it once their layers exist."""
         self(
             {
-                "ids": tf.zeros([1, self.encoder.num_slots], tf.int32),
-                "numeric": tf.zeros([1, self.encoder.num_numeric], tf.float32),
+                "ids": tf.zeros([0, self.encoder.num_slots], tf.int32),
+                "numeric": tf.zeros([0, self.encoder.num_numeric], tf.float32),
             }
         )
 
@@ -133,7 +144,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         if unknown:
             raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
         self.embedding.portable = bool(kwargs.get("jit_compile"))
-        super().compile(optimizer=LazyAdam(1e-3) if optimizer is None else optimizer, **kwargs)
+        optimizer = LazyAdam(1e-3) if optimizer is None else optimizer
+        super().compile(optimizer, weighted_metrics=[], **kwargs)  # none: or Keras warns of datasets with weights
 
     def call(self, features: Features, training: bool = False) -> dict[str, tf.Tensor]:
         """Predicts from encoded features.
@@ -153,27 +165,29 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
         Raises:
           NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
+          InputError: A stream of rows could not be read to its end.
         """
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         try:
             return super().fit(*args, **kwargs)
-        except tf.errors.InvalidArgumentError:
-            error = self._guard.error()
+        except tf.errors.OpError:
+            error = self._guard.error() or pending_error()
             if error is None:
                 raise
             raise error from None
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
-        features, targets = _unpack(data)
-        touched = self.embedding.touched(features["ids"])
+        features, targets, sample_weights = self._unpack(data)
+        touched: Any = self.embedding.touched(features["ids"])
         outputs: list[tf.Tensor] = []
 
         def losses_of(views: list[tf.Tensor]) -> list[tf.Tensor]:
             outputs[:] = self.task_outputs(views, training=True)
-            return self._task_losses(targets, outputs)
+            return self._task_losses(targets, outputs, sample_weights)
 
-        weights = [w for w in self.trainable_variables if w is not self.embedding.table]
+        tables = self.embedding.tables
+        weights = [w for w in self.trainable_variables if not any(w is table for table in tables)]
         gradients = task_gradients(
             losses_of,
             self._shared_input(self.embedding.embed(touched), features),
@@ -186,12 +200,12 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         gram = self.embedding.gram(rows)
 
         def apply() -> None:
-            table = self._combine(rows, gram, touched)
+            combined = self._combine(rows, gram, touched)
             self.optimizer.apply_gradients(
-                [(table, self.embedding.table), *zip(gradients.weights, weights, strict=True)]
+                [*zip(combined, tables, strict=True), *zip(gradients.weights, weights, strict=True)]
             )
             self.on_step_end()
-            self._update_metrics(targets, outputs)
+            self._update_metrics(targets, outputs, sample_weights)
 
         applied = self._guard.run(
             self.optimizer.iterations,
@@ -206,17 +220,22 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
-        features, targets = _unpack(data)
-        self._update_metrics(targets, self._outputs(features, training=False))
+        features, targets, sample_weights = self._unpack(data)
+        self._update_metrics(targets, self._outputs(features, training=False), sample_weights)
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         """The sum of the tasks' mean losses, a scalar (the interface of `tfrs.Model`)."""
-        features, targets = _unpack(inputs)
-        return tf.add_n(self._task_losses(targets, self._outputs(features, training)))
+        features, targets, sample_weights = self._unpack(inputs)
+        return tf.add_n(self._task_losses(targets, self._outputs(features, training), sample_weights))
 
     def on_step_end(self) -> None:
         """Hook for state that moves with the optimizer's steps, such as an annealed temperature."""
+
+    def _unpack(self, data: Any) -> tuple[Features, Mapping[str, tf.Tensor], Weights]:
+        """Features, targets, and sample weights by target name."""
+        features, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
+        return features, targets, weights_by_target(weights, (t.name for t in self.schema.targets))
 
     def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
         """The towers' outputs where no gradient is needed: all of them read one and the same shared input."""
@@ -234,40 +253,51 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
             return (tf.cast(labels, tf.float32) - self.core_scale.mean) / self.core_scale.std
         return labels
 
-    def _task_losses(self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Mean loss per target, scalars."""
-        # The optimizer sums over replicas, so that each contributes its share of the mean.
+    def _task_losses(
+        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
+    ) -> list[tf.Tensor]:
+        """Mean loss per target over the rows that take part, scalars."""
+        # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        losses = []
-        for target, output in zip(self.schema.targets, outputs, strict=True):
-            per_row = self.tasks[target.name](self._labels(target, targets), output, compute_metrics=False)
-            # A replica may get no rows of a small last batch; its share is 0 then, not NaN.
-            rows = tf.cast(tf.maximum(tf.size(per_row), 1) * replicas, per_row.dtype)
-            losses.append(tf.reduce_sum(per_row) / rows)
-        return losses
+        return [losses.mean(replicas) for losses in self._row_losses(targets, outputs, weights)]
 
-    def _update_metrics(self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor]) -> None:
-        losses = []
-        for target, output in zip(self.schema.targets, outputs, strict=True):
-            losses.append(self.tasks[target.name](self._labels(target, targets), output))
-            self._loss_means[target.name].update_state(losses[-1])
-        self._total_loss.update_state(tf.add_n(losses))
+    def _update_metrics(
+        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
+    ) -> None:
+        by_target = self._row_losses(targets, outputs, weights, compute_metrics=True)
+        for mean, losses in zip(self._loss_means.values(), by_target, strict=True):
+            mean.update_state(losses.values, sample_weight=losses.observed)
 
-    def _combine(self, rows: tf.Tensor, gram: tf.Tensor, touched: TouchedRows) -> tf.IndexedSlices:
-        """The adjusted gradient of the touched embedding rows from the tasks' [T, U * d], with the L2 term."""
+    def _row_losses(
+        self,
+        targets: Mapping[str, tf.Tensor],
+        outputs: Sequence[tf.Tensor],
+        weights: Weights,
+        *,
+        compute_metrics: bool = False,
+    ) -> list[RowLosses]:
+        return [
+            row_losses(
+                self.tasks[target.name],
+                self._labels(target, targets),
+                output,
+                None if weights is None else weights.get(target.name),
+                compute_metrics=compute_metrics,
+            )
+            for target, output in zip(self.schema.targets, outputs, strict=True)
+        ]
+
+    def _combine(self, rows: Any, gram: tf.Tensor, touched: Any) -> list[tf.IndexedSlices]:
+        """Per table, the adjusted gradient of the touched embedding rows from the tasks', with the L2 term."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if rows.shape[0] == 1:
-            combined = tf.reshape(rows, [-1, self.embedding.dim])
-        else:
+        coefficients = None
+        if gram.shape[0] > 1:
             coefficients = self._coefficients(gram)
             if self.gradient_statistics is not None:
                 # Each replica's losses carry 1 / replicas; the norms shown are those of the mean loss.
                 self.gradient_statistics.update_state(gram * float(replicas**2), coefficients)
                 self.gradient_statistics.write_summaries(self.optimizer.iterations)
-            combined = self.embedding.combine(rows, coefficients)
-        if self.embedding_l2:
-            combined += (2.0 * self.embedding_l2 / replicas) * touched.values
-        return tf.IndexedSlices(combined, touched.unique, dense_shape=tf.shape(self.embedding.table))
+        return self.embedding.combine(touched, rows, coefficients, l2=self.embedding_l2 / replicas)
 
     def _coefficients(self, gram: tf.Tensor) -> tf.Tensor:
         """What the adjustment makes of the Gram matrix, in target order."""
@@ -290,10 +320,3 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         if isinstance(target, Continuous):
             return output * self.core_scale.std + self.core_scale.mean
         return tf.sigmoid(output) if isinstance(target, Binary) else tf.nn.softmax(output)
-
-
-def _unpack(data: Any) -> tuple[Features, Mapping[str, tf.Tensor]]:
-    features, targets, weights = tf.keras.utils.unpack_x_y_sample_weight(data)
-    if weights is not None:
-        raise ValueError("sample weights are not supported yet; received a third element (weights) in the dataset")
-    return features, targets

@@ -28,7 +28,7 @@ class HTLNet(MultiTaskModel):
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of an embedding row.
+      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       tower_units: Widths of each tower's hidden layers; the first is the representation's.
       label_embedding_dim: Width L of a label embedding.
       fusion_width: Width of what each Information Fusion Unit returns.

@@ -20,7 +20,7 @@ class SharedBottom(MultiTaskModel):
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of an embedding row.
+      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       bottom_units: Widths of the shared layers.
       tower_units: Widths of each tower's hidden layers.
       gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.

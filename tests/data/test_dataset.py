@@ -70,5 +70,15 @@ def test_wrong_use(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Non
         htl.data.make_dataset(frame[:0], schema, encoder)
     with pytest.raises(htl.InputError, match="column 'age' is missing"):
         htl.data.make_dataset(frame.drop(columns="age"), schema, encoder)
-    with pytest.raises(htl.InputError, match=r"column 'click', row 3 .*must not be missing"):
-        htl.data.make_dataset(frame.assign(click=frame["click"].where(frame.index != 3)), schema, encoder)
+    with pytest.raises(htl.InputError, match=r"column 'click', row 3 .*0 or 1.*received 7"):
+        htl.data.make_dataset(frame.assign(click=frame["click"].where(frame.index != 3, 7)), schema, encoder)
+    with pytest.raises(htl.InputError, match="are for streams"):
+        htl.data.make_dataset(frame, schema, encoder, num_shards=2)
+
+
+def test_missing_labels_come_as_weights(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> None:
+    gaps = frame.assign(spend=frame["spend"].where(frame.index % 2 == 0))
+    _, targets, weights = next(iter(htl.data.make_dataset(gaps, schema, encoder, batch_size=400)))
+    assert weights["click"].numpy().tolist() == [1.0] * 400
+    assert weights["spend"].numpy().tolist() == [1.0, 0.0] * 200
+    assert np.isfinite(targets["spend"]).all()

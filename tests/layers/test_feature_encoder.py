@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import htlnet_tf as htl
-from htlnet_tf.data.columns import raw_features
+from htlnet_tf.data.raw_features import raw_features
 
 
 def test_blocks_of_rows_do_not_overlap_and_fill_the_table(encoder: Any, frame: pd.DataFrame) -> None:

@@ -158,5 +158,9 @@ class TestSharedEmbedding:
     def test_gram_and_combination_by_hand(self) -> None:
         gradients = tf.constant([[1.0, 0.0, 2.0, 0.0], [0.0, 1.0, -1.0, 0.0]])  # two tasks, two rows of width 2
         assert SharedEmbedding.gram(gradients).numpy().tolist() == [[5.0, -2.0], [-2.0, 2.0]]
-        combined = self.layer().combine(gradients, tf.constant([2.0, 1.0]))
-        assert combined.numpy().tolist() == [[2.0, 1.0], [3.0, 0.0]]
+        layer = self.layer()
+        touched = layer.touched(tf.constant([[2, 7, 0, 0, 2]]))._replace(values=tf.ones([2, 2]))
+        (combined,) = layer.combine(touched, gradients, tf.constant([2.0, 1.0]))
+        assert combined.values.numpy().tolist() == [[2.0, 1.0], [3.0, 0.0]]
+        (penalised,) = layer.combine(touched, gradients, tf.constant([2.0, 1.0]), l2=0.25)
+        assert penalised.values.numpy().tolist() == [[2.5, 1.5], [3.5, 0.5]]

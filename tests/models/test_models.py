@@ -273,8 +273,8 @@ def test_what_compile_and_fit_do_not_take(make_model: Build, batch: Any) -> None
         model.compile(loss="mse")
     with pytest.raises(ValueError, match="jit_compile needs on_nonfinite"):
         model.compile(jit_compile=True)
-    with pytest.raises(ValueError, match="sample weights"):
-        model.train_step((*batch, tf.ones([64])))
+    with pytest.raises(ValueError, match="sample weights must be given by target name"):
+        model.train_step((*batch, {"share": tf.ones([64])}))
     with pytest.raises(ValueError, match="embedding_dim"):
         make_model(embedding_dim=0)
 

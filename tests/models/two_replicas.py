@@ -53,6 +53,24 @@ for adjustment in (htl.GradientAdjustment(gamma=schedule), htl.MetaBalance(), ht
     history, weights = train(two, 401, gradient_adjustment=adjustment)
     assert all(np.isfinite(w).all() for w in weights)
     assert history["loss"][1] < history["loss"][0]
+
+# Missing labels: each replica divides by its own number of rows, one of them may have none; the epoch's are over all.
+with two.scope():
+    model = htl.HTLNet(schema, encoder, tower_units=(8,), gumbel=False)
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+labelled = {"click": np.arange(400) % 3 > 0, "buy": np.arange(400) % 100 < 50, "spend": np.arange(400) < 300}
+weights = {name: tf.constant(2.0 * mask, tf.float32) for name, mask in labelled.items()}
+full = next(iter(htl.data.make_dataset(frame[:400], schema, encoder, batch_size=400)))
+masked = tf.data.Dataset.from_tensor_slices((*full, weights)).batch(100)
+history = model.fit(masked, validation_data=masked, epochs=2, verbose=0).history
+assert all(np.isfinite(w.numpy()).all() for w in model.trainable_variables)
+assert history["loss"][1] < history["loss"][0]
+alone = htl.HTLNet(schema, encoder, tower_units=(8,), gumbel=False)
+alone.compile()
+alone.set_weights(model.get_weights())
+for name, value in alone.evaluate(masked, return_dict=True, verbose=0).items():
+    np.testing.assert_allclose(history[f"val_{name}"][-1], value, rtol=1e-4, err_msg=name)
+
 # A bad row on the second replica is told like one on the first.
 with two.scope():
     model = htl.HTLNet(schema, encoder, tower_units=(8,))

@@ -1,0 +1,137 @@
+"""Text without types, such as CSV, as values of the kind that a schema declares."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from htlnet_tf.schema import Categorical, Schema
+
+Kind = Literal["text", "integer", "number", "time", "bool"]
+
+_MISSING = pa.array(["NaN", "nan", "NULL", "null", "NA", "None", ""])
+# 007 is another value than 7, and 0x1f is no number to a person.
+_CODE = r"^[+-]?0[0-9xX]"
+_BOUND = 2**63
+_LADDERS: dict[Kind, tuple[pa.DataType, ...]] = {
+    "integer": (pa.int64(), pa.bool_()),
+    "number": (pa.float64(), pa.bool_()),
+    "time": (pa.int64(), pa.float64(), pa.timestamp("us")),
+    "bool": (pa.bool_(),),
+}
+_INFERRED: tuple[tuple[pa.DataType, Kind], ...] = (
+    (pa.int64(), "integer"),
+    (pa.float64(), "number"),
+    (pa.bool_(), "bool"),
+    (pa.timestamp("us"), "time"),
+)
+
+
+def declared_kinds(schema: Schema) -> dict[str, Kind]:
+    """What the text of a schema's columns stands for; a categorical feature whose dtype is left open holds text."""
+    kinds: dict[str, Kind] = dict.fromkeys(schema.columns, "number")
+    if schema.timestamp is not None:
+        kinds[schema.timestamp] = "time"
+    for feature in schema.inputs:
+        if isinstance(feature, Categorical):
+            kinds[feature.name] = "integer" if feature.dtype == "int64" else "text"
+        elif feature.kind == "timestamp":
+            kinds[feature.name] = "time"
+    return kinds
+
+
+def inferred_kind(text: pa.Array) -> Kind:
+    """What text stands for if nobody says: whole numbers, numbers, true and false, or ISO 8601 datetimes, if all values
+    are; else text. Numbers with leading zeros are text.
+    """
+    text = pc.cast(text, pa.string())
+    if pc.any(pc.match_substring_regex(text, _CODE)).as_py():
+        return "text"
+    for type_, kind in _INFERRED:
+        values = _cast(text, type_)
+        if values is not None and values.null_count < len(values):
+            return kind
+    return "text"
+
+
+def parse(text: pa.Array, kind: Kind) -> pa.Array | pd.Categorical:
+    """Text as values of a kind; NaN, nan, NULL, null, NA and None are missing where the kind is not text.
+
+    Args:
+      text: string [N], or dictionary-encoded.
+      kind: Of the column.
+
+    Returns:
+      Values [N]. If some are not of the kind: categories, those that cannot be read among them as the text they are, so
+      that a check of the values finds them.
+    """
+    if kind == "text":
+        return text
+    text = pc.cast(text, pa.string())
+    for type_ in _LADDERS[kind]:
+        values = _cast(text, type_)
+        if values is not None:
+            return values
+    return _one_by_one(text, kind)
+
+
+def first_not_utf8(values: pa.Array) -> int | None:
+    """The position of the first value of a binary array that is not UTF-8."""
+    try:
+        pc.cast(values, pa.string())
+    except pa.ArrowInvalid:
+        for position, value in enumerate(values.to_pylist()):
+            try:
+                (value or b"").decode("utf-8")
+            except UnicodeDecodeError:
+                return position
+    return None
+
+
+def _cast(text: pa.Array, type_: pa.DataType) -> pa.Array | None:
+    try:
+        return pc.cast(text, type_)
+    except pa.ArrowInvalid:
+        pass  # perhaps only because of the ways to write a missing value
+    try:
+        return pc.cast(pc.if_else(pc.is_in(text, value_set=_MISSING), None, text), type_)
+    except pa.ArrowInvalid:
+        return None
+
+
+def _one_by_one(text: pa.Array, kind: Kind) -> pd.Categorical:
+    encoded = pc.dictionary_encode(text)
+    missing = set(_MISSING.to_pylist())
+    values = [None if t in missing else _number(t, kind) for t in encoded.dictionary.to_pylist()]
+    # Distinct texts may be one number, and Python takes True for 1.
+    keys = [(isinstance(value, str), value) for value in values]
+    positions = {key: i for i, key in enumerate(dict.fromkeys(key for key in keys if key[1] is not None))}
+    codes = [positions.get(key, -1) for key in keys]
+    rows = pc.fill_null(encoded.indices, len(codes)).to_numpy()
+    categories = pd.Index([value for _, value in positions], dtype=object)
+    return pd.Categorical.from_codes(pd.array([*codes, -1], dtype="int64").to_numpy()[rows], categories=categories)
+
+
+def _number(text: str, kind: Kind) -> int | float | str:
+    """The number that a text says, if it says one."""
+    lower = text.strip().lower()
+    if lower in ("true", "false"):
+        return int(lower == "true")
+    try:
+        number = float(lower)
+    except ValueError:
+        return text
+    if "_" in lower or math.isnan(number):  # Python reads 1_000 as digits that are grouped
+        return text
+    whole: int | None
+    try:
+        whole = int(lower)
+    except ValueError:
+        whole = int(number) if number.is_integer() and abs(number) <= 2**53 else None
+    if whole is not None and -_BOUND <= whole < _BOUND:
+        return whole
+    return number if kind == "number" or not number.is_integer() else text

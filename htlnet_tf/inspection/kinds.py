@@ -1,0 +1,234 @@
+"""What a column is best declared as, judged by its values and a little by its name."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from scipy.stats import skew
+
+from htlnet_tf.features import Categorical, ColumnName, Input, Numeric, Sequence, Timestamp
+from htlnet_tf.inspection import names
+from htlnet_tf.inspection.lists import find_separator, measure_lists
+from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile
+from htlnet_tf.inspection.values import LIST_SEPARATOR
+
+# Whole numbers with at most so many values are codes unless the name says otherwise: an embedding row each costs
+# nothing, and needs no order among them.
+MAX_CODES = 50
+# A vocabulary beyond this is mostly values with a handful of rows, which are too few to learn an embedding row from.
+LARGE_VOCABULARY, LARGE_MIN_COUNT = 100_000, 5
+# Lists of this mean length are histories rather than sets of tags.
+SEQUENCE_MEAN_LENGTH = 10.0
+# The skewness of an exponential distribution is 2; beyond it, a few rows would dominate a standardised number.
+HEAVY_SKEW = 2.0
+# Below so many rows any column may look unique.
+MIN_ROWS_FOR_IDS = 20
+
+_NAME: TypeAdapter[str] = TypeAdapter(ColumnName)
+_DATE_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
+
+Role = Literal["feature", "target", "timestamp", "weight", "left out"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to do with a column.
+
+    Args:
+      role: Feature, target, timestamp (which may be a feature too), sample weight, or left out.
+      feature: The declaration, if it is a feature.
+      reason: Why so, for people.
+    """
+
+    role: Role
+    feature: Input | None
+    reason: str
+
+    @property
+    def kind(self) -> str:
+        """A few words: `"categorical hash"`, `"numeric log1p"`, `"timestamp ms"`, `"left out"`."""
+        if self.feature is None:
+            return self.role
+        return describe(self.feature)
+
+
+def describe(feature: Input) -> str:
+    """A feature's kind in a few words."""
+    if isinstance(feature, Numeric):
+        words = ["numeric", "log1p" if feature.log1p else ""]
+    elif isinstance(feature, Timestamp):
+        words = ["timestamp", feature.unit]
+    elif feature.separator is not None:
+        # Not `repr` in general: a blank is shown as one.
+        words = [feature.kind if feature.keeps_last else "multi-valued", f"'{feature.separator}'"]
+    else:
+        words = ["categorical", "hash" if feature.encoding == "hash" else ""]
+    return " ".join(filter(None, words))
+
+
+def propose_feature(profile: ColumnProfile, numbers: np.ndarray, *, is_unique: bool) -> Proposal:
+    """What a column that is neither a target nor the timestamp is best declared as.
+
+    Args:
+      profile: The column.
+      numbers: float64 [rows of the sample], if the column holds numbers alone; else empty.
+      is_unique: Whether no value was seen twice.
+    """
+    if not profile.present:
+        return _left_out("it has no values")
+    if profile.distinct == 1 and not profile.missing:
+        return _left_out(f"constant: {_shown(next(iter(profile.counts)))} in every row")
+    if not _is_allowed(profile.name):
+        return _left_out("an exported model allows letters, digits, '_', '.' and '-' in a name: rename it")
+    if profile.dtype == "mixed":
+        return _left_out(f"it mixes {' and '.join(sorted(profile.kinds))}: clean it first")
+    is_unique = is_unique and profile.rows >= MIN_ROWS_FOR_IDS
+    group = names.group_of(profile.name)
+    propose: dict[str, Callable[[], Proposal]] = {
+        "duration": lambda: _left_out("a duration: convert it to a number"),
+        "datetime": lambda: _feature(Timestamp(profile.name, group=group), "hour and weekday of a date"),
+        "string": lambda: _text(profile, is_unique),
+        "list": lambda: _multi_valued(profile, LIST_SEPARATOR),
+        "float64": lambda: _numeric(profile, numbers),
+        "bool": lambda: _categorical(profile),
+        "int64": lambda: _whole_number(profile, numbers, is_unique),
+    }
+    return propose[profile.dtype]()
+
+
+def as_timestamp(profile: ColumnProfile) -> Timestamp | None:
+    """The feature that reads hour and weekday of the table's timestamp; None if it holds no times since 1970."""
+    unit = profile.epoch_unit
+    if not _is_allowed(profile.name):
+        return None
+    if profile.dtype == "datetime":
+        return Timestamp(profile.name)
+    return None if unit is None else Timestamp(profile.name, unit=unit)
+
+
+def _is_allowed(name: str) -> bool:
+    try:
+        _NAME.validate_python(name)
+    except ValidationError:
+        return False
+    return True
+
+
+def _left_out(reason: str) -> Proposal:
+    return Proposal("left out", None, reason)
+
+
+def _feature(feature: Input, reason: str) -> Proposal:
+    return Proposal("feature", feature, reason)
+
+
+def _whole_number(profile: ColumnProfile, numbers: np.ndarray, is_unique: bool) -> Proposal:
+    unit = profile.epoch_unit
+    # Seconds since 1970 look like any ten-digit id, so there the name has a say.
+    if (
+        unit is not None
+        and not names.is_id_like(profile.name)
+        and (unit != "s" or names.timestamp_rank(profile.name) is not None)
+    ):
+        group = names.group_of(profile.name)
+        return _feature(Timestamp(profile.name, group=group, unit=unit), f"times in {unit} since 1970")
+    if _are_dates(profile):
+        return _left_out("dates as YYYYMMDD: a later day is a value that training never saw")
+    assert profile.minimum is not None and profile.maximum is not None
+    if is_unique and (names.is_id_like(profile.name) or profile.maximum - profile.minimum + 1 == profile.rows):
+        return _left_out("a row number or id: no value occurs twice")
+    if names.is_id_like(profile.name) or profile.distinct <= MAX_CODES:
+        return _categorical(profile)
+    proposal = _numeric(profile, numbers)
+    if proposal.feature is None or names.is_amount_like(profile.name):
+        return proposal
+    return _feature(proposal.feature, f"{proposal.reason}; declare it categorical if these are codes")
+
+
+def _text(profile: ColumnProfile, is_unique: bool) -> Proposal:
+    shown = [value for value in profile.counts if isinstance(value, str)]
+    if all(_DATE_TEXT.fullmatch(value) for value in shown):
+        return _left_out("dates as text: convert them to datetimes for hour and weekday")
+    separator = find_separator(profile.counts)
+    if separator is not None:
+        return _multi_valued(profile, separator)
+    if is_unique:
+        return _left_out("a row id: no value occurs twice")
+    return _categorical(profile)
+
+
+def _multi_valued(profile: ColumnProfile, separator: str) -> Proposal:
+    lists = measure_lists(profile.counts, separator)
+    group = names.group_of(profile.name)
+    about = f"{lists.mean_length:.1f} values per row (at most {lists.longest:,}), {lists.pieces:,} distinct"
+    limit = min(lists.length, 1024)
+    if lists.mean_length >= SEQUENCE_MEAN_LENGTH:
+        return _feature(
+            Sequence(profile.name, group=group, dtype="string", separator=separator, max_length=limit),
+            f"long lists: {about}; the newest value must stand last",
+        )
+    kept = max(limit, Categorical(profile.name).max_length)
+    return _feature(Categorical(profile.name, group=group, dtype="string", separator=separator, max_length=kept), about)
+
+
+def _categorical(profile: ColumnProfile) -> Proposal:
+    dtype: Literal["string", "int64"] = "int64" if profile.is_number else "string"
+    group = names.group_of(profile.name)
+    if not profile.distinct_is_exact:
+        feature = Categorical(profile.name, group=group, dtype=dtype, encoding="hash", num_buckets=2**20)
+        return _feature(feature, f"at least {profile.distinct:,} values, more than a vocabulary takes")
+    if profile.distinct > LARGE_VOCABULARY:
+        feature = Categorical(profile.name, group=group, dtype=dtype, min_count=LARGE_MIN_COUNT)
+        return _feature(feature, f"{profile.distinct:,} values; those with under {LARGE_MIN_COUNT} rows share one")
+    if profile.distinct == 1:
+        reason = f"{_shown(next(iter(profile.counts)))} or missing"
+    else:
+        reason = f"{profile.distinct:,} values"
+    return _feature(Categorical(profile.name, group=group, dtype=dtype), reason)
+
+
+def _numeric(profile: ColumnProfile, numbers: np.ndarray) -> Proposal:
+    if profile.infinite:
+        return _left_out(f"{profile.infinite:,} rows are infinite: clean it first")
+    assert profile.minimum is not None
+    code = _missing_code(profile)
+    missing_values = () if code is None else (code,)
+    finite = numbers[np.isfinite(numbers) & ~np.isin(numbers, missing_values)]
+    skewness = float(skew(finite)) if len(finite) > 2 and finite.std() > 0 else 0.0
+    log1p = bool((profile.minimum >= 0 or code is not None) and skewness > HEAVY_SKEW)
+    feature = Numeric(profile.name, group=names.group_of(profile.name), log1p=log1p, missing_values=missing_values)
+    reasons = [f"skewness {skewness:.1f}" + (", so log1p" if log1p else "")]
+    if code is not None:
+        reasons.append(f"{code:g} is the only negative value and is read as missing")
+    return _feature(feature, "; ".join(reasons))
+
+
+def _missing_code(profile: ColumnProfile) -> float | None:
+    """A single negative whole value that recurs among non-negative numbers, such as -1 or -999."""
+    if profile.negatives < 2 or profile.minimum is None or profile.negatives == profile.present:
+        return None
+    is_code = profile.minimum.is_integer() and profile.counts.get(int(profile.minimum), 0) == profile.negatives
+    return profile.minimum if is_code else None
+
+
+def _are_dates(profile: ColumnProfile) -> bool:
+    low, high = profile.minimum or 0, profile.maximum or 0
+    if not (low >= 20_000_101 and high <= 20_991_231) or profile.distinct > min(MAX_COUNTED, 36_525):
+        return False
+    try:
+        for value in profile.counts:
+            datetime.datetime.strptime(str(value), "%Y%m%d")
+    except ValueError:
+        return False  # 20221399 is a number like any other
+    return True
+
+
+def _shown(value: object, limit: int = 30) -> str:
+    text = repr(value) if isinstance(value, str) else f"{value}"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

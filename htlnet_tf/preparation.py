@@ -1,0 +1,106 @@
+"""A configuration -> rows that are split and encoded, ready for any number of models."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Union
+
+import pandas as pd
+
+from htlnet_tf.config import RunConfig, load_rows
+from htlnet_tf.data.encoded import EncodedRows, Rows, encode_rows
+from htlnet_tf.data.split_config import PARTS
+from htlnet_tf.data.splits import Split
+from htlnet_tf.data.stream import BadRows, Stream
+from htlnet_tf.errors import InputError
+from htlnet_tf.layers.coverage import Coverage
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.schema import Schema
+
+Write = Callable[[str], None]
+Trainable = Union[EncodedRows, Stream]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Rows that are split and encoded.
+
+    Attributes:
+      schema: With everything settled.
+      encoder: Fitted on the training rows.
+      split: The rule that split them, to be kept with the run.
+      train: Training rows, encoded; a stream where the configuration asks for streaming.
+      valid: Validation rows, likewise.
+      test: Test rows, raw, which only the final evaluation sees.
+      out_of_vocabulary: By feature with a vocabulary, the shares of the values in `train` and `valid` that it lacks.
+      bad_rows: What a stream has skipped so far; None for rows that came as a frame.
+    """
+
+    schema: Schema
+    encoder: FeatureEncoder
+    split: Split
+    train: Trainable
+    valid: Trainable
+    test: Rows
+    out_of_vocabulary: pd.DataFrame
+    bad_rows: BadRows | None = None
+
+
+def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
+    """Loads the rows, splits them and fits the encoder on the training part.
+
+    Raises:
+      InputError: The data or the schema are not usable, or a part of the split is empty.
+    """
+    rows, schema = load_rows(config)
+    split = fit_split(config, rows, schema)
+    train, valid, test = split.apply(rows) if isinstance(rows, pd.DataFrame) else (rows.of(split, p) for p in PARTS)
+    encoder = FeatureEncoder.fit(schema, train)
+    encoded: dict[str, Trainable] = {}
+    unknown: dict[str, dict[str, float]] = {}
+    sizes = []
+    for name, part in (("train", train), ("valid", valid)):
+        if isinstance(part, Stream) and config.data.streaming:
+            encoded[name] = part
+        else:
+            encoded[name] = encode_rows(part, encoder)
+        coverage = _coverage(encoded[name], encoder)
+        if not coverage.num_rows:
+            raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
+        sizes.append(coverage.num_rows)
+        unknown[name] = coverage.shares()
+    held = f"{len(test):,} to test" if isinstance(test, pd.DataFrame) else "the rest to test"
+    write(
+        f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {held}; "
+        f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
+    )
+    bad_rows = rows.bad_rows if isinstance(rows, Stream) else None
+    if bad_rows:
+        write(f"{len(bad_rows):,} bad rows were skipped; the first: {bad_rows.first()}")
+    return Prepared(
+        encoder.schema, encoder, split, encoded["train"], encoded["valid"], test, pd.DataFrame(unknown), bad_rows
+    )
+
+
+def fit_split(config: RunConfig, rows: Rows, schema: Schema) -> Split:
+    """The configured split, fitted to the rows.
+
+    Raises:
+      InputError: A column that the rule needs is missing or not usable.
+    """
+    if isinstance(rows, pd.DataFrame):
+        return Split.fit(config.split, schema, rows)
+    # A rule by time needs the timestamps alone; bad rows are found on whole rows.
+    columns = [schema.timestamp] if schema.timestamp and rows.on_bad_rows == "error" else None
+    return Split.fit(config.split, schema, rows.frames(columns=columns))
+
+
+def _coverage(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
+    coverage = Coverage(encoder)
+    if isinstance(rows, EncodedRows):
+        coverage.add(rows.features["ids"])
+    else:
+        for frame in dataclasses.replace(rows, schema=encoder.schema):
+            coverage.add(encoder.encode(frame)["ids"])
+    return coverage

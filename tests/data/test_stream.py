@@ -1,0 +1,166 @@
+"""Rows in files as a stream: checked, split, skipped, and read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import htlnet_tf as htl
+from htlnet_tf.data import Stream, open_stream
+from htlnet_tf.data.split_config import PARTS, ColumnSplit, HashSplit, RandomSplit, TimeSplit
+from htlnet_tf.data.splits import Split
+from tests.conftest import small_frame
+
+FRACTIONS = (0.6, 0.2, 0.2)
+
+
+def write_parts(folder: Path, frame: pd.DataFrame, parts: int = 3) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, positions in enumerate(np.array_split(np.arange(len(frame)), parts)):
+        frame.iloc[positions].to_parquet(folder / f"part-{i}.parquet", index=False)
+    return folder
+
+
+def whole(stream: Stream) -> pd.DataFrame:
+    frames = [f.astype({c: object for c in f if isinstance(f[c].dtype, pd.CategoricalDtype)}) for f in stream]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_a_stream_is_read_again_and_again(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
+    stream = open_stream(write_parts(tmp_path / "rows", frame), schema)
+    once, twice = whole(stream), whole(stream)
+    pd.testing.assert_frame_equal(once, twice)
+    assert once["item_id"].tolist() == frame["item_id"].tolist()
+    assert list(once) == list(schema.columns)
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "csv.gz", "tfrecord"])
+def test_every_format_encodes_as_the_frame(
+    tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame, format: str
+) -> None:
+    encoder = htl.FeatureEncoder.fit(schema, frame)
+    path = tmp_path / f"rows.{format}"
+    if format == "parquet":
+        frame.to_parquet(path)
+    elif format == "tfrecord":
+        htl.data.write_tfrecord(frame, path, encoder.schema)
+    else:
+        frame.to_csv(path, index=False)
+    stream = open_stream(path, encoder.schema)
+    encoded = [encoder.encode(part) for part in stream]
+    np.testing.assert_array_equal(np.concatenate([e["ids"] for e in encoded]), encoder.encode(frame)["ids"])
+    np.testing.assert_allclose(
+        np.concatenate([e["numeric"] for e in encoded]), encoder.encode(frame)["numeric"], rtol=1e-6
+    )
+    refitted = htl.FeatureEncoder.fit(encoder.schema, stream)
+    assert refitted.statistics.vocabularies == encoder.statistics.vocabularies
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TimeSplit(fractions=FRACTIONS),
+        HashSplit(column="item_id", fractions=FRACTIONS),
+        RandomSplit(fractions=FRACTIONS, seed=3),
+        ColumnSplit(column="tab", train=(0,), valid=(1,), test=(2,)),
+    ],
+)
+def test_the_parts_of_a_stream_are_those_of_its_files(
+    tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame, config: Any
+) -> None:
+    stream = open_stream(write_parts(tmp_path / "rows", frame), schema)
+    split = Split.fit(config, schema, stream.frames(columns=["time_ms"]))
+    parts = [whole(stream.of(split, part)) for part in PARTS]
+    times = [set(part["time_ms"]) for part in parts]
+    assert sum(map(len, times)) == len(frame)
+    assert set().union(*times) == set(frame["time_ms"])
+    assert all(len(t) > 20 for t in times)
+    if isinstance(config, TimeSplit):
+        assert max(times[0]) < min(times[1])
+        assert max(times[1]) < min(times[2])
+    with pytest.raises(htl.InputError, match="'holdout'"):
+        stream.of(split, "holdout")
+
+
+def bad_frame() -> pd.DataFrame:
+    frame = small_frame(30)
+    frame.loc[3, "spend"] = -1.0
+    frame["click"] = frame["click"].astype(float)
+    frame.loc[[7, 25], "click"] = 2.0
+    frame.loc[7, "price"] = np.inf
+    return frame
+
+
+def test_the_first_bad_row_is_named_with_its_file(tmp_path: Path, schema: htl.Schema) -> None:
+    folder = write_parts(tmp_path / "rows", bad_frame(), parts=2)
+    stream = open_stream(folder, schema)
+    encoder = htl.FeatureEncoder.fit(schema, small_frame(100))
+    with pytest.raises(htl.InputError, match=r"part-0\.parquet, column 'price', row 7: .*finite"):
+        encoder.encode(next(iter(stream)))
+    with pytest.raises(htl.InputError, match=r"part-0\.parquet, column 'price', row 7"):
+        htl.FeatureEncoder.fit(schema, stream)
+
+
+def test_bad_rows_are_skipped_once_and_listed(tmp_path: Path, schema: htl.Schema) -> None:
+    folder = write_parts(tmp_path / "rows", bad_frame(), parts=2)
+    stream = open_stream(folder, schema, on_bad_rows="skip")
+    for _ in range(2):  # the second time the rows are known
+        rows = whole(stream)
+        assert len(rows) == 27
+        listed = stream.bad_rows.to_frame()
+        assert [Path(f).name for f in listed["file"]] == ["part-0.parquet", "part-0.parquet", "part-1.parquet"]
+        assert listed["row"].tolist() == [3, 7, 10]  # row 25 of 30 is row 10 of the second half
+        assert listed["column"].tolist() == ["spend", "price", "click"]
+        assert listed["value"].tolist() == ["-1.0", "inf", "2.0"]
+    stream.bad_rows.write(tmp_path / "bad.csv")
+    assert len(pd.read_csv(tmp_path / "bad.csv")) == 3
+    assert htl.FeatureEncoder.fit(schema, stream).statistics.num_rows == 27
+
+
+def test_a_bad_split_column_is_a_bad_row(tmp_path: Path, schema: htl.Schema) -> None:
+    frame = small_frame(30).assign(part=["train", "valid", "test"] * 9 + ["train", "odd", "test"])
+    path = tmp_path / "rows.parquet"
+    frame.to_parquet(path)
+    split = Split(ColumnSplit(column="part", train=("train",), valid=("valid",), test=("test",)))
+    strict = open_stream(path, schema).of(split, "valid")
+    with pytest.raises(htl.InputError, match=r"rows\.parquet, column 'part', row 28.*'odd'"):
+        whole(strict)
+    lenient = open_stream(path, schema, on_bad_rows="skip").of(split, "valid")
+    assert len(whole(lenient)) == 9
+    assert lenient.bad_rows.first().row == 28
+
+
+def test_ragged_lines_are_bad_rows(tmp_path: Path, schema: htl.Schema) -> None:
+    path = tmp_path / "rows.csv"
+    small_frame(10).to_csv(path, index=False)
+    lines = path.read_text().splitlines()
+    lines[4] += ",surplus"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(htl.InputError, match=r"rows\.csv"):
+        whole(open_stream(path, schema))
+    stream = open_stream(path, schema, on_bad_rows="skip")
+    assert len(whole(stream)) == 9
+    assert len(stream.bad_rows) == 1
+
+
+def test_files_are_shared_out(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
+    stream = open_stream(write_parts(tmp_path / "rows", frame, parts=5), schema)
+    assert [stream.shard(2, i) for i in range(2)] == [[0, 2, 4], [1, 3]]
+    with pytest.raises(htl.InputError, match="6 workers need at least as many files, but there are 5"):
+        stream.shard(6, 0)
+    with pytest.raises(htl.InputError, match=r"one of 0 \.\. 1, received 2"):
+        stream.shard(2, 2)
+
+
+def test_wrong_use(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
+    frame.drop(columns="age").to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(htl.InputError, match=r"a\.parquet: column 'age' is missing"):
+        open_stream(tmp_path / "a.parquet", schema)
+    with pytest.raises(htl.InputError, match="on_bad_rows must be"):
+        open_stream(tmp_path / "a.parquet", schema, on_bad_rows="ignore")  # type: ignore[arg-type]
+    with pytest.raises(htl.InputError, match="nowhere"):
+        open_stream(tmp_path / "nowhere", schema)
