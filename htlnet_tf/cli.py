@@ -130,7 +130,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _inspect(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.inspection import inspect_path, write_schema
+    from htlnet_tf.inspection import inspect_path
 
     targets = [name.strip() for name in arguments.targets.split(",")] if arguments.targets else None
     inspection = inspect_path(
@@ -138,11 +138,12 @@ def _inspect(arguments: argparse.Namespace) -> None:
         schema=arguments.schema,
         targets=targets,
         timestamp=arguments.timestamp,
+        draft=arguments.write_schema,
+        overwrite=arguments.overwrite,
         write=_say_aside,
     )
     _say(json.dumps(inspection.to_dict(), indent=2) if arguments.json else inspection.to_text())
     if arguments.write_schema:
-        write_schema(inspection, arguments.write_schema, overwrite=arguments.overwrite)
         _say_aside(f"first schema written to {arguments.write_schema}: read it before you train")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -167,3 +168,55 @@ def test_the_installed_command() -> None:
     failed = subprocess.run([command, "evaluate", "/none"], check=False, capture_output=True, text=True)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
+
+
+def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files -> inspect -> schema -> train -> evaluate on other files: no code in between."""
+    frame = generate_funnel(3000).frame
+    frame.loc[17, "spend"] = -3.0
+    (tmp_path / "logs").mkdir()
+    for i in range(3):
+        frame.iloc[1000 * i : 1000 * (i + 1)].to_parquet(tmp_path / "logs" / f"part-{i}.parquet", index=False)
+    schema, logs = tmp_path / "my.schema.yaml", str(tmp_path / "logs")
+    funnel = ("--targets", "click,purchase,spend", "--timestamp", "time_ms")
+    assert htlnet("inspect", logs, *funnel, "--write_schema", str(schema)) == 0
+    assert "non_negative: false" in schema.read_text()  # as the rows have it; the owner knows better
+    schema.write_text(schema.read_text().replace(", non_negative: false", ""))
+    assert "Rows per day" in capsys.readouterr().out
+    assert htlnet("inspect", logs, *funnel, "--write_schema", str(schema)) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert htlnet("inspect", logs, "--schema", str(schema), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 3000
+
+    config, run = tmp_path / "my.yaml", tmp_path / "run"
+    document = f"""
+data: {{loader: generic, path: "{logs}/*.parquet", streaming: true, on_bad_rows: skip}}
+schema: my.schema.yaml
+split: {{by: hash, column: user_id, fractions: [0.6, 0.2, 0.2]}}
+model: {{name: htlnet, arguments: {{tower_units: [16, 8]}}}}
+training: {{epochs: 1, batch_size: 256}}
+"""
+    config.write_text(document.replace("on_bad_rows: skip", "on_bad_rows: error"))
+    assert htlnet("train", str(config), "--output", str(run)) == 2
+    assert re.search(r"part-0\.parquet, column 'spend', row 17: .*negative.*-3", capsys.readouterr().err)
+    assert not run.exists()
+    config.write_text(document)
+    assert htlnet("train", str(config), "--output", str(run)) == 0
+    trained = capsys.readouterr().out
+    assert "1 bad rows were skipped" in trained
+    assert "out of vocabulary (from 1% of the values): user_id 100.0%" in trained
+    assert pd.read_csv(run / "bad_rows.csv")["row"].tolist() == [17]
+    assert (run / "split.yaml").is_file()
+    assert htlnet("evaluate", str(run)) == 0
+    assert capsys.readouterr().out.strip() in trained
+    # Rows of the same users in another format fall to the same part by the saved rule.
+    frame.drop(index=17).to_csv(tmp_path / "all.csv", index=False)
+    assert htlnet("evaluate", str(run), "--data", str(tmp_path / "all.csv")) == 0
+    assert capsys.readouterr().out.strip() in trained
+    assert htlnet("export", str(run), "--to", str(tmp_path / "models")) == 0
+
+
+def test_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert htlnet("datasets") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("kuairand_pure", "valued_shoppers", "hillstrom", "generic"))

@@ -40,8 +40,12 @@ def test_every_command_in_the_readme_exists() -> None:
     from htlnet_tf import cli
 
     text = (REPO / "README.md").read_text(encoding="utf-8")
-    commands = set(re.findall(r"htlnet (demo|train|compare|evaluate|export|serve|score|bench)\b", text))
-    assert commands == {"demo", "train", "compare", "evaluate", "export", "serve", "score", "bench"}
+    commands = set(
+        re.findall(r"htlnet (demo|inspect|datasets|train|compare|evaluate|export|serve|score|bench)\b", text)
+    )
+    assert commands == {
+        *("demo", "inspect", "datasets", "train", "compare", "evaluate", "export", "serve", "score", "bench")
+    }
     for command in commands:
         with pytest.raises(SystemExit) as exit_:
             cli._parse(["htlnet", command, "--help"])

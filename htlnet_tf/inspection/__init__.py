@@ -8,7 +8,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "files": ["inspect_path", "write_schema"],
+        "files": ["inspect_path"],
         "report": ["Inspection"],
         "rows": ["inspect_rows"],
     },

@@ -24,20 +24,27 @@ def inspect_path(
     schema: str | Path | None = None,
     targets: Sequence[str] | None = None,
     timestamp: str | None = None,
+    draft: str | Path | None = None,
+    overwrite: bool = False,
     write: Callable[[str], None] = print,
 ) -> Inspection:
-    """Looks at the rows of files, in one pass.
+    """Looks at the rows of files, in one pass, and may draft a schema for them.
 
     Args:
       path: A file, a folder or a glob of CSV, Parquet or TFRecord files.
       schema: A schema file to hold the table against.
       targets: The funnel in order, the core last, if there is no schema.
       timestamp: When a row was logged, if there is no schema.
+      draft: A file for the proposed schema, with comments, written by an atomic rename; None: none is written.
+      overwrite: Replace an existing draft.
       write: Where progress lines go.
 
     Raises:
-      InputError: A file cannot be read or there are no rows; see also `inspect_rows`.
+      InputError: A file cannot be read, there are no rows, the draft exists already, or no schema can be proposed
+        although one is to be written; see also `inspect_rows`.
     """
+    if draft is not None and Path(draft).exists() and not overwrite:
+        raise InputError(f"'{draft}' exists already; name another file or ask to overwrite it (--overwrite)")
     declared = None if schema is None else Schema.from_yaml(schema)
     source = open_source(path)
 
@@ -50,17 +57,9 @@ def inspect_path(
                 write(f"  {rows:,} rows read, now {chunk.file}")
             yield chunk.frame
 
-    return inspect_rows(frames(), schema=declared, targets=targets, timestamp=timestamp, source=str(path))
-
-
-def write_schema(inspection: Inspection, path: str | Path, *, overwrite: bool = False) -> None:
-    """Writes the proposed schema, with comments, by an atomic rename.
-
-    Raises:
-      InputError: The file exists and `overwrite` is False, or no schema can be proposed.
-    """
-    if Path(path).exists() and not overwrite:
-        raise InputError(f"'{path}' exists already; name another file or ask to overwrite it (--overwrite)")
-    text = inspection.schema_text()
-    with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    inspection = inspect_rows(frames(), schema=declared, targets=targets, timestamp=timestamp, source=str(path))
+    if draft is not None:
+        text = inspection.schema_text()
+        with atomic_file(draft) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return inspection
