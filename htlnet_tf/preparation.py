@@ -54,6 +54,8 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
       InputError: The data or the schema are not usable, or a part of the split is empty.
     """
     rows, schema = load_rows(config)
+    if isinstance(rows, Stream):
+        rows = dataclasses.replace(rows, by_time=config.split.by == "time")
     split = fit_split(config, rows, schema)
     train, valid, test = split.apply(rows) if isinstance(rows, pd.DataFrame) else (rows.of(split, p) for p in PARTS)
     encoder = FeatureEncoder.fit(schema, train)

@@ -209,7 +209,9 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
         "date",
     ):
         moments = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
-        refuse(column, (moments.isna() & column.notna()).to_numpy(bool), rule=rule)
+        # pandas takes these words for ISO 8601.
+        words = column.isin(["now", "today"])
+        refuse(column, ((moments.isna() & column.notna()) | words).to_numpy(bool), rule=rule)
         column = moments
     if column.dtype.kind == "M":
         moments = column if column.dt.tz is None else column.dt.tz_convert(None)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.data import timestamps
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.raw_features import distinct_values, raw_numbers
 from htlnet_tf.data.sources import Chunk, Source, open_source
@@ -91,6 +92,7 @@ class Stream:
       split: Says which part a row belongs to.
       part: `"train"`, `"valid"` or `"test"`; None: all rows.
       bad_rows: Where skipped rows are noted; parts of one stream share it.
+      by_time: Whether a row needs a timestamp, as for a split by time.
       chunk_rows: At most so many rows per frame.
 
     Example:
@@ -104,6 +106,7 @@ class Stream:
     split: Split | None = None
     part: str | None = None
     bad_rows: BadRows = dataclasses.field(default_factory=BadRows)
+    by_time: bool = False
     chunk_rows: int = CHUNK_ROWS
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
@@ -188,6 +191,8 @@ class Stream:
         while good.any():
             try:
                 check_rows(frame[good], self.schema)
+                if self.by_time and self.schema.timestamp is not None:
+                    timestamps.parse(frame.loc[good, self.schema.timestamp])
                 return
             except RowError as error:
                 self._note(frame, good, error)

@@ -139,5 +139,7 @@ def test_points_in_time_count_in_the_declared_unit(unit: Any) -> None:
     assert time_values(pd.Series([expected, None], dtype="Int64"), feature).tolist() == [expected, -(2**63)]
     with pytest.raises(RowError, match=r"row 1 .*is a timestamp.*received 'yesterday'"):
         time_values(pd.Series(["2024-03-01", "yesterday"], name="t"), feature)
+    with pytest.raises(RowError, match=r"row 1 .*received 'now'"):
+        time_values(pd.Series(["2024-03-01", "now"], name="t"), feature)
     with pytest.raises(RowError, match=r"row 0 .*received 1.5"):
         time_values(pd.Series([1.5], name="t"), feature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,18 @@ def test_a_bad_split_column_is_a_bad_row(tmp_path: Path, schema: htl.Schema) -> 
     lenient = open_stream(path, schema, on_bad_rows="skip").of(split, "valid")
     assert len(whole(lenient)) == 9
     assert lenient.bad_rows.first().row == 28
+
+
+def test_a_row_without_a_time_is_a_bad_row_of_a_split_by_time(tmp_path: Path, schema: htl.Schema) -> None:
+    frame = small_frame(30).astype({"time_ms": float})
+    frame.loc[4, "time_ms"] = np.nan
+    frame.to_parquet(tmp_path / "rows.parquet")
+    stream = open_stream(tmp_path / "rows.parquet", schema, on_bad_rows="skip")
+    assert len(whole(stream)) == 30
+    stream = dataclasses.replace(open_stream(tmp_path / "rows.parquet", schema, on_bad_rows="skip"), by_time=True)
+    split = Split.fit(TimeSplit(fractions=FRACTIONS), schema, stream)
+    assert sum(len(whole(stream.of(split, part))) for part in PARTS) == 29
+    assert (stream.bad_rows.first().row, stream.bad_rows.first().column) == (4, "time_ms")
 
 
 def test_ragged_lines_are_bad_rows(tmp_path: Path, schema: htl.Schema) -> None:
