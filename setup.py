@@ -8,12 +8,16 @@ ROOT = Path(__file__).parent
 
 REQUIRES = [
     "absl-py>=2.1",  # flags, logging and the entry point of the command line
+    "anyio>=4.0",  # waits in the asynchronous client, under httpx anyway
     "httpx>=0.27",  # the REST client: connection pool, timeouts, one API for sync and async
+    "grpcio>=1.60",  # the gRPC client and the embedded server's gRPC
+    "httpcore>=1.0",  # the sockets under httpx, to set TCP_QUICKACK on
     "lazy-loader>=0.4",  # `import htlnet_tf` without importing TensorFlow (PEP 562)
     "matplotlib>=3.8",  # learning curves, gradient norms, comparisons
     "numpy>=1.26",
     "pandas>=2.2",  # frames in, frames out
     "pyarrow>=14",  # Parquet: the held-out rows of a run, files to score
+    "protobuf>=4.25",  # models.config, warm-up records, gRPC messages
     "pydantic>=2.7",  # schema and configuration with errors that name the field
     "PyYAML>=6.0",  # schema and configuration files
     "scikit-learn>=1.4",  # exact AUC and LogLoss
@@ -29,8 +33,10 @@ REQUIRES = [
 
 DEV = [
     "hypothesis>=6.100",  # property tests
+    "jsonschema>=4.18",  # the compose file and the Kubernetes manifests against their published schemas
     "mypy>=1.10",
     "pandas-stubs",
+    "prometheus-client>=0.20",  # its parser, on the embedded server's metrics page
     "pytest>=8.0",
     "pytest-xdist>=3.5",  # the tests on both cores
     "ruff>=0.5",
@@ -65,7 +71,15 @@ setup(
     package_data={
         "htlnet_tf": ["py.typed"],
         "htlnet_tf.configs": ["*.yaml"],
-        "htlnet_tf.serving": ["*.yml"],
+            "htlnet_tf.serving": [
+            "*.yml",
+            "Dockerfile",
+            "train.sh",
+            "config/*",
+            "prometheus/*",
+            "grafana/**/*",
+            "kubernetes/**/*",
+        ],
     },
     install_requires=REQUIRES,
     extras_require={"dev": DEV},

@@ -102,7 +102,7 @@ def bench_serving(
     *,
     url: str | None = None,
     grpc: str | None = None,
-    model_name: str = MODEL,
+    model_name: str | None = None,
     rounds: int = 30,
     requests: int = 100,
     write: Callable[[str], None] = print,
@@ -114,7 +114,7 @@ def bench_serving(
     Args:
       url: Of the REST port; None: start an embedded server.
       grpc: `host:port` of the gRPC port of that server.
-      model_name: The model there; it needs the signatures `serving_default` and `candidates`.
+      model_name: The model there, with the signatures `serving_default` and `candidates`; None: the embedded one's.
       rounds: Requests of each kind, in turn, for the ratios.
       requests: Requests per load.
       write: Where progress lines go.
@@ -129,8 +129,8 @@ def bench_serving(
         if url is None or grpc is None:
             write("exporting a model of KuaiRand's shape (26 user, 12 item, 5 context columns) and starting a server")
             url, grpc = stack.enter_context(_embedded_server())
-        rest = stack.enter_context(RestClient(url, model_name, timeout=60.0))
-        remote = stack.enter_context(GrpcClient(grpc, model_name, timeout=60.0))
+        rest = stack.enter_context(RestClient(url, model_name or MODEL, timeout=60.0))
+        remote = stack.enter_context(GrpcClient(grpc, model_name or MODEL, timeout=60.0))
         kinds = {count: _calls(rest, remote, count) for count in CANDIDATES}
         ratios = _ratios(kinds, _bodies(rest, 500), rounds, write)
         loads = []
@@ -269,7 +269,7 @@ def _serve(models: str) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with EmbeddedServer(models, port=0, grpc_port=0) as server:
-        print(server.url, server.grpc_address, flush=True)
+        print(server.url, server.grpc_target, flush=True)
         stop.wait()
 
 

@@ -5,9 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "promotion": ["Promotion", "promote", "rollback"],
         "publish": ["ExportedVersion", "export_model", "model_directory"],
-        "verify": ["VerificationError"],
         "servable": ["Servable"],
+        "verify": ["VerificationError", "VerificationReport"],
+        "versions": ["VersionInfo", "list_versions"],
     },
 )
 

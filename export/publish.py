@@ -1,15 +1,11 @@
-"""Version directories that appear by an atomic rename, once what is in them has been verified."""
+"""Exports a trained model: built aside, verified, and published as a version folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import importlib.metadata
 import json
 import re
-import shutil
-from collections.abc import Mapping
-from datetime import datetime, timezone
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +14,15 @@ import pandas as pd
 
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.errors import InputError
+from htlnet_tf.export import version_folders
+from htlnet_tf.export.models_config import locked_config, read_config
+from htlnet_tf.export.probes import probe_rows
 from htlnet_tf.export.servable import Servable
-from htlnet_tf.export.verify import probe_rows, verify
-from htlnet_tf.files import staging_directory
+from htlnet_tf.export.summary import SUMMARY_FILE, training_summary
+from htlnet_tf.export.verify import VerificationReport, verify
+from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
 from htlnet_tf.models.base import MultiTaskModel
-
-_PACKAGES = ("htlnet-tf", "tensorflow", "tf-keras", "tensorflow-recommenders", "numpy", "pandas")
+from htlnet_tf.serving.warmup import WARMUP_FILE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +32,24 @@ class ExportedVersion:
     Attributes:
       path: The version directory.
       version: Its number.
-      verified_rows: Rows on which the exported scores were compared with the model's.
-      largest_difference: The largest difference found there; see `htlnet_tf.export.verify`.
+      report: What the verification found and measured.
+      removed: Older versions that were removed.
     """
 
     path: Path
     version: int
-    verified_rows: int
-    largest_difference: float
+    report: VerificationReport
+    removed: tuple[int, ...] = ()
+
+    @property
+    def verified_rows(self) -> int:
+        """Rows on which the exported scores were compared with the model's."""
+        return self.report.rows
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest difference found there; see `htlnet_tf.export.verify`."""
+        return self.report.largest_difference
 
 
 def export_model(
@@ -49,48 +58,63 @@ def export_model(
     *,
     rows: pd.DataFrame | None = None,
     summary: Mapping[str, Any] | None = None,
+    warmup_rows: Sequence[int] = WARMUP_ROWS,
+    warmup_signatures: Sequence[str] | None = None,
+    keep: int | None = None,
 ) -> ExportedVersion:
     """Exports a model under the next version number.
 
-    The SavedModel is written beside its destination, loaded again as Python and as TensorFlow Serving load it, and must
-    give the trained model's scores before it appears as `path/<version>/`. `assets.extra/` holds `schema.yaml` and
-    `training_summary.json`.
+    The SavedModel is written beside its destination, loaded again as Python and as TensorFlow Serving load it, and all
+    its signatures must give the trained model's scores before it appears as `path/<version>/`. `assets.extra/` holds
+    `schema.yaml`, `training_summary.json` and `tf_serving_warmup_requests`.
 
     Args:
       model: A trained model.
       path: The model's directory, one of whose children becomes the version: `models/htlnet`.
-      rows: Held-out rows to compare scores on. Rows made from the vocabularies, with unknown and missing values, are
-        always compared too.
+      rows: Held-out rows to compare scores on and to make warm-up requests of. Rows made from the vocabularies, with
+        unknown and missing values, are always compared too.
       summary: Added to the training summary, e.g. test metrics.
+      warmup_rows: Rows per warm-up request: the batch sizes that will be served. Empty: no warm-up.
+      warmup_signatures: Signatures to warm up; None: all. A server with `--enable_batching` refuses a version over a
+        request for `candidates` (whose inputs differ in length) or of more rows than its `max_batch_size`.
+      keep: Remove the oldest versions that no label in `models.config` names, but none of the newest so many.
 
     Returns:
       Where the version is and how it was verified.
 
     Raises:
-      InputError: `path` or a parent is a file or cannot be written to; a column is missing in `rows`.
-      VerificationError: The exported model gives other scores; nothing is published.
+      InputError: `path` or a parent is a file or cannot be written to; a column is missing in `rows`; a warm-up request
+        is not possible; `keep` is below 1.
+      VerificationError: The exported model gives other scores or fails; nothing is published.
     """
     base = Path(path)
-    for existing in (base, *base.parents):
-        if existing.exists() and not existing.is_dir():
-            raise InputError(f"cannot export to '{base}': '{existing}' is a file, a directory is needed")
+    if keep is not None and keep < 1:
+        raise InputError(f"keep must be at least 1, the version that is exported; received {keep}")
+    warmed = require_warmup(model.encoder, warmup_rows, warmup_signatures)
     probes: dict[str, np.ndarray] = probe_rows(model.encoder)
+    held_out = probes
     if rows is not None:
         held_out = raw_features(rows, model.schema)
         probes = {name: np.concatenate([probes[name], held_out[name]]) for name in probes}
-    stage = staging_directory(base / "version")
-    try:
-        Servable(model).save(str(stage))
+    if keep is not None:
+        read_config(base.parent)  # a damaged one is told before anything is built
+    with version_folders.staged(base) as stage:
+        Servable(model).save(stage)
         extra = stage / "assets.extra"
         extra.mkdir()
         model.schema.to_yaml(extra / "schema.yaml")
-        document = json.dumps(_summary(model, summary), indent=2, allow_nan=False)
-        (extra / "training_summary.json").write_text(document, encoding="utf-8")
-        largest = verify(model, stage, probes)
-        final = _publish(stage, base)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    return ExportedVersion(final, int(final.name), len(next(iter(probes.values()))), largest)
+        if warmup_rows and warmed:
+            write_warmup(stage / WARMUP_FILE, model.encoder, base.name, held_out, warmup_rows, warmed)
+        report = verify(model, stage, probes)
+        document = training_summary(model, summary) | {"verification": report.to_dict()}
+        (extra / SUMMARY_FILE).write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+        final = version_folders.publish(stage, base)
+    removed: list[int] = []
+    if keep is not None:
+        # No label is moved while its version is being removed.
+        with locked_config(base.parent) as config:
+            removed = version_folders.remove_old(base, keep, config.labels(base.name).values())
+    return ExportedVersion(final, int(final.name), report, tuple(removed))
 
 
 def model_directory(models: str | Path, name: str) -> Path:
@@ -102,29 +126,3 @@ def model_directory(models: str | Path, name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name) or name.isdigit():
         raise InputError(f"a model's name is letters, digits, '_', '-' and '.', not only digits; received {name!r}")
     return Path(models) / name
-
-
-def _publish(stage: Path, base: Path) -> Path:
-    while True:
-        # As the server reads them: every directory whose whole name is a number, zeros in front or not.
-        taken = [int(child.name) for child in base.iterdir() if child.name.isascii() and child.name.isdigit()]
-        final = base / str(max(taken, default=0) + 1)
-        try:
-            return stage.rename(final)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            # Another exporter took the number in the meantime: take the next.
-
-
-def _summary(model: MultiTaskModel, summary: Mapping[str, Any] | None) -> dict[str, Any]:
-    statistics = model.encoder.statistics
-    return {
-        "model": type(model).__name__,
-        "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "parameters": int(sum(np.prod(w.shape) for w in model.trainable_variables)),
-        "training_rows": statistics.num_rows,
-        "core": {"name": model.schema.core.name, "mean": statistics.core.mean, "std": statistics.core.std},
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        **(summary or {}),
-    }

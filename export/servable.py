@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.python.saved_model import fingerprinting_utils
 
+from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_columns
+from htlnet_tf.export.examples import parse_examples
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.schema import Schema
+
+_CONSTANTS = tf.compat.v1.saved_model.signature_constants
+_METHOD_NAMES = {
+    "classify": _CONSTANTS.CLASSIFY_METHOD_NAME,
+    "regress": _CONSTANTS.REGRESS_METHOD_NAME,
+}
+
+Scores = dict[str, tf.Tensor]
 
 
 class Servable(tf.Module):
     """What TensorFlow Serving loads: raw columns by name in, one key per target out.
+
+    Signatures:
+      `serving_default`: every raw column, [N].
+      `candidates`: columns of group user and context [1], of group item [N]. Left out where no column is of group item.
+      `examples`: serialized `tf.train.Example`, [N], under `examples`.
+      `classify`: examples under `inputs`; `scores` [N, C] and `classes` [N, C]. The funnel's probabilities, a class
+        each: the name of a binary target, `{name}_{k}` for class k of a multiclass one. As for any multi-label
+        classifier the scores are probabilities of separate events and need not sum to 1.
+      `regress`: examples under `inputs`; `outputs` [N], the core in its own unit.
 
     A Keras object that is saved along may load in Python and still be refused by the server, so the module owns the
     variables and lookup tables themselves; Keras layers only trace the functions.
@@ -21,18 +43,67 @@ class Servable(tf.Module):
 
     def __init__(self, model: MultiTaskModel) -> None:
         super().__init__(name="servable")
-        encoder = model.encoder
+        encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
+        # Traced once: all signatures but `candidates` call it, and the SavedModel holds it once.
+        scores = tf.function(
+            lambda raw: model(encoder(raw), training=False), input_signature=[encoder.raw_specs()], autograph=False
+        )
 
-        def serving_default(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            scores = model(encoder(raw), training=False)
-            return {name: tf.identity(score, name=name) for name, score in scores.items()}
+        def serving_default(raw: Mapping[str, tf.Tensor]) -> Scores:
+            return _named(scores(dict(raw)))
 
-        function = tf.function(serving_default, input_signature=[encoder.raw_specs()], autograph=False)
-        self._functions = {"serving_default": function.get_concrete_function()}
+        def candidates(raw: Mapping[str, tf.Tensor]) -> Scores:
+            return _named(candidate_scores(model, raw))
+
+        def examples(examples: tf.Tensor) -> Scores:
+            return _named(scores(parse_examples(encoder, examples)))
+
+        def classify(inputs: tf.Tensor) -> Scores:
+            return _classes(schema, scores(parse_examples(encoder, inputs)))
+
+        def regress(inputs: tf.Tensor) -> Scores:
+            return {"outputs": scores(parse_examples(encoder, inputs))[schema.core.name]}
+
+        functions = {
+            "serving_default": (serving_default, encoder.raw_specs()),
+            "candidates": (candidates, candidate_specs(encoder)),
+            "examples": (examples, tf.TensorSpec([None], tf.string, name="examples")),
+            "classify": (classify, tf.TensorSpec([None], tf.string, name="inputs")),
+            "regress": (regress, tf.TensorSpec([None], tf.string, name="inputs")),
+        }
+        if not item_columns(schema):
+            del functions["candidates"]
+        self._functions = {
+            name: tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
+            for name, (function, spec) in functions.items()
+        }
         # Only what the functions read: neither the optimizer's slots nor the Gumbel temperature travels along.
         self._weights = list({v.ref(): v for f in self._functions.values() for v in f.variables}.values())
 
-    def save(self, directory: str) -> None:
+    def save(self, directory: str | Path) -> None:
         """Writes the SavedModel."""
-        tf.saved_model.save(self, directory, signatures=dict(self._functions))
+        tf.saved_model.save(self, str(directory), signatures=dict(self._functions))
+        # TensorFlow 2 gives every signature the method name of predict. The server takes it for the other two verbs
+        # as well, unless it runs with --enable_signature_method_name_check.
+        updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(directory))
+        for signature, method_name in _METHOD_NAMES.items():
+            updater.replace_method_name(signature, method_name, tags="serve")
+        updater.save()
+        fingerprinting_utils.write_fingerprint(str(directory))  # of the file as it is now
+
+
+def class_labels(schema: Schema) -> tuple[str, ...]:
+    """The labels of `classify`, in the order of its scores."""
+    return tuple(label for target in schema.preceding for label in target.score_names)
+
+
+def _classes(schema: Schema, scores: Mapping[str, tf.Tensor]) -> Scores:
+    columns = [scores[t.name] if t.num_outputs > 1 else scores[t.name][:, tf.newaxis] for t in schema.preceding]
+    values = tf.concat(columns, axis=1)
+    labels = tf.constant([class_labels(schema)])
+    return {"scores": values, "classes": tf.repeat(labels, tf.shape(values)[0], axis=0)}
+
+
+def _named(scores: Mapping[str, tf.Tensor]) -> Scores:
+    return {name: tf.identity(score, name=name) for name, score in scores.items()}

@@ -2,120 +2,228 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.data import columns
-from htlnet_tf.data.counting import as_dtype
 from htlnet_tf.errors import VerificationError
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.export.requests import Arrays, feeds, of_user, parts, repeated, signature_names
+from htlnet_tf.export.servable import class_labels
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema import Categorical, Numeric, Timestamp
+from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.servables import LoadedVersion
+from htlnet_tf.serving.warmup import replay_warmup
 
 TOLERANCE = 1e-5
-_ROWS_PER_CALL = 4096
+LATENCY_ROWS = (1, 100, 500)
+_ROWS_PER_CALL = 2048
+_CANDIDATE_USERS = 4
+_CALLS = 5
 
-Arrays = Mapping[str, np.ndarray]
+Run = Callable[[str, Arrays], Mapping[str, np.ndarray]]
+"""From a signature's name and its feeds to its outputs."""
 
 
-def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> float:
-    """Loads a SavedModel as Python and as TensorFlow Serving do and compares its scores with the model's.
+@dataclasses.dataclass(frozen=True)
+class VerificationReport:
+    """What was found when an exported model was loaded and run.
+
+    Attributes:
+      rows: Rows on which every signature was compared with the trained model.
+      largest_difference: The largest difference found, relative to the standard deviation of the core target (core) or
+        absolute (probabilities).
+      warmup_requests: Requests that a server runs before the version answers, each of which was run.
+      size_bytes: The version's folder on disk, before the report was written into it.
+      load_seconds: By loader, `"python"` (`tf.saved_model.load`) and `"session"` (as TensorFlow Serving loads).
+      latency_ms: By signature and rows of a request, the median of a few calls through the session, warm.
+    """
+
+    rows: int
+    largest_difference: float
+    warmup_requests: int
+    size_bytes: int
+    load_seconds: dict[str, float]
+    latency_ms: dict[str, dict[int, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_text(self) -> str:
+        """A few lines for people."""
+        sizes = list(next(iter(self.latency_ms.values())))
+        width = max(map(len, self.latency_ms))
+        loads = ", ".join(f"{loader} {seconds:.2f} s" for loader, seconds in self.load_seconds.items())
+        return "\n".join(
+            [
+                f"largest difference {self.largest_difference:.1e} on {self.rows:,} rows; "
+                f"{self.size_bytes / 1e6:,.1f} MB; load: {loads}; "
+                f"{self.warmup_requests} warm-up requests",
+                f"{'latency, ms':<{width}}" + "".join(f"{f'{size} rows':>10}" for size in sizes),
+                *(
+                    f"{name:<{width}}" + "".join(f"{by_size[size]:>10.2f}" for size in sizes)
+                    for name, by_size in self.latency_ms.items()
+                ),
+            ]
+        )
+
+
+def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> VerificationReport:
+    """Loads a SavedModel as Python and as TensorFlow Serving do, and compares all signatures with the model.
+
+    `candidates` is asked for the items of all rows with user and context of some of them, and compared with the model's
+    scores of rows in which these are repeated. Warm-up requests are run if the version has any.
 
     Args:
       model: The trained model.
       directory: The SavedModel.
       rows: Raw columns by name, arrays of shape [N].
 
-    Returns:
-      The largest difference, relative to the standard deviation of the core target (core) or absolute (probabilities).
-
     Raises:
-      VerificationError: Outputs are missing, or differ by more than 1e-5.
+      VerificationError: It cannot be loaded, a signature or output is missing, or scores differ by more than 1e-5.
     """
-    loaded = tf.saved_model.load(str(directory))
-    server = LoadedVersion(directory)
-    largest = 0.0
+    names = signature_names(model.encoder)
+    with _Loaders(directory) as loaders:
+        for loader, found in loaders.signatures().items():
+            if set(found) - {"__saved_model_init_op"} != set(names):
+                raise VerificationError(f"{loader}: signatures {sorted(found)} where {sorted(names)} were expected")
+        requests = _replayed(loaders.session, directory)
+        largest = 0.0
+        for signature in names:
+            for start, inputs, expected in _questions(model, signature, rows):
+                for loader, run in loaders.runs().items():
+                    try:
+                        outputs = run(signature, inputs)
+                    except (StatusError, tf.errors.OpError) as error:
+                        raise VerificationError(f"{loader}, '{signature}' fails at row {start}: {error}") from error
+                    largest = max(largest, _difference(f"{loader}, '{signature}'", outputs, expected, start))
+        latency = {name: _latencies(model, loaders.session.run, name, rows) for name in names}
+        size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+        count = len(next(iter(rows.values())))
+        return VerificationReport(count, largest, requests, size, loaders.seconds, latency)
+
+
+class _Expected:
+    """An expected output and what a difference is measured in."""
+
+    def __init__(self, values: np.ndarray, scale: float = 1.0) -> None:
+        self.values, self.scale = values, scale
+
+
+class _Loaders:
+    """A SavedModel, loaded twice."""
+
+    def __init__(self, directory: Path) -> None:
+        self.seconds: dict[str, float] = {}
+        try:
+            self._python = self._timed("python", lambda: tf.saved_model.load(str(directory)))
+            self.session: LoadedVersion = self._timed("session", lambda: LoadedVersion(directory))
+        except (StatusError, OSError, ValueError, tf.errors.OpError) as error:
+            raise VerificationError(f"the exported model cannot be loaded: {error}") from error
+
+    def __enter__(self) -> _Loaders:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.session.close()
+
+    def runs(self) -> dict[str, Run]:
+        """By loader, how to run a signature."""
+        return {"python": lambda name, inputs: _python_scores(self._python, name, inputs), "session": self.session.run}
+
+    def signatures(self) -> dict[str, list[str]]:
+        """By loader, the names of the signatures."""
+        return {"python": list(self._python.signatures), "session": list(self.session.signatures)}
+
+    def _timed(self, loader: str, load: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        loaded = load()
+        self.seconds[loader] = time.perf_counter() - start
+        return loaded
+
+
+def _replayed(servable: LoadedVersion, directory: Path) -> int:
+    """Answers the warm-up requests as a server does, which refuses the version over a single one that fails."""
     try:
-        for start in range(0, len(next(iter(rows.values()))), _ROWS_PER_CALL):
-            part = {name: values[start : start + _ROWS_PER_CALL] for name, values in rows.items()}
-            raw = {spec.name: tf.constant(part[spec.name], spec.dtype) for spec in model.encoder.raw_specs().values()}
-            expected = {name: score.numpy() for name, score in model(model.encoder(raw), training=False).items()}
-            for scores in (_python_scores(loaded, raw), _server_scores(server, raw)):
-                largest = max(largest, _largest_difference(model, scores, expected, start))
-    finally:
-        server.close()
-    return largest
+        return replay_warmup(servable, directory)
+    except StatusError as error:
+        raise VerificationError(f"a warm-up request fails: {error}") from error
 
 
-def _largest_difference(model: MultiTaskModel, scores: Arrays, expected: Arrays, start: int) -> float:
-    if set(scores) != set(expected):
-        raise VerificationError(f"outputs {sorted(scores)} where {sorted(expected)} were expected")
+def _python_scores(loaded: Any, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
+    function = loaded.signatures[signature]
+    return {name: score.numpy() for name, score in function(**{k: tf.constant(v) for k, v in inputs.items()}).items()}
+
+
+def _questions(
+    model: MultiTaskModel, signature: str, rows: Arrays
+) -> Iterator[tuple[int, dict[str, np.ndarray], dict[str, _Expected]]]:
+    """Per request, the number of its first row, its feeds, and the answer that the model gives."""
+    for start, part in parts(rows, _ROWS_PER_CALL):
+        if signature == "candidates":
+            count = len(next(iter(part.values())))
+            # The first rows are made to have missing and unknown values.
+            spread = {i * count // _CANDIDATE_USERS for i in range(_CANDIDATE_USERS)}
+            for user in sorted(spread | set(range(min(count, _CANDIDATE_USERS)))):
+                inputs = feeds(model.encoder, signature, part, user=user)
+                yield start, inputs, _expected(model, signature, of_user(model.encoder, part, user))
+        else:
+            yield start, feeds(model.encoder, signature, part), _expected(model, signature, part)
+
+
+def _expected(model: MultiTaskModel, signature: str, rows: Arrays) -> dict[str, _Expected]:
+    schema, encoder = model.schema, model.encoder
+    raw = {name: tf.constant(rows[name], spec.dtype) for name, spec in encoder.raw_specs().items()}
+    scores = {name: score.numpy() for name, score in model(encoder(raw), training=False).items()}
+    std = max(encoder.statistics.core.std, float(np.finfo(np.float32).tiny))
+    if signature == "regress":
+        return {"outputs": _Expected(scores[schema.core.name], std)}
+    if signature == "classify":
+        count = len(scores[schema.core.name])
+        values = np.concatenate([scores[t.name].reshape(count, -1) for t in schema.preceding], axis=1)
+        labels = np.array([[label.encode() for label in class_labels(schema)]] * count, object)
+        return {"scores": _Expected(values), "classes": _Expected(labels)}
+    return {name: _Expected(score, std if name == schema.core.name else 1.0) for name, score in scores.items()}
+
+
+def _difference(place: str, outputs: Arrays, expected: Mapping[str, _Expected], start: int) -> float:
+    if set(outputs) != set(expected):
+        raise VerificationError(f"{place}: outputs {sorted(outputs)} where {sorted(expected)} were expected")
     largest = 0.0
-    for name, score in expected.items():
-        scale = model.encoder.statistics.core.std if name == model.schema.core.name else 1.0
-        difference = np.abs(scores[name] - score) / max(scale, np.finfo(np.float32).tiny)
+    for name, wanted in expected.items():
+        received = outputs[name]
+        if received.shape != wanted.values.shape:
+            raise VerificationError(f"{place}: '{name}' has shape {received.shape}, not {wanted.values.shape}")
+        if wanted.values.dtype == object:
+            difference = np.where(received == wanted.values, 0.0, np.inf)
+        else:
+            difference = np.abs(received - wanted.values) / wanted.scale
         # Written so that a NaN on either side counts as a difference.
         wrong = ~(difference <= TOLERANCE)
         if wrong.any():
-            row = int(np.argmax(wrong.reshape(len(score), -1).any(axis=1)))
+            row = int(np.argmax(wrong.reshape(len(wrong), -1).any(axis=1)))
             raise VerificationError(
-                f"'{name}' differs at row {start + row}: {scores[name][row]!r} exported, {score[row]!r} trained"
+                f"{place}: '{name}' differs at row {start + row}: {received[row]!r} exported, "
+                f"{wanted.values[row]!r} trained"
             )
         largest = max(largest, float(difference.max()))
     return largest
 
 
-def probe_rows(encoder: FeatureEncoder, count: int = 64, seed: int = 0) -> dict[str, np.ndarray]:
-    """Raw rows made from the vocabularies: known, unknown and missing values, usual and extreme numbers."""
-    random = np.random.default_rng(seed)
-    rows: dict[str, np.ndarray] = {}
-    for feature in encoder.schema.inputs:
-        if isinstance(feature, Timestamp):
-            day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[feature.unit]
-            times = random.integers(0, 20_000 * day, count)
-            times[::7], times[1::14] = columns.MISSING_INT64, -1
-            rows[feature.name] = times
-        elif isinstance(feature, Numeric):
-            bounds = encoder.statistics.boundaries.get(feature.name)
-            known = encoder.statistics.moments.get(feature.name)
-            centre, spread = (known.mean, known.std) if known else (np.mean(bounds or 0.0), np.ptp(bounds or 1.0) + 1.0)
-            usual = random.normal(centre, spread, count)
-            values = np.expm1(np.clip(usual, 0, 20)) if feature.log1p else usual
-            values[::7], values[1::14], values[2::14] = columns.MISSING_FLOAT, 0.0, 1e9
-            rows[feature.name] = values.astype(np.float32)
-        else:
-            rows[feature.name] = _categorical_probe(encoder, feature, count, random)
-    return rows
-
-
-def _categorical_probe(
-    encoder: FeatureEncoder, feature: Categorical, count: int, random: np.random.Generator
-) -> np.ndarray:
-    # A feature that is hashed or shares the rows of another has no values of its own to draw from.
-    known = list(encoder.statistics.vocabularies[feature.shares or feature.name].values)[:1000]
-    if feature.dtype == "int64":
-        numbers = [v for v in (as_dtype(value, "int64") for value in known) if v is not None]
-        drawn = random.choice(numbers, count) if numbers else random.integers(0, 1000, count)
-        values = np.asarray(drawn, np.int64)
-        values[::5], values[1::10] = columns.MISSING_INT64, 2**62 + 1
-        return values
-    drawn = random.choice([str(v) for v in known], count) if known else random.integers(0, 1000, count).astype(str)
-    texts = np.asarray(drawn, object)
-    if feature.separator is not None:
-        texts[2::3] = [feature.separator.join([a, b]) for a, b in zip(texts[2::3], texts[::-1][2::3], strict=True)]
-    texts[::5], texts[1::10] = columns.MISSING_STRING, "a value that was never seen \u2603"
-    return texts
-
-
-def _python_scores(loaded: Any, raw: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    return {name: score.numpy() for name, score in loaded.signatures["serving_default"](**raw).items()}
-
-
-def _server_scores(server: LoadedVersion, raw: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
-    """Scores through the session loader, as the server's: it initialises tables and variables by the graph alone."""
-    return server.run("serving_default", {name: tensor.numpy() for name, tensor in raw.items()})
+def _latencies(model: MultiTaskModel, run: Run, signature: str, rows: Arrays) -> dict[int, float]:
+    medians = {}
+    for size in LATENCY_ROWS:
+        inputs = feeds(model.encoder, signature, repeated(rows, size))
+        times = []
+        for _ in range(_CALLS + 1):
+            start = time.perf_counter()
+            run(signature, inputs)
+            times.append((time.perf_counter() - start) * 1e3)
+        medians[size] = statistics.median(times[1:])  # the first call builds the executor
+    return medians

@@ -89,22 +89,52 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", metavar="MODELS", required=True, help="folder with one folder per model")
     export.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
+    export.add_argument("--keep", type=int, metavar="N", help="remove older versions than the newest N without a label")
 
-    serve = _add(commands, "serve", _serve, "answer TensorFlow Serving's REST API for exported models (laptops, tests)")
+    versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
+    versions.add_argument("models", metavar="MODELS", help="folder with one folder per model")
+    versions.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    promote = _add(commands, "promote", _promote, "put a label on a version, in models.config and on a running server")
+    promote.add_argument("models", metavar="MODELS", help="folder with one folder per model")
+    promote.add_argument("name", metavar="NAME", help="the model's name")
+    promote.add_argument("version", metavar="VERSION", type=int)
+    _add_label(promote)
+
+    rollback = _add(commands, "rollback", _rollback, "put a label back on the version that had it before")
+    rollback.add_argument("models", metavar="MODELS", help="folder with one folder per model")
+    rollback.add_argument("name", metavar="NAME", help="the model's name")
+    _add_label(rollback)
+
+    serve = _add(commands, "serve", _serve, "answer TensorFlow Serving's APIs for exported models (laptops, tests)")
     serve.add_argument("models", metavar="MODELS", help="folder with one folder per model")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--rest_port", type=int, default=8501, metavar="PORT", help="0: any free one (%(default)s)")
+    serve.add_argument("--grpc_port", type=int, default=8500, metavar="PORT", help="0: any free one (%(default)s)")
+    serve.add_argument("--model_config_file", metavar="F", help="models.config, as for TensorFlow Serving")
+    serve.add_argument("--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="0: never")
+    serve.add_argument("--request_timeout", type=float, default=30.0, metavar="S", help="seconds (%(default)s)")
 
-    score = _add(commands, "score", _score, "score the rows of a CSV or Parquet file over REST")
-    score.add_argument("--url", required=True, help="e.g. http://localhost:8501")
+    score = _add(commands, "score", _score, "score the rows of a CSV or Parquet file on a server")
+    _add_server(score)
     score.add_argument("--input", metavar="FILE", required=True, help="a .csv, .csv.gz or .parquet file")
-    score.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
     score.add_argument("--output", metavar="FILE", help="a CSV file; default: standard output")
 
+    parity = _add(commands, "parity", _parity, "compare a server's scores with a run's own; exit code 1 if they differ")
+    parity.add_argument("run", metavar="RUN")
+    _add_server(parity)
+    parity.add_argument("--data", metavar="PATH", help="rows to score; default: the run's held-out rows")
+    parity.add_argument("--tolerance", type=float, default=1e-5, help="largest difference allowed (%(default)s)")
+    parity.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
+    parity.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
-    bench.add_argument("what", choices=["data", "train"], help="train: the training step; data: the input pipelines")
+    bench.add_argument("what", choices=["data", "serve", "train"], help="the input pipelines, serving, or the step")
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    bench.add_argument("--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7)")
+    bench.add_argument("--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7, serve: 30)")
+    bench.add_argument("--url", help="serve: the REST port of a server that is there, http://host:port")
+    bench.add_argument("--grpc", metavar="TARGET", help="serve: the gRPC port of that server, host:port")
+    bench.add_argument("--name", default="htlnet", help="serve: the model's name there (%(default)s)")
     return parser.parse_args(argv[1:])
 
 
@@ -122,6 +152,20 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
 
 
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", required=True, help="http://localhost:8501, or grpc://localhost:8500")
+    parser.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
+    parser.add_argument("--version", type=int, help="ask this version, not the latest")
+    parser.add_argument("--label", help="ask the version with this label, not the latest")
+
+
+def _add_label(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--label", default="stable", help="the label (%(default)s)")
+    parser.add_argument(
+        "--server", metavar="TARGET", help="host:port of a running server's gRPC port, to take it at once"
+    )
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     _say("Starting TensorFlow ...")
     from htlnet_tf.demo import run_demo
@@ -129,7 +173,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     run_demo(data=arguments.data, output=arguments.output, models=arguments.models, write=_say)
 
 
-def _inspect(arguments: argparse.Namespace) -> None:
+def _inspect(arguments: argparse.Namespace) -> int:
     from htlnet_tf.inspection import inspect_path
 
     targets = [name.strip() for name in arguments.targets.split(",")] if arguments.targets else None
@@ -145,6 +189,7 @@ def _inspect(arguments: argparse.Namespace) -> None:
     _say(json.dumps(inspection.to_dict(), indent=2) if arguments.json else inspection.to_text())
     if arguments.write_schema:
         _say_aside(f"first schema written to {arguments.write_schema}: read it before you train")
+    return 0 if inspection.ok else 1
 
 
 def _datasets(arguments: argparse.Namespace) -> None:
@@ -184,7 +229,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from htlnet_tf.training import load_test_rows
 
     _, model = load_model(arguments.run)
-    _say(str(evaluate(model, load_test_rows(arguments.run, arguments.data))))
+    rows = load_test_rows(arguments.run, arguments.data)
+    _say(str(evaluate(model, rows)))
+    skipped = getattr(rows, "bad_rows", None)
+    if skipped:
+        _say_aside(f"{len(skipped):,} bad rows were skipped; the first: {skipped.first()}")
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -198,16 +247,71 @@ def _export(arguments: argparse.Namespace) -> None:
     )
 
 
+def _versions(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.export import list_versions, versions_text
+
+    versions = list_versions(arguments.models)
+    _say(json.dumps([v.to_dict() for v in versions], indent=2) if arguments.json else versions_text(versions))
+
+
+def _promote(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.export import promote
+
+    change = promote(
+        arguments.models, arguments.name, arguments.version, label=arguments.label, server=arguments.server
+    )
+    _say(str(change))
+
+
+def _rollback(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.export import rollback
+
+    _say(str(rollback(arguments.models, arguments.name, label=arguments.label, server=arguments.server)))
+
+
 def _serve(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving import EmbeddedServer
 
-    EmbeddedServer(arguments.models, host=arguments.host, port=arguments.rest_port).serve_forever(on_ready=_say)
+    EmbeddedServer(
+        arguments.models,
+        host=arguments.host,
+        port=arguments.rest_port,
+        grpc_port=arguments.grpc_port,
+        model_config_file=arguments.model_config_file,
+        model_config_file_poll_wait_seconds=arguments.model_config_file_poll_wait_seconds,
+        request_timeout_seconds=arguments.request_timeout,
+    ).serve_forever(on_ready=_say)
 
 
 def _score(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.scoring import score_file
 
-    score_file(arguments.url, arguments.name, arguments.input, arguments.output)
+    score_file(
+        arguments.url,
+        arguments.name,
+        arguments.input,
+        arguments.output,
+        version=arguments.version,
+        label=arguments.label,
+        write=_say_aside,
+    )
+
+
+def _parity(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.parity import check_parity
+
+    report = check_parity(
+        arguments.url,
+        arguments.data,
+        arguments.run,
+        model_name=arguments.name,
+        version=arguments.version,
+        label=arguments.label,
+        tolerance=arguments.tolerance,
+        limit=arguments.limit,
+    )
+    _say(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
+    return 0 if report.ok else 1
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -218,6 +322,13 @@ def _bench(arguments: argparse.Namespace) -> None:
         from htlnet_tf.benchmarks.training import bench_training
 
         result = bench_training(rounds=arguments.rounds or 15, write=_say_aside)
+    elif arguments.what == "serve":
+        from htlnet_tf.benchmarks.serving import bench_serving
+
+        name = arguments.name if arguments.url else None
+        result = bench_serving(
+            url=arguments.url, grpc=arguments.grpc, model_name=name, rounds=arguments.rounds or 30, write=_say_aside
+        )
     else:
         from htlnet_tf.benchmarks.data import bench_data
 

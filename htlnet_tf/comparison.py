@@ -84,6 +84,10 @@ def compare(
                 facts = {"epochs": len(run.history["loss"]), "parameters": parameters}
                 rows.append({"model": name, "seed": seed, **facts, **metrics})
         comparison = Comparison(reports, pd.DataFrame(rows))
+        prepared.split.to_yaml(stage / "split.yaml")
+        prepared.out_of_vocabulary.to_csv(stage / "out_of_vocabulary.csv", index_label="feature")
+        if prepared.bad_rows:
+            prepared.bad_rows.write(stage / "bad_rows.csv")
         (stage / "comparison.txt").write_text(comparison.to_text() + "\n", encoding="utf-8")
         (stage / "config.yaml").write_text(dataclasses.replace(config, schema=prepared.schema).to_yaml(), "utf-8")
         documents = {name: [report.to_dict() for report in each] for name, each in reports.items()}

@@ -74,9 +74,10 @@ class Categorical:
                 )
         if self.num_buckets is not None and self.encoding != "hash":
             raise ValueError(f"feature '{self.name}' has num_buckets, so its encoding must be 'hash'")
-        if self.shares is not None and (self.encoding is not None or self.embedding_dim is not None):
+        own = self.encoding is not None or self.embedding_dim is not None or self.min_count != 2
+        if self.shares is not None and own:
             raise ValueError(
-                f"feature '{self.name}' shares rows with '{self.shares}': encoding and embedding_dim are declared there"
+                f"feature '{self.name}' shares '{self.shares}': min_count, encoding, embedding_dim are declared there"
             )
         return self
 

@@ -12,7 +12,7 @@ from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.encoded import EncodedRows, Rows, encode_rows
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
-from htlnet_tf.data.stream import BadRows, Stream
+from htlnet_tf.data.stream import BadRows, Stream, check_rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.layers.coverage import Coverage
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
@@ -72,9 +72,12 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
             raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
         sizes.append(coverage.num_rows)
         unknown[name] = coverage.shares()
-    held = f"{len(test):,} to test" if isinstance(test, pd.DataFrame) else "the rest to test"
+    # Nobody wants to learn after hours of training that the model cannot be judged.
+    sizes.append(_checked(test, encoder.schema))
+    if not sizes[-1]:
+        raise InputError(f"every part of the split needs rows, but 'test' has none: {split.to_dict()}")
     write(
-        f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {held}; "
+        f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {sizes[2]:,} to test; "
         f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
     )
     bad_rows = rows.bad_rows if isinstance(rows, Stream) else None
@@ -98,11 +101,21 @@ def fit_split(config: RunConfig, rows: Rows, schema: Schema) -> Split:
     return Split.fit(config.split, schema, rows.frames(columns=columns))
 
 
+def _checked(rows: Rows, schema: Schema) -> int:
+    """Checks every value of the rows and counts them."""
+    count = 0
+    for frame in [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema):
+        check_rows(frame, schema)
+        count += len(frame)
+    return count
+
+
 def _coverage(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
     coverage = Coverage(encoder)
     if isinstance(rows, EncodedRows):
         coverage.add(rows.features["ids"])
     else:
         for frame in dataclasses.replace(rows, schema=encoder.schema):
+            check_rows(frame, encoder.schema)
             coverage.add(encoder.encode(frame)["ids"])
     return coverage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,14 +149,32 @@ def load_held_out(directory: str | Path) -> pd.DataFrame:
         raise InputError(f"cannot read '{path}': {error}") from error
 
 
-def export_run(directory: str | Path, path: str | Path) -> ExportedVersion:
+def export_run(
+    directory: str | Path,
+    path: str | Path,
+    *,
+    warmup_rows: Sequence[int] | None = None,
+    warmup_signatures: Sequence[str] | None = None,
+    keep: int | None = None,
+) -> ExportedVersion:
     """Exports a run's model under the next version number of `path`, verified on the run's held-out rows.
+
+    The training summary gets what the run folder has: the training's settings, the test metrics, the rule that split
+    the rows, and where they came from.
+
+    Args:
+      directory: The run folder.
+      path: The model's directory: `models/htlnet`.
+      warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
+      warmup_signatures: Signatures to warm up; None: all.
+      keep: Remove the oldest versions that no label names, but none of the newest so many.
 
     Raises:
       InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
       VerificationError: The exported model gives other scores; nothing is published.
     """
     from htlnet_tf.export import export_model
+    from htlnet_tf.export.warmup import WARMUP_ROWS
 
     config, model = load_model(directory)
     held_out = load_held_out(directory)
@@ -164,8 +183,23 @@ def export_run(directory: str | Path, path: str | Path) -> ExportedVersion:
         metrics = json.loads(path_of_metrics.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read '{path_of_metrics}': {error}") from error
-    summary = {"training": dataclasses.asdict(config.training), "test_metrics": metrics}
-    return export_model(model, path, rows=held_out, summary=summary)
+    split = Path(directory) / "split.yaml"
+    summary = {
+        "training": dataclasses.asdict(config.training),
+        "test_metrics": metrics,
+        # A run folder of an older version of this package has no rule.
+        "split": Split.from_yaml(split).to_dict() if split.exists() else None,
+        "source": dataclasses.asdict(config.data),
+    }
+    return export_model(
+        model,
+        path,
+        rows=held_out,
+        summary=summary,
+        warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
+        warmup_signatures=warmup_signatures,
+        keep=keep,
+    )
 
 
 _ADJUSTMENTS: dict[str, type[Adjustment]] = {

@@ -202,7 +202,10 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
             settled = dataclasses.replace(ours, **{key: getattr(theirs, key) for key in left_open})
         if settled != theirs:
             raise InputError(f"the encoder was fitted for another schema: {theirs} there, {ours} here")
-    if len(schema.features) != len(fitted.features) or schema.targets != fitted.targets:
+    for target, known in zip(schema.targets, fitted.targets, strict=False):
+        if target != known:
+            raise InputError(f"the encoder was fitted for another schema: {known} there, {target} here")
+    if len(schema.features) != len(fitted.features) or len(schema.targets) != len(fitted.targets):
         raise InputError(
             "the encoder was fitted for another schema: "
             f"{[f.name for f in (*fitted.features, *fitted.targets)]} there, "
@@ -212,6 +215,13 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
 
 def _check_columns(schema: Schema) -> None:
     """No column has two roles, except that a `Timestamp` feature may be the schema's timestamp."""
+    names = {f.name for f in schema.features}
+    for moment in schema.features:
+        for part in moment.parts if isinstance(moment, Timestamp) else ():
+            if f"{moment.name}.{part}" in names:
+                raise ValueError(
+                    f"features: '{moment.name}.{part}' is a part of the timestamp '{moment.name}'; rename it"
+                )
     outcomes = {t.name for t in schema.targets}
     for feature in schema.features:
         if feature.name in outcomes:

@@ -1,7 +1,8 @@
 """A servable and its scores: clients for TensorFlow Serving's API, and a server that answers like it.
 
-The names below are loaded on first use. The clients import neither TensorFlow nor anything of the model code, so
-they work in a ranking service that has only httpx, numpy and pandas.
+The names below are loaded on first use. The REST clients import neither TensorFlow nor anything of the model code, so
+they work in a ranking service that has only httpx, numpy and pandas; `GrpcClient` needs tensorflow-serving-api, which
+imports TensorFlow.
 """
 
 import lazy_loader
@@ -9,7 +10,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "errors": ["ServingError"],
+        "async_rest_client": ["AsyncRestClient"],
+        "client_opening": ["open_client"],
+        "errors": ["ConnectionFailedError", "RefusedError", "ServingError", "TimedOutError", "UnavailableError"],
+        "grpc_client": ["GrpcClient"],
         "rest_client": ["RestClient"],
         "rest_server": ["EmbeddedServer"],
     },

@@ -22,17 +22,36 @@ _HTTP_STATUS = {
 
 
 class ServingError(RuntimeError):
-    """A server refused a request or did not answer.
+    """A server refused a request, did not answer, or gave an answer that is not TF Serving's.
 
     Args:
       message: The server's own message, or one sentence on why there is no answer.
-      status: The HTTP status of the answer; None where there was no answer.
+      status: The HTTP status of the answer; None over gRPC and where there was no answer.
+      code: The canonical code by name, such as `"INVALID_ARGUMENT"`; None over REST and where there was no answer.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message if status is None else f"{message} (HTTP {status})")
+    def __init__(self, message: str, status: int | None = None, *, code: str | None = None) -> None:
+        told = code if status is None else f"HTTP {status}"
+        super().__init__(message if told is None else f"{message} ({told})")
         self.message = message
         self.status = status
+        self.code = code
+
+
+class UnavailableError(ServingError):
+    """The server cannot be reached or is too busy (503, UNAVAILABLE); the same request may succeed later."""
+
+
+class ConnectionFailedError(UnavailableError):
+    """There was no connection to the server, or it broke before the answer was complete."""
+
+
+class TimedOutError(ServingError):
+    """No answer in time: the client stopped waiting, or the server gave the request up (504, DEADLINE_EXCEEDED)."""
+
+
+class RefusedError(ServingError):
+    """The server answered that it will not or cannot do what was asked; `message` is its own."""
 
 
 class StatusError(Exception):

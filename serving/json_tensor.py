@@ -6,6 +6,7 @@ import base64
 import binascii
 import math
 import re
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -117,8 +118,21 @@ def _encoded(strings: list[str]) -> list[bytes]:
 
 
 def _string_bytes(leaf: str | dict[str, str]) -> bytes:
-    if isinstance(leaf, str):
-        return leaf.encode("utf-8", "surrogateescape")
+    return leaf.encode("utf-8", "surrogateescape") if isinstance(leaf, str) else decode_base64(leaf)
+
+
+def decode_base64(leaf: Mapping[str, str]) -> bytes:
+    """Decodes a value that `is_base64_object`.
+
+    Args:
+      leaf: The object.
+
+    Returns:
+      The bytes.
+
+    Raises:
+      StatusError: INVALID_ARGUMENT, if the text is not base64.
+    """
     # As absl::Base64Unescape: blanks and a missing padding are fine.
     text = _BLANKS.sub("", leaf["b64"]).rstrip("=")
     try:
@@ -171,11 +185,19 @@ def _leaf_fault(value: Any, info: TensorInfo) -> StatusError | None:
     if _leaf_array([value], info) is not None:
         return None
     return invalid_argument(
-        f"JSON Value: {value_text(value)} Type: {_json_type(value)} is not of expected type: {info.type_name}"
+        f"JSON Value: {value_text(value)} Type: {json_type(value)} is not of expected type: {info.type_name}"
     )
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """Names the type of a JSON value as RapidJSON's messages do.
+
+    Args:
+      value: What a JSON parser returned.
+
+    Returns:
+      `"Null"`, `"True"`, `"False"`, `"Object"`, `"Array"`, `"String"` or `"Number"`.
+    """
     if value is None or isinstance(value, bool):
         return "Null" if value is None else str(value)
     names: dict[type, str] = {dict: "Object", list: "Array", str: "String"}

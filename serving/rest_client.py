@@ -2,82 +2,81 @@
 
 from __future__ import annotations
 
-import json
-import threading
+import ssl
+import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
 import httpx
-import numpy as np
 import pandas as pd
 
-from htlnet_tf.errors import InputError
-from htlnet_tf.serving.columns import Rows, to_columns
+from htlnet_tf.serving.client_address import ModelAddress, check_limits, rest_url
+from htlnet_tf.serving.client_calls import Call, Request, RestCalls
+from htlnet_tf.serving.client_http import http_options, told_by_kind
+from htlnet_tf.serving.client_replies import parse_reply
+from htlnet_tf.serving.client_retries import delays, is_retryable
+from htlnet_tf.serving.columns import Rows
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, Signature, TensorInfo, signatures_from_json
+from htlnet_tf.serving.quickack import QuickAckTransport
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-_DTYPES = {
-    "DT_FLOAT": np.float32,
-    "DT_DOUBLE": np.float64,
-    "DT_INT8": np.int8,
-    "DT_INT16": np.int16,
-    "DT_INT32": np.int32,
-    "DT_INT64": np.int64,
-    "DT_UINT8": np.uint8,
-    "DT_UINT32": np.uint32,
-    "DT_UINT64": np.uint64,
-    "DT_BOOL": np.bool_,
-}
+_Result = TypeVar("_Result")
 
 
 class RestClient:
     """Scores rows with a model behind TF Serving's REST API (or an `EmbeddedServer`).
 
-    The signature is read once from the server and kept, so input that does not fit it is refused before anything is
-    sent, with the column and the row. Connections are kept open between requests; the client may be used by several
-    threads. Close it, or use it as a context manager.
+    The signatures are read once from the server and kept, so input that does not fit is refused before anything is
+    sent, with the column and the row; they are read again after a request that the server refused. Connections are kept
+    open between requests; the client may be used by several threads. Close it, or use it as a context manager.
+
+    A request is sent again, after a wait that doubles each time, where there is no connection, it breaks, or the server
+    answers 503. It is not sent again after a timeout, 504 or 500.
 
     Args:
       url: Base URL of the server, such as `"http://localhost:8501"`.
       model_name: Name of the model on the server.
-      version: Version to ask; None for the latest.
+      version: Version to ask; None for the one that `label` names, or the latest.
+      label: Version label to ask, such as `"stable"`; None for none.
       timeout: Seconds to wait for a connection, and for each part of an answer.
+      retries: How often to send a request again.
+      max_connections: At most so many connections at once; further threads wait for one.
+      verify: Whether, or with what, to verify the certificate of an https server.
 
     Example:
       >>> with RestClient("http://localhost:8501", "htlnet") as client:
       ...     scores = client.predict(frame)  # one column per target
+      ...     ranked = client.predict_candidates({"user_id": "u7", "tab": 1}, items)
 
     Raises:
-      InputError: The URL, the name, the version or the timeout is not usable.
+      InputError: An argument is not usable.
     """
 
-    def __init__(self, url: str, model_name: str, *, version: int | None = None, timeout: float = 10.0) -> None:
-        try:
-            parsed = httpx.URL(url)
-        except (httpx.InvalidURL, TypeError) as error:
-            raise InputError(f"the server's URL must be like http://localhost:8501, but is {url!r}: {error}") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise InputError(f"the server's URL must be like http://localhost:8501, but is {url!r}")
-        if not model_name:
-            raise InputError("the model's name must not be empty")
-        if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 0):
-            raise InputError(f"the version must be a number from 0, or None for the latest, but is {version!r}")
-        if not timeout > 0:
-            raise InputError(f"the timeout must be a positive number of seconds, but is {timeout!r}")
+    def __init__(
+        self,
+        url: str,
+        model_name: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        max_connections: int = 16,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        parsed = rest_url(url)
+        check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
         self._url = str(parsed).rstrip("/")
-        self._model = f"/v1/models/{quote(model_name, safe='')}"
-        if version is not None:
-            self._model += f"/versions/{version}"
-        # A proxy set in the environment cannot reach the caller's own machine.
-        self._http = httpx.Client(timeout=timeout, trust_env=parsed.host not in _LOOPBACK)
+        self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
+        options = http_options(
+            parsed, QuickAckTransport, timeout=timeout, max_connections=max_connections, verify=verify
+        )
+        self._http = httpx.Client(**options)
         self._timeout = timeout
-        self._signatures: dict[str, Signature] | None = None
-        self._lock = threading.Lock()
+        self._retries = retries
 
-    def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:
+    def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE, *, row_format: bool = False) -> pd.DataFrame:
         """Scores rows.
 
         Args:
@@ -85,28 +84,38 @@ class RestClient:
             DataFrame that the model does not know are left out; in dicts they are refused. Integers for a string
             column are sent as their decimal text; None and NaN as "" (string), -2**63 (int64), NaN (float).
           signature_name: Signature to call.
+          row_format: Send `instances`, as requests by hand do, in place of columns, which are smaller and faster.
 
         Returns:
-          One row per input row, in the same order; a DataFrame's index is kept. One column per output, by name: `[N]`
-          outputs under their own key, `[N, K]` outputs as `key_0` .. `key_{K-1}`. The dtypes are the outputs' own.
+          One row per input row, in the same order; a DataFrame's index is kept. One column per output, in alphabetical
+          order, since a server gives them in another order each time: `[N]` outputs under their own key, `[N, K]`
+          outputs as `key_0` .. `key_{K-1}`. The dtypes are the outputs' own.
 
         Raises:
           InputError: The rows do not fit the signature, or the model has no such signature; nothing was sent.
-          ServingError: The server refused the request or did not answer.
+          ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
+            be reached or was too busy (`UnavailableError`).
         """
-        signature = self.signature(signature_name)
-        columns = to_columns(rows, signature)
-        reply = self._request("POST", ":predict", _body(signature_name, columns.values))
-        outputs = reply.get("outputs") if isinstance(reply, dict) else None
-        if len(signature.outputs) == 1:
-            outputs = dict.fromkeys(signature.outputs, outputs)
-        if not isinstance(outputs, dict) or outputs.keys() != signature.outputs.keys():
-            raise ServingError(f"the reply of {self._url} has not the outputs that the model declares", 200)
-        # The server's order of outputs varies from request to request.
-        series: dict[str, np.ndarray] = {}
-        for key in sorted(outputs):
-            series.update(_output_columns(key, outputs[key], signature.outputs[key], len(columns.index)))
-        return pd.DataFrame(series, index=columns.index)
+        return self._run(self._calls.predict(rows, signature_name, row_format))
+
+    def predict_candidates(
+        self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
+    ) -> pd.DataFrame:
+        """Scores many items for one user, sending what belongs to the user once.
+
+        Args:
+          user: Column -> value, for the columns of user and context: those whose declared shape is `[1]`.
+          items: The other columns, one row per item, in any form that `predict` takes.
+          signature_name: Signature to call.
+
+        Returns:
+          One row per item, as from `predict`.
+
+        Raises:
+          InputError: As in `predict`.
+          ServingError: As in `predict`.
+        """
+        return self._run(self._calls.predict_candidates(user, items, signature_name))
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.
@@ -121,20 +130,10 @@ class RestClient:
           InputError: The model has no signature of this name with inputs.
           ServingError: The server refused the request or did not answer.
         """
-        with self._lock:
-            if self._signatures is None:
-                try:
-                    definitions = self.metadata()["metadata"]["signature_def"]["signature_def"]
-                    self._signatures = signatures_from_json(definitions)
-                except (KeyError, TypeError, AttributeError, ValueError) as error:
-                    raise ServingError(f"{self._url} gives metadata that is not TF Serving's", 200) from error
-            callable_signatures = {key: value for key, value in self._signatures.items() if value.inputs}
-        if name not in callable_signatures:
-            raise InputError(f"the model has the signatures {sorted(callable_signatures)}, but not '{name}'")
-        return callable_signatures[name]
+        return self._run(self._calls.signature(name))
 
     def status(self) -> dict[str, Any]:
-        """The state of the model's versions.
+        """The state of the model's versions; a label is not regarded by TF Serving here.
 
         Returns:
           The parsed reply: `{"model_version_status": [{"version": "1", "state": "AVAILABLE", "status": {...}}]}`.
@@ -142,7 +141,7 @@ class RestClient:
         Raises:
           ServingError: The server refused the request or did not answer.
         """
-        return dict(self._request("GET", ""))
+        return self._run(self._calls.status())
 
     def metadata(self) -> dict[str, Any]:
         """The model's name, version and signatures.
@@ -153,7 +152,7 @@ class RestClient:
         Raises:
           ServingError: The server refused the request or did not answer.
         """
-        return dict(self._request("GET", "/metadata"))
+        return self._run(self._calls.metadata())
 
     def close(self) -> None:
         """Closes the kept connections."""
@@ -170,62 +169,34 @@ class RestClient:
     ) -> None:
         self.close()
 
-    def _request(self, method: str, path: str, body: bytes | None = None) -> Any:
-        headers = {"Content-Type": "application/json"} if body is not None else None
+    def _run(self, call: Call[_Result]) -> _Result:
         try:
-            response = self._http.request(method, f"{self._url}{self._model}{path}", content=body, headers=headers)
-        except httpx.ConnectError as error:
-            raise ServingError(f"no server answers at {self._url}: {error}") from error
-        except httpx.TimeoutException as error:
-            raise ServingError(f"{self._url} did not answer within {self._timeout:g} s") from error
-        except httpx.HTTPError as error:
-            raise ServingError(f"the connection to {self._url} broke: {error or type(error).__name__}") from error
-        try:
-            # Strings that a model gives out are not always UTF-8.
-            reply = json.loads(response.content.decode("utf-8", "replace"))
-        except ValueError:
-            reply = None
-        if response.status_code != 200:
-            message = reply.get("error") if isinstance(reply, dict) else None
-            raise ServingError(str(message or response.reason_phrase or "no message"), response.status_code)
-        if not isinstance(reply, dict):
-            raise ServingError(f"the reply of {self._url} is not a JSON object: is it a TF Serving REST port?", 200)
-        return reply
+            request = next(call)
+            while True:
+                try:
+                    reply = self._reply(request)
+                except ServingError as error:
+                    request = call.throw(error)
+                else:
+                    request = call.send(reply)
+        except StopIteration as done:
+            result: _Result = done.value
+            return result
 
+    def _reply(self, request: Request) -> dict[str, Any]:
+        for delay in delays(self._retries):
+            try:
+                return self._attempt(request)
+            except ServingError as error:
+                if not is_retryable(error):
+                    raise
+            time.sleep(delay)
+        return self._attempt(request)
 
-def _body(signature_name: str, columns: dict[str, list[Any]]) -> bytes:
-    # NaN is written as the bare token, which is not JSON, but what TF Serving reads and writes.
-    text = json.dumps({"signature_name": signature_name, "inputs": columns}, ensure_ascii=False, separators=(",", ":"))
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        for name, values in columns.items():
-            for position, value in enumerate(values):
-                if not _is_encodable(value):
-                    raise InputError(
-                        f"column '{name}' must hold text that UTF-8 can carry, but row {position} holds {value!r}"
-                    ) from None
-        raise
-
-
-def _is_encodable(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _output_columns(key: str, values: Any, info: TensorInfo, size: int) -> dict[str, np.ndarray]:
-    try:
-        array: np.ndarray = np.array(values, dtype=_DTYPES.get(info.dtype, object))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ServingError(f"output '{key}' is not a table of {info.type_name} values: {error}", 200) from error
-    if array.ndim not in (1, 2) or len(array) != size:
-        raise ServingError(
-            f"output '{key}' must have one value or one list per row, but is {list(array.shape)} for {size} rows",
-            200,
-        )
-    if array.ndim == 1:
-        return {key: array}
-    return {f"{key}_{position}": array[:, position] for position in range(array.shape[1])}
+    def _attempt(self, request: Request) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"} if request.body is not None else None
+        with told_by_kind(self._url, self._timeout):
+            response = self._http.request(
+                request.method, f"{self._url}{request.path}", content=request.body, headers=headers
+            )
+        return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)

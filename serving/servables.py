@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format  # type: ignore[import-untyped]
-from tensorflow.core.protobuf import config_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from htlnet_tf.serving.errors import StatusError, invalid_argument
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, Signature, signatures_from_json
@@ -34,27 +35,42 @@ class LoadedVersion:
 
     The SavedModel runs in a session, as in TF Serving, and not through `tf.saved_model.load`: so declared shapes are
     not enforced, messages are those of the graph, and a SavedModel that loads in Python only is refused here too.
+    The session is closed when nobody refers to the object any more, so a version that is no longer served stays good
+    for the requests that have it already.
 
     Args:
       path: The version folder, with `saved_model.pb`.
+      timeout_seconds: How long one run of the graph may take; None for no limit.
+      check: Called with the arrays of every run, to refuse them by a `StatusError`; None to refuse nothing.
 
     Attributes:
       signatures: Signature name -> signature.
+      definitions: Signature name -> SignatureDef message.
       signature_defs: Signature name -> SignatureDef in protobuf's JSON form, for `/metadata`.
 
     Raises:
       StatusError: The folder holds no SavedModel that can be loaded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        timeout_seconds: float | None = None,
+        check: Callable[[Mapping[str, np.ndarray]], None] | None = None,
+    ) -> None:
+        self._check = check
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
+        self._close = weakref.finalize(self, self._session.close)
+        self._timeout_ms = 0 if timeout_seconds is None else max(1, round(1000 * timeout_seconds))
         try:
             with graph.as_default(), _without_deprecation_note():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [_SERVE_TAG], str(path))
         except Exception as error:  # whatever a damaged folder makes the loader raise is told as a failed load
-            self._session.close()
-            raise _load_error(error) from error
+            self._close()
+            raise _load_error(error, path) from error
+        self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
         self.signature_defs: dict[str, Any] = {
             name: json_format.MessageToDict(
                 definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
@@ -99,11 +115,15 @@ class LoadedVersion:
           StatusError: With TensorFlow's code and message, if the graph fails.
         """
         signature = self.signature(name)
+        if self._check is not None:
+            self._check(feeds)
         function = self._callable(name or DEFAULT_SIGNATURE, signature)
         try:
             values = function(*(feeds[alias] for alias in signature.inputs))
         except tf.errors.OpError as error:
             raise StatusError(_code(error), error.message) from error
+        except (TypeError, ValueError) as error:  # an array that TensorFlow cannot take for this input
+            raise invalid_argument(str(error)) from error
         return {alias: np.asarray(value) for alias, value in zip(signature.outputs, values, strict=True)}
 
     def _callable(self, key: str, signature: Signature) -> Callable[..., list[Any]]:
@@ -115,15 +135,15 @@ class LoadedVersion:
                 options = config_pb2.CallableOptions()
                 options.feed.extend(tensor.name for tensor in signature.inputs.values())
                 options.fetch.extend(tensor.name for tensor in signature.outputs.values())
+                options.run_options.timeout_in_ms = self._timeout_ms
                 # Session.run would check declared shapes and add Python frames to messages; TF Serving does neither.
                 self._callables[key] = self._session._make_callable_from_options(options)
             return self._callables[key]
 
     def close(self) -> None:
-        """Frees the variables and tables; the servable must not be run any more."""
-        with self._lock:
-            self._callables.clear()
-            self._session.close()
+        """Frees the session. It must not be running; without this call it is freed with the object."""
+        self._callables.clear()
+        self._close()
 
 
 @contextlib.contextmanager
@@ -144,11 +164,23 @@ def _code(error: tf.errors.OpError) -> str:
     return _CODES[error.error_code] if 0 < error.error_code < len(_CODES) else "UNKNOWN"
 
 
-def _load_error(error: Exception) -> StatusError:
+def _load_error(error: Exception, path: Path) -> StatusError:
     if isinstance(error, tf.errors.OpError):
-        return StatusError(_code(error), error.message)
-    code = "NOT_FOUND" if isinstance(error, OSError) else "INVALID_ARGUMENT"
-    return StatusError(code, str(error) or type(error).__name__)
+        # Python's session adds a beginning and the node to what the graph says.
+        message = error.message.removeprefix("Graph execution error:\n\n").split("\n\t [[")[0]
+        return StatusError(_code(error), message)
+    # What TensorFlow's C++ loader, which TF Serving uses, says of the same folder (cc/saved_model/reader.cc).
+    file = path / "saved_model.pb"
+    if not file.exists() and not file.with_suffix(".pbtxt").exists():
+        return StatusError(
+            "NOT_FOUND",
+            "Specified file path does not appear to contain a SavedModel bundle (should have a file called "
+            f"`saved_model.pb`)\nSpecified file path: {path}",
+        )
+    if isinstance(error, OSError):
+        return StatusError("DATA_LOSS", f"Can't parse {file} as binary proto")
+    no_meta_graph = isinstance(error, RuntimeError) and "MetaGraphDef" in str(error)
+    return StatusError("NOT_FOUND" if no_meta_graph else "INVALID_ARGUMENT", str(error) or type(error).__name__)
 
 
 def version_folders(path: Path) -> dict[int, Path]:

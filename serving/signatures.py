@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 DEFAULT_SIGNATURE = "serving_default"
+CANDIDATES_SIGNATURE = "candidates"
+EXAMPLES_SIGNATURE = "examples"
 
 # TensorFlow, core/framework/types.cc (DataTypeString), as messages spell them: "DT_FLOAT" is "float".
 _TYPE_NAMES = {"DT_HALF": "half"}
@@ -43,6 +45,19 @@ class Signature:
 
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
+
+    @property
+    def shared(self) -> frozenset[str]:
+        """The inputs that take one value for all rows: those of a first dimension of 1."""
+        return frozenset(name for name, info in self.inputs.items() if info.shape and info.shape[0] == 1)
+
+    def split(self) -> tuple[Signature, Signature]:
+        """The signature with its shared inputs alone, and with the others alone."""
+        shared = self.shared
+        return (
+            Signature({name: info for name, info in self.inputs.items() if name in shared}, self.outputs),
+            Signature({name: info for name, info in self.inputs.items() if name not in shared}, self.outputs),
+        )
 
 
 def signatures_from_json(signature_defs: Mapping[str, Any]) -> dict[str, Signature]:

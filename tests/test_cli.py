@@ -185,8 +185,10 @@ def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "Rows per day" in capsys.readouterr().out
     assert htlnet("inspect", logs, *funnel, "--write_schema", str(schema)) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert htlnet("inspect", logs, "--schema", str(schema), "--json") == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == 3000
+    assert htlnet("inspect", logs, "--schema", str(schema), "--json") == 1  # the table is not so as the schema says
+    inspected = json.loads(capsys.readouterr().out)
+    assert inspected["rows"] == 3000
+    assert [(b["column"], b["row"]) for b in inspected["broken_rules"]] == [("spend", 17)]
 
     config, run = tmp_path / "my.yaml", tmp_path / "run"
     document = f"""

@@ -44,7 +44,10 @@ def test_the_package_and_its_clients_import_without_tensorflow() -> None:
         "import sys\n"
         "sys.modules['tensorflow'] = None\n"
         "import htlnet_tf as htl\n"
-        "htl.Schema; htl.data.time_split; htl.serving.RestClient; htl.serving.ServingError; htl.Report\n"
+        "htl.Schema; htl.data.time_split; htl.Report\n"
+        "htl.serving.RestClient('http://localhost', 'm'); htl.serving.AsyncRestClient('http://localhost', 'm')\n"
+        "htl.serving.open_client('http://localhost', 'm'); htl.serving.ServingError\n"
+        "import htlnet_tf.serving.scoring\n"
         "print(sorted(m for m in sys.modules if m.startswith(('tensorflow', 'tf_keras', 'keras'))))"
     )
     assert result.returncode == 0, result.stderr

@@ -34,7 +34,7 @@ ROOMS = [
     ["serving"],
     ["export"],
     ["preparation", "runs"],
-    ["training"],
+    ["training", "parity"],
     ["comparison", "demo", "benchmarks"],
     ["cli"],
 ]

@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.schema import Binary, Categorical, Continuous, Multiclass, Numeric, Schema
+from htlnet_tf.schema import (
+    Binary,
+    Categorical,
+    Continuous,
+    Cross,
+    Multiclass,
+    Numeric,
+    Schema,
+    Sequence,
+    Timestamp,
+)
 
 _TARGETS = (Binary("click"), Continuous("spend", unit="EUR"))
 
@@ -228,3 +238,67 @@ def test_missing_values_fit_the_dtype(code: object) -> None:
 def test_a_name_that_an_export_cannot_have() -> None:
     with pytest.raises(ValueError, match="'self'"):
         Schema(features=(Categorical("self"),), targets=_TARGETS)
+
+
+def test_the_parts_of_a_timestamp_are_names_too() -> None:
+    with pytest.raises(ValueError, match=r"'ts\.hour' is a part of "):
+        Schema(features=(Timestamp("ts"), Categorical("ts.hour")), targets=_TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ([Categorical("a"), Cross("c", of=("a", "b"))], "'b' must be a single-valued categorical"),
+        ([Categorical("a"), Categorical("b", separator=","), Cross("c", of=("a", "b"))], "'b' must be a single-valued"),
+        ([Categorical("a"), Cross("c", of=("a", "a"))], "with itself"),
+        ([Categorical("a"), Sequence("b", shares="c")], "shares 'c', which must be another"),
+        ([Categorical("a"), Sequence("b", shares="a"), Categorical("c", shares="b")], "shares 'b', which must be"),
+    ],
+)
+def test_references_find_what_they_name(features: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Schema(features=features, targets=_TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (lambda: Categorical("c", num_buckets=8), "encoding must be 'hash'"),
+        (lambda: Categorical("c", shares="d", min_count=7), "are declared there"),
+        (lambda: Sequence("c", separator=None), "needs a separator"),
+        (lambda: Numeric("c", log1p=True, quantile_buckets=4), "drop one"),
+        (lambda: Numeric("c", embedding_dim=4), "needs quantile_buckets"),
+        (lambda: Timestamp("c", parts=("hour", "hour")), "names a part twice"),
+    ],
+)
+def test_options_that_do_not_go_together(declare: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        declare()
+
+
+def test_masks_and_weights_name_what_they_need() -> None:
+    with pytest.raises(ValueError, match="must name an earlier binary target; received 'spend'"):
+        Schema(features=(Categorical("c"),), targets=(Binary("click", observed_if="spend"), Continuous("spend")))
+    with pytest.raises(ValueError, match="'c' is also a sample weight"):
+        Schema(features=(Categorical("c"),), targets=_TARGETS, sample_weight="c")
+    with pytest.raises(ValueError, match="'click' is also a target"):
+        Schema(features=(Categorical("c"),), targets=_TARGETS, sample_weight="click")
+
+
+def test_every_kind_survives_yaml() -> None:
+    schema = Schema(
+        features=(
+            Categorical("tag", separator=",", pooling="max", embedding_dim=4),
+            Sequence("history", shares="tag", max_length=3),
+            Categorical("v", encoding="hash", num_buckets=8),
+            Categorical("u"),
+            Timestamp("t", utc_offset_hours=8, parts=("hour",)),
+            Numeric("x", quantile_buckets=4),
+            Cross("u_v", of=("u", "v")),
+        ),
+        targets=(Binary("c", sample_weight="w"), Continuous("s", observed_if="c")),
+        timestamp="t",
+        sample_weight="w2",
+    )
+    assert Schema.from_dict(yaml.safe_load(schema.to_yaml())) == schema
+    assert schema.columns == ("tag", "history", "v", "u", "t", "x", "c", "s", "w2", "w")

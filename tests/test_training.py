@@ -96,7 +96,10 @@ def test_compare_gives_every_model_the_same_rows_and_seeds(tmp_path: Path) -> No
     ]
     assert "htlnet (n=2)" in comparison.to_text()
     files = {p.name for p in (tmp_path / "comparison").iterdir()}
-    assert files == {"comparison.txt", "comparison.png", "runs.csv", "metrics.json", "config.yaml"}
+    assert files == {
+        *("comparison.txt", "comparison.png", "runs.csv", "metrics.json", "config.yaml", "split.yaml"),
+        "out_of_vocabulary.csv",
+    }
     with pytest.raises(htl.InputError, match="named twice"):
         compare(config(tmp_path), ["htlnet", "htlnet"], [0], tmp_path / "c")
     with pytest.raises(htl.InputError, match="'mmoe9' is not known"):

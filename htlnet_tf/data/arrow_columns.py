@@ -41,12 +41,12 @@ class ListRule(NamedTuple):
     Attributes:
       declared: Whether the schema has the column; if not, its lists stay lists.
       separator: What joins the values of a list.
-      single_is_text: A list of one value is no list but that value, which may hold the separator.
+      single_is_value: A list of one value is no list but that value, which may hold the separator.
     """
 
     declared: bool
     separator: str | None
-    single_is_text: bool = False
+    single_is_value: bool = False
 
 
 class CategoryCache:
@@ -101,10 +101,12 @@ def column_of(array: pa.Array, place: Place, rule: ListRule, cache: CategoryCach
     Returns:
       [N]. Text: `pd.Categorical`, the empty string being missing. Whole numbers: int64 (uint64 where int64 is too
       small), with gaps pandas' nullable type. Other numbers: float64. Booleans: bool, nullable with gaps. Times:
-      datetime64 or timedelta64. Lists that stay lists: an object array of lists.
+      datetime64 or timedelta64. Lists that stay lists: an object array of lists. Where lists are at fault (a value
+      holds the separator, or there are several values of a feature that has no separator, in a file whose columns are
+      not of one type): an object array of values, and of the lists at fault, so that a check of the values finds them.
 
     Raises:
-      InputError: Text is not UTF-8, or lists cannot be joined.
+      InputError: Text is not UTF-8, or no list of the column can be joined.
     """
     kind = family(array.type)
     if kind == "lists":
@@ -112,7 +114,11 @@ def column_of(array: pa.Array, place: Place, rule: ListRule, cache: CategoryCach
             lists = np.empty(len(array), object)
             lists[:] = array.to_pylist()
             return lists
+        if rule.separator is None and rule.single_is_value:
+            return _single_values(array)
         array, kind = joined(array, place, rule), "text"
+        if isinstance(array, np.ndarray):
+            return array
     if kind in ("text", "nothing"):
         return _categories(_utf8(array, place), place, cache)
     if pa.types.is_dictionary(array.type):
@@ -126,7 +132,7 @@ def column_of(array: pa.Array, place: Place, rule: ListRule, cache: CategoryCach
     return _numbers(array)
 
 
-def joined(lists: pa.Array, place: Place, rule: ListRule) -> pa.Array:
+def joined(lists: pa.Array, place: Place, rule: ListRule) -> pa.Array | np.ndarray:
     """A column of lists as text: the values of a list joined by the separator.
 
     Nulls in a list are left out; no list and an empty list are missing.
@@ -136,8 +142,11 @@ def joined(lists: pa.Array, place: Place, rule: ListRule) -> pa.Array:
       place: Where it stands.
       rule: Has the separator.
 
+    Returns:
+      string [N]. If a value has the separator in it: an object array, in which the lists with such a value are lists.
+
     Raises:
-      InputError: No separator is declared, a value has it in it, or a value is neither text nor a whole number.
+      InputError: No separator is declared, or the values are neither text nor whole numbers.
     """
     if rule.separator is None:
         raise place.error(None, f"{lists.type} holds lists; declare the feature Categorical with a separator")
@@ -149,18 +158,23 @@ def joined(lists: pa.Array, place: Place, rule: ListRule) -> pa.Array:
     values, parents = values.filter(present), parents[present.to_numpy(zero_copy_only=False)]
     lengths = np.bincount(parents, minlength=len(lists))
     holds = pc.match_substring(values, rule.separator).to_numpy(zero_copy_only=False)
-    if rule.single_is_text:
+    if rule.single_is_value:
         holds &= lengths[parents] > 1
-    if holds.any():
-        first = int(np.argmax(holds))
-        raise place.error(
-            int(parents[first]),
-            f"its lists are joined by {rule.separator!r}, which no value may hold (declare another separator); "
-            f"received {values[first].as_py()!r}",
-        )
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    texts = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), values), rule.separator)
-    return pc.if_else(pa.array(lengths > 0), texts, None)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), values)
+    texts = pc.if_else(pa.array(lengths > 0), pc.binary_join(lists, rule.separator), None)
+    if not holds.any():
+        return texts
+    column = np.array([text or None for text in texts.to_pylist()], object)
+    for row in np.unique(parents[holds]).tolist():
+        column[row] = lists[row].as_py()
+    return column
+
+
+def _single_values(lists: pa.Array) -> np.ndarray:
+    """The one value of each list, None where it is empty; lists of several values stay lists."""
+    values = (v if len(v) > 1 else next(iter(v), None) for v in lists.to_pylist())
+    return np.fromiter((None if v == "" else v for v in values), object, len(lists))
 
 
 def _list_values(values: pa.Array, parents: np.ndarray, place: Place) -> pa.Array:

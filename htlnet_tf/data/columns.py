@@ -50,9 +50,20 @@ def numbers(column: pd.Series, *, rule: str) -> np.ndarray:
         return float64(column)
     if column.dtype.kind in "mM":  # pandas would turn these into nanoseconds without a word
         raise InputError(f"column '{column.name}': {rule}; received {column.dtype}")
-    parsed = pd.to_numeric(column, errors="coerce")
+    try:
+        parsed = pd.to_numeric(column, errors="coerce")
+    except (OverflowError, TypeError):  # a whole number of hundreds of digits, a list
+        parsed = column.map(_number)
     refuse(column, parsed.isna().to_numpy() & column.notna().to_numpy(), rule=rule)
     return float64(parsed)
+
+
+def _number(value: Any) -> float:
+    """One value as a float, NaN where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
 
 
 def beyond_float32(values: np.ndarray) -> np.ndarray:

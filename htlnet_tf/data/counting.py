@@ -15,6 +15,9 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Categorical
 
 SAMPLE_ROWS = 1_000_000
+MAX_DISTINCT = 8_000_000
+"""Distinct values beyond which those of a feature with an open encoding are no longer counted but hashed."""
+
 # The white space that tf.strings.strip takes away, and no other: the graph must find what is counted here.
 _WHITE_SPACE = " \t\n\v\f\r"
 
@@ -24,16 +27,20 @@ class ValueCounts:
 
     Args:
       feature: The declared feature.
+      is_counted: False: only whether values are missing and how long lists are, which is all that hashing into a given
+        number of buckets needs.
 
     Attributes:
       feature: With its dtype settled by the first rows that have a value.
       counts: By raw value, without the missing ones.
       has_missing: Whether a row had none.
       longest: Of a multi-valued feature, the longest list, at most its `max_length`.
+      overflowed: Whether there were more than `MAX_DISTINCT` values of a feature whose encoding was left open; their
+        counts are not kept, for they will be hashed.
     """
 
-    def __init__(self, feature: Categorical) -> None:
-        self.feature = feature
+    def __init__(self, feature: Categorical, *, is_counted: bool = True) -> None:
+        self.feature, self.is_counted, self.overflowed = feature, is_counted, False
         self.counts: Counter[Any] = Counter()
         self.has_missing = False
         self.longest = 1
@@ -53,18 +60,29 @@ class ValueCounts:
         counted = np.bincount(codes, minlength=len(values))
         missing = missing_codes(self.feature)
         if self.feature.separator is None:
-            occurring = {value: int(n) for value, n in zip(values.tolist(), counted.tolist(), strict=True) if n}
+            if self.is_counted:
+                # Added up one by one: 1 and "1" are two distinct values of a column and one text.
+                for value, n in zip(values.tolist(), counted.tolist(), strict=True):
+                    if n:
+                        self.counts[value] += n
             for code in missing:
-                self.has_missing |= occurring.pop(code, 0) > 0
-            self.counts.update(occurring)
+                self.has_missing |= bool(counted[values == code].sum())
+                self.counts.pop(code, None)
+            self._give_up_if_too_many()
             return
         for text, n in zip(values, counted.tolist(), strict=True):
             if n:
                 tokens = self._kept_tokens(text, missing)
                 self.longest = max(self.longest, len(tokens))
                 self.has_missing |= not tokens
-                for token in tokens:
+                for token in tokens if self.is_counted else ():
                     self.counts[token] += n
+        self._give_up_if_too_many()
+
+    def _give_up_if_too_many(self) -> None:
+        if self.feature.encoding is None and len(self.counts) > MAX_DISTINCT:
+            self.is_counted, self.overflowed = False, True
+            self.counts.clear()
 
     def settled(self) -> Categorical:
         """The feature with a dtype, `"string"` if no row had a value."""

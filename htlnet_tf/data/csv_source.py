@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from htlnet_tf.data.source_files import reading, require_distinct
+from htlnet_tf.data.source_files import is_gzip, reading, require_distinct
 from htlnet_tf.data.text_values import first_not_utf8
 from htlnet_tf.errors import InputError
 
@@ -91,25 +92,32 @@ def blocks(
         raise bad.error or _not_utf8(file, types) or error from error.__cause__
 
 
+@contextlib.contextmanager
 def _open(
     file: str,
     default: pa.DataType | None,
     types: Mapping[str, pa.DataType] | None,
     bad: _BadLines,
     block_bytes: int,
-) -> csv.CSVStreamingReader:
-    return csv.open_csv(
-        file,
-        read_options=csv.ReadOptions(block_size=block_bytes, use_threads=False),  # with threads no row numbers
-        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=bad),
-        convert_options=csv.ConvertOptions(
-            default_column_type=default,
-            column_types=None if types is None else dict(types),
-            include_columns=None if types is None else list(types),
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
+) -> Iterator[csv.CSVStreamingReader]:
+    convert = csv.ConvertOptions(
+        default_column_type=default,
+        column_types=None if types is None else dict(types),
+        include_columns=None if types is None else list(types),
+        null_values=[""],
+        strings_can_be_null=True,
     )
+    with (
+        # Left to itself, pyarrow takes a file whose name ends in .GZ for text.
+        pa.input_stream(file, compression="gzip" if is_gzip(file) else None) as stream,
+        csv.open_csv(
+            stream,
+            read_options=csv.ReadOptions(block_size=block_bytes, use_threads=False),  # with threads no row numbers
+            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=bad),
+            convert_options=convert,
+        ) as reader,
+    ):
+        yield reader
 
 
 def _row_numbers(kept: int, count: int, skipped: list[int]) -> pd.Index:

@@ -48,8 +48,9 @@ class EncodedRows:
         """The same rows with the weights written out."""
         if self.weights is not None:
             return self
-        ones = np.ones(len(self), np.float32)
-        return EncodedRows(self.features, self.labels, dict.fromkeys(self.labels, ones))
+        # An array for each: TensorFlow may take one over without a copy and write into it.
+        weights = {name: np.ones(len(self), np.float32) for name in self.labels}
+        return EncodedRows(self.features, self.labels, weights)
 
     @classmethod
     def concatenate(cls, parts: Iterable[EncodedRows]) -> EncodedRows:

@@ -42,7 +42,8 @@ def read_labels(frame: pd.DataFrame, schema: Schema) -> Labels:
     for target in schema.targets:
         present = ~np.isnan(numeric[target.name])
         if target.observed_if is not None:
-            present &= numeric[target.observed_if] == 1
+            # An earlier step that does not count itself has not been seen to happen.
+            present &= observed[target.observed_if] & (numeric[target.observed_if] == 1)
         observed[target.name] = present
         values[target.name] = np.where(present, numeric[target.name], 0.0).astype(_DTYPES[type(target)])
     return Labels(values, observed)

@@ -186,7 +186,9 @@ def _joined(column: pd.Series, feature: Categorical, separator: str) -> pd.Serie
     rule = f"feature '{feature.name}' is joined by {separator!r}, which no listed value may hold; declare another one"
     refuse(column, np.asarray(holds, bool), rule=rule)
     joined = [separator.join(t) if isinstance(t, list) else t for t in texts]
-    return pd.Series(joined, index=column.index, name=column.name, dtype=object)
+    result = pd.Series(joined, index=column.index, name=column.name, dtype=object)
+    result.attrs = column.attrs
+    return result
 
 
 def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
@@ -215,6 +217,11 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
         column = moments
     if column.dtype.kind == "M":
         moments = column if column.dt.tz is None else column.dt.tz_convert(None)
+        present = moments[moments.notna()]
+        bounds = [pd.Timestamp(2**63 - 1, unit="ns"), pd.Timestamp(-(2**63) + 1, unit="ns")]
+        if feature.unit == "ns" and len(present) and (present.max() > bounds[0] or present.min() < bounds[1]):
+            beyond = ((moments > bounds[0]) | (moments < bounds[1])).to_numpy(bool)
+            refuse(column, beyond, rule=f"feature '{feature.name}' counts ns, which end in 2262; declare a larger unit")
         counts = moments.dt.as_unit(feature.unit).to_numpy().view(np.int64)
         return np.where(moments.isna().to_numpy(), MISSING_INT64, counts)
     codes, values = _factorized(column)
@@ -241,7 +248,7 @@ def _is_int64(value: Any) -> bool:
     # Text such as "007" is another value than 7, so only numbers are taken.
     if isinstance(value, (bool, int, np.integer, np.bool_)):
         return -(2**63) <= int(value) < 2**63
-    return isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(float(value)) <= 2.0**53
 
 
 def _text(value: Any) -> str | None:

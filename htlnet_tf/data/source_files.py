@@ -9,6 +9,7 @@ import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from htlnet_tf.errors import InputError
@@ -59,11 +60,23 @@ def format_of(file: str) -> str | None:
     return next((format_ for suffix, format_ in SUFFIXES.items() if name.endswith(suffix)), None)
 
 
+def is_gzip(file: str) -> bool:
+    """Whether a file's name says that it is packed by gzip; as in `format_of`, its case does not count."""
+    return file.lower().endswith(".gz")
+
+
 def partition_values(file: str) -> dict[str, str | None]:
     """The columns that the folders of a path say, as Hive writes them: `day=2024-01-01/`; None is missing."""
     parts = (part.partition("=") for part in Path(file).parts[:-1])
     texts = {key: urllib.parse.unquote(value) for key, equals, value in parts if key and equals}
     return {key: None if text in ("", _NULL_PARTITION) else text for key, text in texts.items()}
+
+
+def partition_column(value: str | None, count: int) -> pa.Array:
+    """A value of `partition_values` for each of `count` rows, as dictionary-encoded text."""
+    dictionary = pa.array([] if value is None else [value], pa.string())
+    indices = pa.nulls(count, pa.int32()) if value is None else pa.array(np.zeros(count, np.int32))
+    return pa.DictionaryArray.from_arrays(indices, dictionary)
 
 
 @contextlib.contextmanager

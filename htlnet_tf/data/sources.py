@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from htlnet_tf.data import csv_source, parquet_source, tfrecord_source
 from htlnet_tf.data.arrow_columns import CategoryCache, Column, ListRule, Place, column_of, family
 from htlnet_tf.data.csv_source import OnBadLines, Report
-from htlnet_tf.data.source_files import partition_values, table_files
+from htlnet_tf.data.source_files import partition_column, partition_values, table_files
 from htlnet_tf.data.text_values import Kind, declared_kinds, inferred_kind, parse
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Categorical, Schema
@@ -81,7 +80,13 @@ class Source:
         one with another dtype, or none, text; targets, weights and numeric features hold numbers; timestamps numbers or
         ISO 8601 datetimes; any other column text. Without a schema the types are inferred from the first block of the
         first file with rows; digits with leading zeros are text. Where a value cannot be read so, the column is
-        categorical in that chunk, that value being text. NaN, nan, NULL, null, NA and None are missing except in text.
+        categorical in that chunk, that value being text. So is `007` or `+7` in a column of whole numbers, for it is
+        another value than `7`; but blanks around a number do not count, nor do leading zeros in the name of a folder.
+        NaN, nan, NULL, null, NA and None are missing except in text.
+
+        Rows whose lists break a rule are left for the checks of values to find: where a listed value holds the
+        separator, or a TFRecord file has several values of a feature without one, that value is a list in a column
+        of objects.
 
         Args:
           columns: Names, in the order wanted; None: all columns.
@@ -95,7 +100,8 @@ class Source:
 
         Raises:
           InputError: A file cannot be read, lacks a column, or has it in a type that the others do not have or that no
-            column can be made of; names the file and, where there is one, column and row.
+            column can be made of; names the file and, where there is one, column and row. Or all files were read
+            (`files` is None) and have no rows.
         """
         if chunk_rows < 1:
             raise InputError(f"chunk_rows must be at least 1, received {chunk_rows}")
@@ -105,6 +111,7 @@ class Source:
             self._check(file, names)
         kinds = self._kinds(names, schema)
         rules = {name: self._list_rule(name, schema) for name in names}
+        empty = True
         for file in selected:
             header, cache = self._header(file), CategoryCache()
             constants = {n: v for n, v in partition_values(file).items() if n in kinds and n not in header.names}
@@ -114,13 +121,18 @@ class Source:
             for rows, batch in self._blocks(file, types, chunk_rows, on_bad_lines, report):
                 frame: dict[str, Column] = {}
                 for name in names:
-                    array = _constant(constants[name], len(rows)) if name in constants else batch.column(name)
-                    parsed = parse(array, kinds[name]) if name in constants or self.format == "csv" else array
-                    if isinstance(parsed, pa.Array):
-                        parsed = column_of(parsed, Place(file, name, rows), rules[name], cache)
-                    frame[name] = parsed
+                    is_folder = name in constants
+                    array = partition_column(constants[name], len(rows)) if is_folder else batch.column(name)
+                    if is_folder or self.format == "csv":
+                        array = parse(array, kinds[name], padded=is_folder)
+                    if isinstance(array, pa.Array):
+                        array = column_of(array, Place(file, name, rows), rules[name], cache)
+                    frame[name] = array
                 if len(rows):
+                    empty = False
                     yield Chunk(pd.DataFrame(frame, index=rows, copy=False), file, int(rows[0]))
+        if empty and files is None:
+            raise InputError(f"no rows in {_shortened(self.files)}")
 
     def _header(self, file: str) -> pa.Schema:
         if file not in self._headers:
@@ -221,8 +233,8 @@ class Source:
             return ListRule(declared=False, separator=None)
         feature = next((f for f in schema.inputs if f.name == name), None)
         separator = feature.separator if isinstance(feature, Categorical) else None
-        # In a TFRecord file a feature with one value is no list of one.
-        return ListRule(declared=True, separator=separator, single_is_text=self.format == "tfrecord")
+        # A TFRecord file does not say which features are lists.
+        return ListRule(declared=True, separator=separator, single_is_value=self.format == "tfrecord")
 
 
 def open_source(path: str | Path | Sequence[str | Path]) -> Source:
@@ -241,12 +253,6 @@ def open_source(path: str | Path | Sequence[str | Path]) -> Source:
     """
     files, format_ = table_files(path)
     return Source(files, format_)
-
-
-def _constant(value: str | None, count: int) -> pa.Array:
-    dictionary = pa.array([] if value is None else [value], pa.string())
-    indices = pa.nulls(count, pa.int32()) if value is None else pa.array(np.zeros(count, np.int32))
-    return pa.DictionaryArray.from_arrays(indices, dictionary)
 
 
 def _shortened(names: Sequence[str], limit: int = 12) -> str:

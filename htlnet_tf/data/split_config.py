@@ -90,7 +90,7 @@ class TimeSplit:
 class ColumnSplit:
     """A column says which part a row belongs to.
 
-    Values are compared as text: 1, 1.0 and "1" are the same, and so are true and 1.
+    Values are compared as text: 1, 1.0 and "1" are the same, and so are a boolean and 1 or 0 (not the text "true").
 
     Args:
       column: Its name; it need not be in the schema.
@@ -153,6 +153,8 @@ class HashSplit:
 @dataclass(frozen=True, config=_STRICT)
 class RandomSplit:
     """Each row falls to a part at random, by its number in its file and the seed.
+
+    The same rows in other files, joined or split up, say, fall to other parts; rows of one number fall alike.
 
     For rows without an order or a key; rows of one user or request then stand on both sides, which flatters a model.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import reprlib
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -57,12 +56,9 @@ def _distinct(column: pd.Series[Any]) -> tuple[np.ndarray, list[str]]:
     return codes, [text for text in texts if text is not None]
 
 
-def parts_by_row(count: int, config: RandomSplit, *, first_row: int, file: str) -> np.ndarray:
-    """The parts of successive rows, int8 [count], by their number in a file."""
-    # The base name keeps the rows of different files apart and is the same wherever the files are copied to.
-    base_name = re.split(r"[\\/]", file)[-1]
-    start = _blake2b([base_name], config.seed)[0]
-    return _share(_splitmix64(start, first_row, count), config.fractions)
+def parts_by_row(rows: np.ndarray, config: RandomSplit) -> np.ndarray:
+    """The parts of rows by their numbers, integers [N]: int8 [N]."""
+    return _share(_splitmix64(_blake2b(["rows"], config.seed)[0], rows), config.fractions)
 
 
 def _share(hashes: np.ndarray, fractions: Sequence[float]) -> np.ndarray:
@@ -80,13 +76,13 @@ def _blake2b(texts: Sequence[str], seed: int) -> np.ndarray:
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
-def _splitmix64(start: np.uint64, first: int, count: int) -> np.ndarray:
-    """Outputs `first` .. `first + count - 1` of the SplitMix64 generator, uint64 [count].
+def _splitmix64(start: np.uint64, numbers: np.ndarray) -> np.ndarray:
+    """The outputs of the given numbers, from 0, of the SplitMix64 generator, uint64 [N].
 
     Each output is a function of its number, so chunks get what the whole would. Reference: Steele, Lea, Flood: "Fast
     splittable pseudorandom number generators", OOPSLA 2014; https://prng.di.unimi.it/splitmix64.c.
     """
-    z = np.arange(first + 1, first + count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + start
+    z = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + start
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

@@ -98,14 +98,12 @@ class Split:
             return (self.config.column,)
         return () if self.timestamp is None else (self.timestamp,)
 
-    def parts(self, frame: pd.DataFrame, *, first_row: int = 0, file: str = "") -> np.ndarray:
+    def parts(self, frame: pd.DataFrame, *, rows: np.ndarray | None = None) -> np.ndarray:
         """The part of each row.
 
         Args:
           frame: Any rows, none included; they have the `columns`.
-          first_row: The number of the frame's first row in its file; a random split goes by it.
-          file: The file the rows are from; a random split goes by its base name, so that a copy of the files in
-            another folder is split alike.
+          rows: The rows' numbers in their file, integers [N], by which a random split goes; None: their positions.
 
         Returns:
           int8 [N], positions in `PARTS`.
@@ -122,7 +120,7 @@ class Split:
             return parts_by_value(frame[self.config.column], self.config)
         if isinstance(self.config, HashSplit):
             return parts_by_hash(frame[self.config.column], self.config)
-        return parts_by_row(len(frame), self.config, first_row=first_row, file=file)
+        return parts_by_row(np.arange(len(frame)) if rows is None else rows, self.config)
 
     def apply(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         """Splits a frame in memory.

@@ -15,13 +15,13 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data import columns
-from htlnet_tf.data.counting import RunningMoments, UniformSample, ValueCounts, as_dtype
+from htlnet_tf.data.counting import MAX_DISTINCT, RunningMoments, UniformSample, ValueCounts, as_dtype
 from htlnet_tf.data.labels import read_labels, require_observed
-from htlnet_tf.data.raw_features import numeric_values
+from htlnet_tf.data.raw_features import numeric_values, time_values
 from htlnet_tf.documents import validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
-from htlnet_tf.schema import Categorical, Numeric, Schema
+from htlnet_tf.schema import Categorical, Numeric, Schema, Timestamp
 
 MAX_VOCABULARY = 1_000_000
 """Values beyond which a categorical feature is hashed if its encoding was left open."""
@@ -91,7 +91,7 @@ class TrainingStatistics:
         Raises:
           InputError: A column is missing or holds a value its kind does not allow, or there are no rows.
         """
-        counts = {f.name: ValueCounts(f) for f in schema.categoricals}
+        counts = {f.name: ValueCounts(f, is_counted=_needs_counts(schema, f)) for f in schema.categoricals}
         numeric = {f.name: RunningMoments() for f in schema.numerics}
         bucketed = [f for f in schema.inputs if isinstance(f, Numeric) and f.quantile_buckets is not None]
         samples = {f.name: UniformSample() for f in bucketed}
@@ -102,6 +102,9 @@ class TrainingStatistics:
             num_rows += len(frame)
             for name, counter in counts.items():
                 counter.update(frame[name])
+            for moment in schema.inputs:
+                if isinstance(moment, Timestamp):
+                    time_values(frame[moment.name], moment)  # nothing to learn, but unreadable ones are told now
             for number in (*schema.numerics, *bucketed):
                 values = numeric_values(frame[number.name], number)
                 if number.quantile_buckets is not None:
@@ -146,6 +149,12 @@ class TrainingStatistics:
         return validate(_ADAPTER, document, source=str(path))
 
 
+def _needs_counts(schema: Schema, feature: Categorical) -> bool:
+    owner = schema.feature(feature.shares) if feature.shares is not None else feature
+    assert isinstance(owner, Categorical)
+    return owner.encoding != "hash" or owner.num_buckets is None
+
+
 def _vocabularies(counts: dict[str, ValueCounts]) -> tuple[dict[str, Categorical], dict[str, Vocabulary]]:
     """The features with everything settled, and their vocabularies; features that share rows are counted together."""
     settled: dict[str, Categorical] = {}
@@ -163,13 +172,16 @@ def _vocabularies(counts: dict[str, ValueCounts]) -> tuple[dict[str, Categorical
                 if ours is not None:
                     total[ours] += n
         kept = [(value, n) for value, n in total.items() if n >= feature.min_count]
+        overflowed = any(c.overflowed for c in (counter, *sharing))
         if feature.encoding is None:
-            feature = dataclasses.replace(feature, encoding="vocabulary" if len(kept) <= MAX_VOCABULARY else "hash")
+            few = len(kept) <= MAX_VOCABULARY and not overflowed
+            feature = dataclasses.replace(feature, encoding="vocabulary" if few else "hash")
         values: tuple[Any, ...] = ()
         if feature.encoding == "vocabulary":
             values = tuple(value for value, _ in sorted(kept, key=lambda item: (-item[1], item[0])))
         elif feature.num_buckets is None:
-            feature = dataclasses.replace(feature, num_buckets=max(2, 2 ** (len(total) - 1).bit_length()))
+            distinct = MAX_DISTINCT if overflowed else len(total)
+            feature = dataclasses.replace(feature, num_buckets=max(2, 2 ** (distinct - 1).bit_length()))
         has_missing = any(c.has_missing for c in (counter, *sharing))
         settled[name], vocabularies[name] = feature, Vocabulary(values, has_missing, counter.longest)
     return settled, vocabularies

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -46,12 +46,12 @@ class BadRows:
     """The rows that a stream has left out, each once, however often the stream is read."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, int], BadRow] = {}
+        self._rows: dict[str, dict[int, BadRow]] = {}
         self._checked: set[str] = set()
 
     def add(self, row: BadRow) -> None:
         """Notes a row; a second fault of the same row is not kept."""
-        self._rows.setdefault((row.file, row.row), row)
+        self._rows.setdefault(row.file, {}).setdefault(row.row, row)
 
     def complete(self, file: str) -> None:
         """Notes that every row of a file has been checked."""
@@ -61,18 +61,20 @@ class BadRows:
         """The numbers of a file's bad rows, int64; None as long as it has not been checked to its end."""
         if file not in self._checked:
             return None
-        return np.asarray([row for name, row in self._rows if name == file], np.int64)
+        return np.fromiter(self._rows.get(file, {}), np.int64)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return sum(map(len, self._rows.values()))
 
     def first(self) -> BadRow:
         """The first of them in order of file and row."""
-        return min(self._rows.values())
+        return min(row for rows in self._rows.values() for row in rows.values())
 
     def to_frame(self) -> pd.DataFrame:
         """One line per row, in order of file and row: the fields of `BadRow`."""
-        return pd.DataFrame(sorted(self._rows.values()), columns=list(BadRow._fields))
+        return pd.DataFrame(
+            sorted(row for rows in self._rows.values() for row in rows.values()), columns=list(BadRow._fields)
+        )
 
     def write(self, path: str | Path) -> None:
         """Writes them as CSV, by an atomic rename."""
@@ -183,9 +185,10 @@ class Stream:
                 good = ~np.isin(frame.index, known)
             else:
                 self._check(frame, good)
-        part = self._parts(frame, good, chunk)
-        # Without a copy where all rows stay.
-        return frame if good.all() and part is None else frame[good if part is None else good & part]
+        part = self._parts(frame, good)
+        if good.all():
+            return frame if part is None else frame[part]  # without a copy where all rows stay
+        return _settled(frame[good if part is None else good & part])
 
     def _check(self, frame: pd.DataFrame, good: np.ndarray) -> None:
         while good.any():
@@ -197,7 +200,7 @@ class Stream:
             except RowError as error:
                 self._note(frame, good, error)
 
-    def _parts(self, frame: pd.DataFrame, good: np.ndarray, chunk: Chunk) -> np.ndarray | None:
+    def _parts(self, frame: pd.DataFrame, good: np.ndarray) -> np.ndarray | None:
         """Which rows are of this stream's part; `good` loses those for which that cannot be said."""
         if self.split is None or self.part is None:
             return None
@@ -207,7 +210,7 @@ class Stream:
             try:
                 # Random splits count the rows of the file, so they see all of them.
                 rows = slice(None) if self.split.config.by == "random" else good
-                parts = self.split.parts(frame[rows], first_row=chunk.first_row, file=chunk.file)
+                parts = self.split.parts(frame[rows], rows=frame.index.to_numpy())
             except RowError as error:
                 if self.on_bad_rows == "error":
                     raise
@@ -224,6 +227,28 @@ class Stream:
             value = frame[error.column].iloc[position]
             self.bad_rows.add(BadRow(file, int(frame.index[position]), error.column, error.rule, str(value)))
         good[at_fault] = False
+
+
+def _settled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns that were text for the sake of a value that is gone, as what the others are."""
+    settled = frame.copy()
+    for name in frame:
+        column = frame[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            kept = column.cat.remove_unused_categories()
+            kind = pd.api.types.infer_dtype(kept.cat.categories)
+            settled[name] = kept.astype(_SETTLED[kind]) if kind in _SETTLED else kept
+    settled.attrs = frame.attrs
+    return settled
+
+
+_SETTLED: dict[str, Any] = {
+    "integer": "Int64",
+    "floating": "float64",
+    "mixed-integer-float": "float64",
+    "datetime": "datetime64[us]",
+    "datetime64": "datetime64[us]",
+}
 
 
 def open_stream(path: str | Path | Sequence[str | Path], schema: Schema, *, on_bad_rows: OnBadRows = "error") -> Stream:

@@ -56,12 +56,14 @@ def stream_dataset(
             order = list(random.permutation(files)) if shuffle_buffer else files
             encoded = (encode_frame(frame, encoder) for frame in stream.frames(order))
             rows = shuffled(encoded, shuffle_buffer, random) if shuffle_buffer else encoded
-            empty = True
+            count = 0
             for block in regrouped(rows, batch_size * _BATCHES_PER_BLOCK):
-                empty = False
+                count += len(block)
                 yield block.with_weights().tree
-            if empty:
+            if not count:
                 raise InputError(f"no rows in {[stream.source.files[i] for i in files]} (part: {stream.part or 'all'})")
+            if drop_remainder and count < batch_size:
+                raise InputError(f"drop_remainder leaves no batch: {count} rows, batch_size {batch_size}")
         except InputError as error:
             _last_error.append(error)
             raise

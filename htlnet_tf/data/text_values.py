@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Literal
 
 import pandas as pd
@@ -16,6 +17,7 @@ Kind = Literal["text", "integer", "number", "time", "bool"]
 _MISSING = pa.array(["NaN", "nan", "NULL", "null", "NA", "None", ""])
 # 007 is another value than 7, and 0x1f is no number to a person.
 _CODE = r"^[+-]?0[0-9xX]"
+_IS_CODE = re.compile(_CODE)
 _BOUND = 2**63
 _LADDERS: dict[Kind, tuple[pa.DataType, ...]] = {
     "integer": (pa.int64(), pa.bool_()),
@@ -58,12 +60,16 @@ def inferred_kind(text: pa.Array) -> Kind:
     return "text"
 
 
-def parse(text: pa.Array, kind: Kind) -> pa.Array | pd.Categorical:
+def parse(text: pa.Array, kind: Kind, *, padded: bool = False) -> pa.Array | pd.Categorical:
     """Text as values of a kind; NaN, nan, NULL, null, NA and None are missing where the kind is not text.
+
+    Blanks around a number do not count. A whole number has no plus sign and no leading zeros (`007` is another value
+    than `7`), and may be written `7.0`.
 
     Args:
       text: string [N], or dictionary-encoded.
       kind: Of the column.
+      padded: Whole numbers may have leading zeros.
 
     Returns:
       Values [N]. If some are not of the kind: categories, those that cannot be read among them as the text they are, so
@@ -75,7 +81,9 @@ def parse(text: pa.Array, kind: Kind) -> pa.Array | pd.Categorical:
     for type_ in _LADDERS[kind]:
         values = _cast(text, type_)
         if values is not None:
-            return values
+            # Arrow reads leading zeros, and 0x1f, as if they said nothing.
+            is_wrong = kind == "integer" and not padded and _may_hold_codes(text)
+            return _one_by_one(text, kind) if is_wrong else values
     return _one_by_one(text, kind)
 
 
@@ -103,6 +111,12 @@ def _cast(text: pa.Array, type_: pa.DataType) -> pa.Array | None:
         return None
 
 
+def _may_hold_codes(text: pa.Array) -> bool:
+    """Whether there is text that starts with 0 and goes on, or with -0; far cheaper than a regular expression."""
+    zero = pc.and_(pc.starts_with(text, "0"), pc.greater(pc.binary_length(text), 1))
+    return bool(pc.any(zero).as_py() or pc.any(pc.starts_with(text, "-0")).as_py())
+
+
 def _one_by_one(text: pa.Array, kind: Kind) -> pd.Categorical:
     encoded = pc.dictionary_encode(text)
     missing = set(_MISSING.to_pylist())
@@ -119,6 +133,8 @@ def _one_by_one(text: pa.Array, kind: Kind) -> pd.Categorical:
 def _number(text: str, kind: Kind) -> int | float | str:
     """The number that a text says, if it says one."""
     lower = text.strip().lower()
+    if kind == "integer" and (lower.startswith("+") or _IS_CODE.match(lower)):
+        return text
     if lower in ("true", "false"):
         return int(lower == "true")
     try:

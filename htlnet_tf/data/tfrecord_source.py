@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from htlnet_tf.data.source_files import reading
+from htlnet_tf.data.source_files import is_gzip, reading
 from htlnet_tf.data.text_values import first_not_utf8
 from htlnet_tf.errors import InputError
 
@@ -96,7 +96,7 @@ def blocks(
 def _records(file: str) -> tf.data.Dataset:
     import tensorflow as tf
 
-    compression = "GZIP" if file.lower().endswith(".gz") else ""
+    compression = "GZIP" if is_gzip(file) else ""
     options = tf.data.Options()
     options.autotune.enabled = False  # there is nothing to tune, and its bookkeeping costs per record
     return tf.data.TFRecordDataset(file, compression, buffer_size=_BUFFER_BYTES).with_options(options)
@@ -198,7 +198,7 @@ def _require_complete(file: str, num_bytes: int) -> None:
     """
     with reading(file, "a TFRecord file"):
         size = os.stat(file).st_size  # noqa: PTH116
-        if file.lower().endswith(".gz"):
+        if is_gzip(file):
             with open(file, "rb") as opened:  # noqa: PTH123
                 opened.seek(max(0, size - 4))
                 # The last four bytes are the unpacked size modulo 2**32, unless there are several streams in the file.

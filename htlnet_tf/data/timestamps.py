@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, Literal, get_args
@@ -127,9 +128,10 @@ def parse(column: pd.Series[Any]) -> Timestamps:
     elif kind == "timedelta":
         moments = pd.to_timedelta(column).to_numpy()
     else:
-        # bool is a Number in Python, and an int beside a float is no mixture.
-        expected = numbers.Number if isinstance(column.iloc[0], numbers.Number) else type(column.iloc[0])
-        odd = np.asarray([not isinstance(value, expected) for value in column], bool)
+        # bool is a Number in Python, and an int beside a float is no mixture. What most values are is expected of all.
+        types = [numbers.Number if isinstance(value, numbers.Number) else type(value) for value in column]
+        expected = Counter(types).most_common(1)[0][0]
+        odd = np.asarray([kind is not expected for kind in types], bool)
         rule = f"timestamps must all be numbers, all datetimes or all ISO 8601 strings, and these are {inferred}"
         refuse(column, odd if odd.any() else ~odd, rule=rule)
         raise AssertionError("refuse raises where a row offends")

@@ -37,7 +37,8 @@ def columns_table(inspection: Inspection) -> str:
     for name, profile in inspection.profiles.items():
         proposal = inspection.proposals[name]
         kind = proposal.role if proposal.role != "feature" else proposal.kind
-        declared = [declared_as(schema, name) or "-"] if schema is not None else []
+        bad = inspection.bad_rows(name)
+        declared = [(declared_as(schema, name) or "-") + (f", {bad:,} BAD" if bad else "")] if schema else []
         group = f", {proposal.feature.group}" if proposal.feature is not None and proposal.role == "feature" else ""
         distinct = f"{'' if profile.distinct_is_exact else '>= '}{profile.distinct:,}"
         missing = percent(profile.missing / profile.rows) if profile.missing else "0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from htlnet_tf.data.sources import open_source
+from htlnet_tf.data.sources import Source, open_source
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.inspection.report import Inspection
@@ -32,7 +32,7 @@ def inspect_path(
 
     Args:
       path: A file, a folder or a glob of CSV, Parquet or TFRecord files.
-      schema: A schema file to hold the table against.
+      schema: A schema file to hold the table against: every value of its columns is checked.
       targets: The funnel in order, the core last, if there is no schema.
       timestamp: When a row was logged, if there is no schema.
       draft: A file for the proposed schema, with comments, written by an atomic rename; None: none is written.
@@ -40,13 +40,15 @@ def inspect_path(
       write: Where progress lines go.
 
     Raises:
-      InputError: A file cannot be read, there are no rows, the draft exists already, or no schema can be proposed
-        although one is to be written; see also `inspect_rows`.
+      InputError: A file cannot be read or lacks a column of the schema, there are no rows, the draft exists already, or
+        no schema can be proposed although one is to be written; see also `inspect_rows`.
     """
     if draft is not None and Path(draft).exists() and not overwrite:
         raise InputError(f"'{draft}' exists already; name another file or ask to overwrite it (--overwrite)")
     declared = None if schema is None else Schema.from_yaml(schema)
     source = open_source(path)
+    if declared is not None:
+        _require_columns(source, declared)
 
     def frames() -> Iterator[pd.DataFrame]:
         rows, spoke = 0, time.monotonic()
@@ -55,6 +57,7 @@ def inspect_path(
             if time.monotonic() - spoke > _SECONDS_BETWEEN_LINES:
                 spoke = time.monotonic()
                 write(f"  {rows:,} rows read, now {chunk.file}")
+            chunk.frame.attrs["file"] = chunk.file
             yield chunk.frame
 
     inspection = inspect_rows(frames(), schema=declared, targets=targets, timestamp=timestamp, source=str(path))
@@ -63,3 +66,10 @@ def inspect_path(
         with atomic_file(draft) as partial:
             partial.write_text(text, encoding="utf-8")
     return inspection
+
+
+def _require_columns(source: Source, schema: Schema) -> None:
+    # Later files are held against the first one while they are read. One without any column has no rows either.
+    for name in schema.columns if source.columns else ():
+        if name not in source.columns:
+            raise InputError(f"{source.files[0]}: column '{name}' is missing; the file has {list(source.columns)}")

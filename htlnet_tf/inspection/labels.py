@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -46,8 +45,6 @@ class LabelCounter:
         self._only_second = np.zeros((size, size), np.int64)  # [i, j]: i did not happen, j did
         self._first = np.full((size, size), -1, np.int64)  # the first row of the above
         self._known_given = np.zeros((size, size), np.int64)  # [i, j]: i happened, j is known
-        self._not_binary = np.zeros(size, np.int64)
-        self._not_binary_first: dict[str, tuple[int, Any]] = {}
 
     def update(self, chunk: Mapping[str, Values], first_row: int) -> None:
         """Adds a chunk whose first row has this number in the stream; columns without numbers count as missing."""
@@ -65,11 +62,6 @@ class LabelCounter:
         for i, j in zip(*np.nonzero((only_second > 0) & (self._first < 0)), strict=True):
             self._first[i, j] = first_row + int(np.argmax(did_not[:, i] & happened[:, j]))
         self._only_second += only_second
-        odd = known & (labels != 0) & (labels != 1)
-        for j in np.flatnonzero(odd.any(axis=0)):
-            row = int(np.argmax(odd[:, j]))
-            self._not_binary_first.setdefault(self.names[j], (first_row + row, float(labels[row, j])))
-        self._not_binary += odd.sum(axis=0)
 
     def happened(self, name: str) -> int:
         """Rows in which the label is above 0."""
@@ -80,11 +72,6 @@ class LabelCounter:
         """The rate of a label where an earlier one happened; None if there is no such row."""
         i, j = self.names.index(earlier), self.names.index(later)
         return float(self._both[i, j] / self._known_given[i, j]) if self._known_given[i, j] else None
-
-    def not_binary(self, name: str) -> tuple[int, int, Any] | None:
-        """Rows whose label is neither 0 nor 1: how many, the first one, and its value. None if there are none."""
-        count = int(self._not_binary[self.names.index(name)])
-        return (count, *self._not_binary_first[name]) if count else None
 
     def violations(self, steps: Sequence[str]) -> tuple[Violation, ...]:
         """The violations of a funnel, given in order; its last step may be the core target."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.data.counting import RunningMoments
 from htlnet_tf.features import TimeUnit
 from htlnet_tf.inspection.values import EPOCH_UNITS, Kind, Values, epoch_range
 
@@ -113,7 +114,7 @@ class ColumnCounter:
         self._kinds: set[Kind] = set()
         self._rows = self._missing = self._zeros = self._negatives = self._infinite = self._unreadable = 0
         self._whole = True
-        self._finite, self._mean, self._squares = 0, 0.0, 0.0
+        self._moments = RunningMoments()  # of the finite numbers
         self._minimum, self._maximum = math.inf, -math.inf
         self._distinct = _Distinct()
         self._counts = _Counts()
@@ -143,16 +144,13 @@ class ColumnCounter:
         self._negatives += int((finite < 0).sum())
         self._minimum = min(self._minimum, float(finite.min()))
         self._maximum = max(self._maximum, float(finite.max()))
-        # Chan, Golub, LeVeque 1979: exact where a sum of squares is not.
-        mean, count = float(np.mean(finite)), self._finite + len(finite)
-        delta = mean - self._mean
-        self._squares += float(np.sum((finite - mean) ** 2)) + delta**2 * self._finite * len(finite) / count
-        self._mean += delta * len(finite) / count
-        self._finite = count
+        self._moments.update(finite)
 
     def result(self) -> ColumnProfile:
         """What was counted."""
-        counted = self._finite > 0
+        counted = self._moments.count > 0
+        # No standard deviation exceeds half the range. That of a constant is 0 here, while scaling by it takes 1.
+        std = min(self._moments.std, self._maximum / 2 - self._minimum / 2) if counted else None
         return ColumnProfile(
             name=self._name,
             kinds=frozenset(self._kinds),
@@ -164,8 +162,8 @@ class ColumnCounter:
             whole=counted and self._whole,
             minimum=self._minimum if counted else None,
             maximum=self._maximum if counted else None,
-            mean=self._mean if counted else None,
-            std=math.sqrt(self._squares / self._finite) if counted else None,
+            mean=self._moments.mean if counted else None,
+            std=std,
             zeros=self._zeros,
             negatives=self._negatives,
             infinite=self._infinite,

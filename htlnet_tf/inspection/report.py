@@ -18,6 +18,7 @@ from htlnet_tf.inspection.labels import Violation
 from htlnet_tf.inspection.leakage import Suspect
 from htlnet_tf.inspection.profile import ColumnProfile
 from htlnet_tf.inspection.proposals import build_schema, schema_text
+from htlnet_tf.inspection.schema_check import BrokenRule
 from htlnet_tf.inspection.summaries import TargetSummary
 from htlnet_tf.schema import Schema
 
@@ -43,6 +44,7 @@ class Inspection:
       suspects: Columns that alone predict a target.
       proposals: What to do with each column.
       schema: The schema that the table was held against.
+      broken_rules: Its rules that rows break, in the order of its columns.
     """
 
     source: str
@@ -59,6 +61,16 @@ class Inspection:
     suspects: tuple[Suspect, ...]
     proposals: dict[str, Proposal]
     schema: Schema | None = None
+    broken_rules: tuple[BrokenRule, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether no row breaks the schema; without one there is nothing to break."""
+        return not self.broken_rules
+
+    def bad_rows(self, name: str) -> int:
+        """Rows whose value of a column breaks the schema."""
+        return sum(broken.rows for broken in self.broken_rules if broken.column == name)
 
     @property
     def outcome_like(self) -> tuple[str, ...]:
@@ -91,6 +103,8 @@ class Inspection:
             "source": self.source,
             "rows": self.rows,
             "sampled_rows": self.sampled_rows,
+            "ok": self.ok,
+            "broken_rules": [dataclasses.asdict(broken) for broken in self.broken_rules],
             "duplicates": dataclasses.asdict(self.duplicates),
             "funnel": {"origin": self.funnel.origin, "steps": list(self.funnel.names)},
             "targets": [dataclasses.asdict(target) for target in self.targets],
@@ -121,6 +135,7 @@ class Inspection:
         }
         if self.schema is not None:
             document["declared"] = declared_as(self.schema, name)
+            document["bad_rows"] = self.bad_rows(name)
         return document
 
     def to_text(self) -> str:

@@ -16,6 +16,7 @@ from htlnet_tf.inspection.profile import ColumnCounter
 from htlnet_tf.inspection.proposals import propose_columns
 from htlnet_tf.inspection.report import Inspection
 from htlnet_tf.inspection.sample import Sample
+from htlnet_tf.inspection.schema_check import SchemaCheck
 from htlnet_tf.inspection.summaries import summarise_targets
 from htlnet_tf.inspection.values import read_column
 from htlnet_tf.schema import Schema
@@ -35,8 +36,10 @@ def inspect_rows(
     row to find duplicates (16 while they are counted), up to a hundred million rows.
 
     Args:
-      frames: One frame, or a stream of frames with the same columns.
-      schema: If given, its columns must exist; its targets and timestamp are taken.
+      frames: One frame, or a stream of frames with the same columns. Where `attrs["file"]` names a file, the index of
+        the frame are the row numbers in it.
+      schema: If given, its columns must exist, every value of its features, targets and weights is checked, and its
+        targets and timestamp are taken. Rows that break it are no error, but `Inspection.broken_rules`.
       targets: Without a schema: the funnel's columns in order, the core target last. None: guessed from the names and
         values; the report says so.
       timestamp: Without a schema: when the row was logged. None: a column of times, if there is one.
@@ -64,6 +67,7 @@ class _Reader:
     def __init__(self, schema: Schema | None, targets: Sequence[str] | None, timestamp: str | None) -> None:
         self._schema, self._targets = schema, targets
         self._timestamp = schema.timestamp if schema is not None else timestamp
+        self._check = None if schema is None else SchemaCheck(schema)
         self._rows = 0
         self._columns: list[str] = []
 
@@ -84,6 +88,8 @@ class _Reader:
         chunk = {name: read_column(frame[name], as_numbers=name in self._labels_named) for name in self._columns}
         for name, values in chunk.items():
             self._counters[name].update(values)
+        if self._check is not None:
+            self._check.update(frame, self._rows)
         self._labels.update(chunk, self._rows)
         self._days.update(chunk)
         self._duplicates.update(chunk[name].hashes for name in self._columns)
@@ -123,6 +129,7 @@ class _Reader:
         varying = [p for n, p in profiles.items() if n not in spared and p.distinct + bool(p.missing) > 1]
         tried = [(p.name, p.is_number or p.kinds == {"time"}) for p in varying]
         averaged = [target.name for target in funnel.targets if target.kind != "multiclass"]
+        broken = () if self._check is None else self._check.result()
         suspects = find_suspects(self._sample, tried, funnel.targets)
         return Inspection(
             source=source,
@@ -130,7 +137,7 @@ class _Reader:
             sampled_rows=len(self._sample),
             profiles=profiles,
             funnel=funnel,
-            targets=summarise_targets(funnel, profiles, self._labels, self._sample),
+            targets=summarise_targets(funnel, profiles, self._labels, self._sample, broken),
             violations=self._labels.violations(averaged),
             timestamp=timestamp,
             timestamp_is_guessed=self._timestamp is None and timestamp is not None,
@@ -146,4 +153,5 @@ class _Reader:
                 suspects=suspects,
             ),
             schema=self._schema,
+            broken_rules=broken,
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from htlnet_tf.inspection.funnel import Funnel
 from htlnet_tf.inspection.labels import LabelCounter
 from htlnet_tf.inspection.profile import ColumnProfile
 from htlnet_tf.inspection.sample import Sample
+from htlnet_tf.inspection.schema_check import BrokenRule
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -28,8 +28,8 @@ class TargetSummary:
       known: Rows with a label.
       missing: Rows without one; they take no part in the target's loss.
       invalid: Rows whose label the target's kind does not allow.
-      invalid_first: The first such row, counted from 0, where it is known.
-      invalid_value: Its label.
+      invalid_first: The number of the first such row, as in `BrokenRule`; None without a schema.
+      invalid_value: Its label, as Python writes it.
       mean: Of the known labels; the rate of a binary target.
       rate_given_previous: The rate where the step before happened; None for the first step and for others than binary.
       classes: Share of the known labels by class, of a multiclass target.
@@ -48,7 +48,7 @@ class TargetSummary:
     missing: int
     invalid: int = 0
     invalid_first: int | None = None
-    invalid_value: Any = None
+    invalid_value: str | None = None
     mean: float | None = None
     rate_given_previous: float | None = None
     classes: dict[int, float] | None = None
@@ -61,76 +61,58 @@ class TargetSummary:
 
 
 def summarise_targets(
-    funnel: Funnel, profiles: Mapping[str, ColumnProfile], labels: LabelCounter, sample: Sample
+    funnel: Funnel,
+    profiles: Mapping[str, ColumnProfile],
+    labels: LabelCounter,
+    sample: Sample,
+    broken_rules: Sequence[BrokenRule] = (),
 ) -> tuple[TargetSummary, ...]:
     """A summary per target, in the order of the funnel."""
     summaries = []
     previous: str | None = None
     for target in funnel.targets:
         profile = profiles[target.name]
+        broken = [found for found in broken_rules if found.column == target.name]
         if isinstance(target, Continuous):
-            summaries.append(_amount(target, profile, sample))
+            summary = _amount(target, profile, sample)
         elif isinstance(target, Multiclass):
-            summaries.append(_classes(target, profile))
+            summary = _classes(target, profile)
         else:
-            summaries.append(_binary(target, profile, labels, previous))
+            # A rate of labels that are not 0 and 1 is none.
+            summary = _summary(target, profile) if broken else _binary(target, profile, labels, previous)
+        if broken:
+            invalid = sum(found.rows for found in broken)
+            summary = replace(summary, invalid=invalid, invalid_first=broken[0].row, invalid_value=broken[0].value)
+        summaries.append(summary)
         previous = target.name if isinstance(target, Binary) else None
     return tuple(summaries)
 
 
+def _summary(target: Binary | Multiclass | Continuous, profile: ColumnProfile) -> TargetSummary:
+    unit = target.unit if isinstance(target, Continuous) else None
+    return TargetSummary(target.name, target.kind, unit, profile.present, profile.missing - profile.unreadable)
+
+
 def _binary(target: Binary, profile: ColumnProfile, labels: LabelCounter, previous: str | None) -> TargetSummary:
-    count, first, value = labels.not_binary(target.name) or (profile.unreadable, None, None)
     given = labels.rate_given(previous, target.name) if previous is not None else None
-    mean = profile.mean if not count else None
-    missing = profile.missing - profile.unreadable
-    return TargetSummary(
-        target.name,
-        target.kind,
-        None,
-        profile.present,
-        missing,
-        count,
-        first,
-        value,
-        mean,
-        given if not count else None,
-    )
+    return replace(_summary(target, profile), mean=profile.mean, rate_given_previous=given)
 
 
 def _classes(target: Multiclass, profile: ColumnProfile) -> TargetSummary:
     allowed = range(target.num_classes)
     classes = {k: profile.counts.get(k, 0) / profile.present for k in allowed} if profile.present else {}
-    invalid = profile.present - sum(profile.counts.get(k, 0) for k in allowed) + profile.unreadable
-    value = next((v for v in profile.counts if v not in allowed), None)
-    return TargetSummary(
-        target.name,
-        target.kind,
-        None,
-        profile.present,
-        profile.missing - profile.unreadable,
-        invalid,
-        None,
-        value,
-        classes=classes,
-    )
+    return replace(_summary(target, profile), classes=classes)
 
 
 def _amount(target: Continuous, profile: ColumnProfile, sample: Sample) -> TargetSummary:
-    invalid = profile.infinite + profile.unreadable + (profile.negatives if target.non_negative else 0)
-    value = profile.minimum if target.non_negative and profile.negatives else None
-    if not profile.present or profile.minimum is None:
-        return TargetSummary(target.name, target.kind, target.unit, 0, profile.missing, invalid)
+    # Without a schema an amount may be anything but infinite.
+    summary = replace(_summary(target, profile), invalid=profile.infinite)
+    if profile.minimum is None:
+        return replace(summary, known=0)
     known = sample.numbers(target.name)
     known = known[np.isfinite(known)]
-    return TargetSummary(
-        target.name,
-        target.kind,
-        target.unit,
-        profile.present,
-        profile.missing - profile.unreadable,
-        invalid,
-        None,
-        value,
+    return replace(
+        summary,
         mean=profile.mean,
         std=profile.std,
         minimum=profile.minimum,

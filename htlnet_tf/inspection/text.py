@@ -26,6 +26,7 @@ def render(inspection: Inspection) -> str:
     """All sections, those without content left out."""
     sections = [
         _head(inspection),
+        _broken_rules(inspection),
         _funnel(inspection),
         _core(inspection),
         _violations(inspection),
@@ -60,6 +61,21 @@ def _head(inspection: Inspection) -> str:
     return "\n".join(lines)
 
 
+def _broken_rules(inspection: Inspection) -> str:
+    if inspection.schema is None:
+        return ""
+    if inspection.ok:
+        return "Rows that break the schema: none"
+    lines = ["Rows that break the schema: training stops at them, unless it is told to leave bad rows out"]
+    for found in inspection.broken_rules:
+        rows = "1 row" if found.rows == 1 else f"{found.rows:,} rows"
+        file = "" if found.file is None else f"{found.file}, "
+        value = shortened(found.value, 40)
+        lines.append(f"  {found.column}: {rows}, {'' if found.rows == 1 else 'first '}{file}row {found.row:,}: {value}")
+        lines.append(textwrap.fill(found.rule, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)
+
+
 def _funnel(inspection: Inspection) -> str:
     if not inspection.targets:
         hint = f" (like outcomes look: {', '.join(inspection.outcome_like)})" if inspection.outcome_like else ""
@@ -83,7 +99,7 @@ def _first_invalid(target: TargetSummary) -> str:
     if target.invalid_value is None:
         return ""
     place = "" if target.invalid_first is None else f"row {target.invalid_first:,}: "
-    return f" ({place}{target.invalid_value:g})"
+    return f" ({place}{shortened(target.invalid_value, 24)})"
 
 
 def _core(inspection: Inspection) -> str:

@@ -188,14 +188,13 @@ class FeatureEncoder(tf.Module):
         for code in missing_codes(feature):
             present &= tf.not_equal(tokens.values, code)
         tokens = tf.ragged.boolean_mask(tokens, tokens.with_values(present))
+        slots = self.statistics.vocabularies[feature.name].slots
         if feature.keeps_last:
-            tokens = tokens[:, -feature.max_length :]
+            tokens = tokens[:, -slots:]
         rows = tokens.with_values(self._look_up(feature, tokens.values))
         padding = self.padding[feature.name]
-        slots = self.statistics.vocabularies[feature.name].slots
         padded = rows.to_tensor(default_value=padding, shape=[None, slots])
-        missing = block.first if block.missing is None else block.missing
-        first = tf.where(padded[:, :1] == padding, missing, padded[:, :1])
+        first = tf.where(padded[:, :1] == padding, block.missing, padded[:, :1])
         return tf.concat([first, padded[:, 1:]], axis=1)
 
     def _look_up(self, feature: Categorical, values: tf.Tensor) -> tf.Tensor:
@@ -207,9 +206,8 @@ class FeatureEncoder(tf.Module):
         texts = values if feature.dtype == "string" else tf.as_string(values)
         bucket = tf.strings.to_hash_bucket_fast(texts, block.end - block.first)
         rows = tf.cast(bucket, tf.int32) + block.first
-        if block.missing is not None:
-            for code in missing_codes(feature):
-                rows = tf.where(tf.equal(values, code), block.missing, rows)
+        for code in missing_codes(feature):
+            rows = tf.where(tf.equal(values, code), block.missing, rows)
         return rows
 
     def _computed(self, feature: Numeric | Timestamp, values: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -19,7 +19,7 @@ class Block(NamedTuple):
     Attributes:
       start: The first row.
       unknown: Of values out of vocabulary; None where every value has a row (hashes, buckets, hours).
-      missing: Of missing values; None where they are values as any other (a hash without missing values in training).
+      missing: Of missing values; None where there can be none (a cross).
       first: Of the first value, bucket or hour.
       end: Behind the last.
     """
@@ -92,14 +92,14 @@ def _fields(statistics: TrainingStatistics, feature: Categorical | Numeric | Tim
 def _block(statistics: TrainingStatistics, field: str, start: int) -> Block:
     """The block of a field that has rows of its own."""
     if field in statistics.boundaries:
-        # The row for missing values may stay untrained; then it is near 0, which says nothing.
+        # Here, as for hashes and hours, the row for missing values may stay untrained; near 0, it then says nothing.
         return Block.at(start, unknown=False, missing=True, values=len(statistics.boundaries[field]) + 1)
     if field in statistics.vocabularies:
         vocabulary = statistics.vocabularies[field]
         feature = statistics.schema.feature(field)
         assert isinstance(feature, Categorical)
         if feature.encoding == "hash":
-            return Block.at(start, unknown=False, missing=vocabulary.has_missing, values=feature.num_buckets or 2)
+            return Block.at(start, unknown=False, missing=True, values=feature.num_buckets or 2)
         # Without missing values in training their row would stay untrained, so they share the out-of-vocabulary row.
         return Block.at(start, unknown=True, missing=vocabulary.has_missing, values=len(vocabulary.values))
     cross = next((f for f in statistics.schema.features if f.name == field), None)

@@ -81,13 +81,13 @@ def test_observed_if_and_weights() -> None:
     # buy: counts where click is 1, by share * importance.
     assert weights["buy"].tolist() == [3.0, 2.0, 0.0, 0.0]
     assert labels["buy"].tolist() == [1.0, 0.0, 0.0, 0.0]
-    # spend: where buy is 1 and there is a label.
-    assert weights["spend"].tolist() == [1.0, 0.0, 0.0, 1.0]
-    assert labels["spend"].tolist() == [5.0, 0.0, 0.0, 8.0]
+    # spend: where buy is 1 and counts itself, and there is a label.
+    assert weights["spend"].tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert labels["spend"].tolist() == [5.0, 0.0, 0.0, 0.0]
     # The weight 0 leaves a row out of the loss, not out of what was observed.
     zero = pd.DataFrame(FOUR | {"share": [0, 1, 1, 1]})
-    assert label_values(zero, FUNNEL)[0]["spend"].tolist() == [0.0, 0.0, 0.0, 8.0]
-    assert read_labels(zero, FUNNEL).observed["spend"].tolist() == [True, False, False, True]
+    assert label_values(zero, FUNNEL)[0]["spend"].tolist() == [0.0, 0.0, 0.0, 0.0]
+    assert read_labels(zero, FUNNEL).observed["spend"].tolist() == [True, False, False, False]
 
 
 @given(
@@ -167,3 +167,11 @@ def test_every_target_needs_a_label() -> None:
 def test_negative_amounts_can_be_allowed() -> None:
     schema = Schema(features=FEATURES, targets=[Binary("click"), Continuous("gain", non_negative=False)])
     assert read_labels(pd.DataFrame({"click": [0], "gain": [-2.0]}), schema).values["gain"].tolist() == [-2.0]
+
+
+def test_a_step_that_does_not_count_opens_no_later_one() -> None:
+    targets = [Binary("click"), Binary("conv", observed_if="click"), Continuous("y", observed_if="conv")]
+    frame = pd.DataFrame({"click": [0, 1, 1], "conv": [1, 1, 0], "y": [1.0, 2.0, 3.0]})
+    observed = read_labels(frame, Schema(features=FEATURES, targets=targets)).observed
+    assert observed["conv"].tolist() == [False, True, True]
+    assert observed["y"].tolist() == [False, True, False]

@@ -143,3 +143,12 @@ def test_points_in_time_count_in_the_declared_unit(unit: Any) -> None:
         time_values(pd.Series(["2024-03-01", "now"], name="t"), feature)
     with pytest.raises(RowError, match=r"row 0 .*received 1.5"):
         time_values(pd.Series([1.5], name="t"), feature)
+
+
+def test_numbers_too_large_are_refused_by_row() -> None:
+    with pytest.raises(RowError, match=r"row 1 .*whole numbers"):
+        int64(pd.Series([1, 1e300, "x"], dtype=object, name="c"))
+    with pytest.raises(RowError, match=r"row 1 .*is numeric"):
+        numeric_values(pd.Series([1, 10**400], dtype=object, name="c"), Numeric("c"))
+    with pytest.raises(RowError, match=r"row 1 .*end in 2262"):
+        time_values(pd.Series(["2024-03-01", "3000-01-01"], name="t"), Timestamp("t", unit="ns"))

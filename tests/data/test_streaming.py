@@ -123,6 +123,12 @@ def test_a_cached_stream_is_as_a_frame(
     np.testing.assert_array_equal(ids_of(cached), ids_of(plain))
 
 
+def test_no_two_arrays_share_memory(frame: pd.DataFrame, encoder: Any) -> None:
+    # TensorFlow aliases what a generator yields and may write into it: a shared array would corrupt the other user.
+    arrays = [array for part in encode_frame(frame, encoder).with_weights().tree for array in part.values()]
+    assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(arrays, 2))
+
+
 def test_fit_on_a_stream_is_fit_on_the_frame(
     stream: htl.data.Stream, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, make_model: Any
 ) -> None:

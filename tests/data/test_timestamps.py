@@ -202,3 +202,9 @@ def test_merging_keeps_no_view_of_a_piece_and_needs_one() -> None:
     assert values.tolist() == [3, 1, 2]
     with pytest.raises(InputError, match="there are none"):
         timestamps.merge([])
+
+
+def test_what_most_values_are_is_expected_of_all() -> None:
+    with pytest.raises(RowError, match="column 't', row 0") as caught:
+        timestamps.parse(pd.Series(["x", 5, 6, 7], name="t", dtype=object))
+    assert caught.value.rows.tolist() == [True, False, False, False]

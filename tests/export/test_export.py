@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,14 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.export import verify as verification
-from htlnet_tf.export.verify import VerificationError, probe_rows, verify
+from htlnet_tf.config import DataConfig, ModelConfig, RunConfig
+from htlnet_tf.data.splits import Split
+from htlnet_tf.export.probes import probe_rows
+from htlnet_tf.export.summary import data_hash, git_revision
+from htlnet_tf.export.version_folders import versions
+from htlnet_tf.runs import export_run, save_model
 from htlnet_tf.serving import EmbeddedServer, RestClient
+from tests.conftest import small_frame
 
 Build = Callable[..., Any]
 
@@ -35,11 +43,59 @@ def test_a_version_holds_what_it_should(model: Any, frame: pd.DataFrame, tmp_pat
     summary = json.loads((extra / "training_summary.json").read_text())
     assert (summary["model"], summary["training_rows"], summary["note"]) == ("HTLNet", 400, "x")
     assert summary["core"]["mean"] == pytest.approx(frame["spend"].mean())
-    assert [p.name for p in exported.path.parent.iterdir()] == ["1"]
+    assert {p.name for p in exported.path.parent.iterdir()} == {"1", ".lock", ".last_version"}
+    assert summary["verification"]["rows"] == 114
+    assert set(summary["packages"]) >= {"htlnet-tf", "tensorflow", "tensorflow-serving-api"}
+    assert set(summary["verification"]["latency_ms"]["candidates"]) == {"1", "100", "500"}
+
+
+def test_the_data_hash_is_that_of_the_encoder(model: Any, tmp_path: Path) -> None:
+    model.encoder.save(tmp_path / "encoder.json")
+    expected = hashlib.sha256((tmp_path / "encoder.json").read_bytes()).hexdigest()
+    assert data_hash(model.encoder) == expected
+    other = htl.FeatureEncoder.fit(model.schema, small_frame(seed=1))
+    assert data_hash(other) != expected
+
+
+def test_a_run_s_version_tells_what_the_run_folder_has(
+    schema: htl.Schema, frame: pd.DataFrame, model: Any, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    arguments = {"tower_units": (16, 8)}
+    config = RunConfig(DataConfig("generic", "rows.csv"), schema=schema, model=ModelConfig("htlnet", arguments))
+    save_model(config, model, run)
+    split = Split.fit(config.split, schema, frame)
+    split.to_yaml(run / "split.yaml")
+    frame[:20].to_parquet(run / "held_out.parquet")
+    (run / "metrics.json").write_text(json.dumps({"metrics": {"click": {"auc": 0.75}}}))
+    exported = export_run(run, tmp_path / "models" / "m", warmup_rows=(1, 2), warmup_signatures=("candidates",), keep=1)
+    assert (exported.verified_rows, exported.report.warmup_requests) == (84, 2)
+    summary = json.loads((exported.path / "assets.extra" / "training_summary.json").read_text())
+    assert summary["split"] == split.to_dict()
+    assert summary["source"]["path"] == "rows.csv"
+    assert summary["data"]["sha256"] == hashlib.sha256((run / "encoder.json").read_bytes()).hexdigest()
+    (info,) = htl.export.list_versions(tmp_path / "models")
+    assert (info.training_rows, info.metrics) == (400, {"click": {"auc": 0.75}})
+
+
+def test_the_git_revision_is_that_of_the_working_tree(tmp_path: Path) -> None:
+    assert git_revision(tmp_path) is None
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, text=True)
+    run(["git", "init"])
+    assert git_revision(tmp_path) is None  # no commit yet
+    (tmp_path / "file").write_text("a")
+    run(["git", "add", "file"])
+    run(["git", "-c", "user.name=n", "-c", "user.email=e@x", "commit", "-m", "m"])
+    head = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+    assert git_revision(tmp_path) == {"revision": head, "modified": False}
+    (tmp_path / "file").write_text("b")
+    assert git_revision(tmp_path) == {"revision": head, "modified": True}
 
 
 def test_the_signature_takes_raw_columns_and_gives_one_key_per_target(model: Any, tmp_path: Path) -> None:
-    path = htl.export.export_model(model, tmp_path / "m").path
+    path = tmp_path / "1"
+    htl.export.Servable(model).save(path)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     inputs = {
         name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.structured_input_signature[1].items()
@@ -57,7 +113,8 @@ def test_the_signature_takes_raw_columns_and_gives_one_key_per_target(model: Any
 
 def test_no_training_state_travels_along(model: Any, batch: Any, tmp_path: Path) -> None:
     model.train_step(batch)
-    path = htl.export.export_model(model, tmp_path / "m").path
+    path = tmp_path / "1"
+    htl.export.Servable(model).save(path)
     names = [name for name, _ in tf.train.list_variables(str(path / "variables" / "variables"))]
     stored = sum(
         np.prod(shape) for name, shape in tf.train.list_variables(str(path / "variables" / "variables")) if shape
@@ -67,7 +124,7 @@ def test_no_training_state_travels_along(model: Any, batch: Any, tmp_path: Path)
 
 
 def test_rest_answers_equal_predict(model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    htl.export.export_model(model, tmp_path / "htlnet")
+    htl.export.export_model(model, tmp_path / "htlnet", warmup_rows=(1,))
     rows = frame.copy()
     rows.loc[3, "user_id"] = "never seen"
     rows.loc[4, "item_id"] = 999
@@ -109,40 +166,21 @@ def test_names_with_dots_and_dashes_can_be_served(frame: pd.DataFrame, tmp_path:
     np.testing.assert_allclose(scores["spend-eur"], htl.predict(model, rows[:5])["spend-eur"], rtol=1e-5)
 
 
-def test_versions_go_up_and_none_is_used_twice(model: Any, tmp_path: Path) -> None:
-    (tmp_path / "m" / "00000007").mkdir(parents=True)
-    (tmp_path / "m" / "notes").mkdir()
-    assert [htl.export.export_model(model, tmp_path / "m").version for _ in range(2)] == [8, 9]
+def test_the_version_is_a_new_number_and_old_ones_go_unless_a_label_names_them(model: Any, tmp_path: Path) -> None:
+    for name in ("2", "3", "00000007", "notes"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+    htl.export.promote(tmp_path, "m", 2)
+    exported = htl.export.export_model(model, tmp_path / "m", warmup_rows=(), keep=2)
+    assert (exported.version, exported.removed) == (8, (3,))
+    assert exported.report.warmup_requests == 0
+    assert not (exported.path / "assets.extra" / "tf_serving_warmup_requests").exists()
+    assert list(versions(tmp_path / "m")) == [2, 7, 8]
 
 
-def test_a_difference_stops_the_export_and_leaves_nothing(
-    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest = verification._python_scores
-
-    def shifted(directory: Path, raw: Any) -> dict[str, np.ndarray]:
-        return {name: score + (name == "buy") * 1e-3 for name, score in honest(directory, raw).items()}
-
-    monkeypatch.setattr(verification, "_python_scores", shifted)
-    with pytest.raises(VerificationError, match="'buy' differs at row 0"):
-        htl.export.export_model(model, tmp_path / "m")
-    assert list((tmp_path / "m").iterdir()) == []
-
-
-def test_nan_scores_are_a_difference(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = verification._python_scores
-    monkeypatch.setattr(
-        verification, "_python_scores", lambda d, raw: {n: s * np.float32("nan") for n, s in honest(d, raw).items()}
-    )
-    with pytest.raises(VerificationError, match="differs at row 0"):
-        htl.export.export_model(model, tmp_path / "m")
-
-
-def test_a_missing_output_is_a_difference(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = htl.export.export_model(model, tmp_path / "m").path
-    monkeypatch.setattr(verification, "_python_scores", lambda directory, raw: {})
-    with pytest.raises(VerificationError, match="were expected"):
-        verify(model, path, probe_rows(model.encoder))
+def test_keep_below_one(model: Any, tmp_path: Path) -> None:
+    with pytest.raises(htl.InputError, match="keep must be at least 1"):
+        htl.export.export_model(model, tmp_path / "m", keep=0)
+    assert not (tmp_path / "m").exists()
 
 
 def test_probes_hold_known_unknown_and_missing_values(encoder: Any) -> None:

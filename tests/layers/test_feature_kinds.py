@@ -72,6 +72,17 @@ def test_sequences_keep_their_last_values_and_lists_their_first() -> None:
     ]
 
 
+def test_a_list_longer_than_any_in_training_keeps_its_end_too() -> None:
+    encoder, _ = fitted([htl.Sequence("seen", min_count=1)], {"seen": ["a,b", "c,d", "e"]})
+    assert encoder.slots == (2,)
+    assert ids(encoder, seen=["a,b,c,d,e"]) == ids(encoder, seen=["d,e"])
+
+
+def test_a_hash_has_a_row_for_missing_values_that_training_did_not_have() -> None:
+    encoder, _ = fitted([htl.Sequence("seen", encoding="hash", num_buckets=4)], {"seen": ["a,b", "c", "d"]})
+    assert ids(encoder, seen=[""]) == [[1, 0]]
+
+
 def test_lists_and_strings_are_one() -> None:
     encoder, _ = fitted([htl.Sequence("seen", min_count=1)], {"seen": [["a", "b"], ["b"], None]})
     assert encoder.schema.categoricals[0].dtype == "string"

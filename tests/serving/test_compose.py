@@ -1,69 +1,271 @@
-"""The compose file for the genuine image, and its health check against a server that is there."""
+"""The compose files for the genuine image, their scripts and settings. No Docker engine is needed."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
-import htlnet_tf.serving
 from htlnet_tf.serving import EmbeddedServer
+from tests.conftest import REPO
+from tests.serving.recordings import RECORDINGS
+from tests.serving.stack import FLAGS, SERVING, fields, flags, interpolated, written_flags
 
-COMPOSE = Path(htlnet_tf.serving.__file__).parent / "docker-compose.yml"
+SCHEMA = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text(encoding="utf-8"))
+MAIN = SERVING / "docker-compose.yml"
+BATCHING = SERVING / "docker-compose.batching.yml"
+TOP = REPO / "compose.yaml"
 
-# Of the flags of tensorflow_model_server 2.20 (model_servers/main.cc) those that the file uses. The server would only
-# print usage for an unknown one, and go on without it.
-KNOWN_FLAGS = {"port", "rest_api_port", "model_name", "model_base_path", "enable_grpc_healthcheck_service"}
-
-
-def _interpolated(value: Any, environment: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _interpolated(member, environment) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_interpolated(element, environment) for element in value]
-    if isinstance(value, str):
-        return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: environment.get(match[1], match[2]), value)
-    return value
-
-
-def _service(**environment: str) -> dict[str, Any]:
-    document = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))
-    service = document["services"]["serving"]
-    assert isinstance(service, dict)
-    return dict(_interpolated(service, environment))
+# What a scrape of the genuine server has, histograms with _bucket, _sum and _count; for where the recording is absent.
+METRICS = {
+    ":tensorflow:cc:saved_model:load_attempt_count",
+    ":tensorflow:serving:batching_session:queuing_latency",
+    ":tensorflow:serving:request_count",
+    ":tensorflow:serving:request_latency",
+    ":tensorflow:serving:runtime_latency",
+}
 
 
-def test_image_and_flags() -> None:
-    service = _service()
-    assert service["image"] == "tensorflow/serving:2.20.0"
-    flags = dict(flag.removeprefix("--").split("=", 1) for flag in service["command"])
-    assert flags.keys() <= KNOWN_FLAGS
-    assert flags["model_name"] == "htlnet"
-    assert flags["model_base_path"] == "/models/htlnet"
-    assert (flags["port"], flags["rest_api_port"]) == ("8500", "8501")
+def document(path: Path = MAIN, **environment: str) -> dict[str, Any]:
+    return dict(interpolated(yaml.safe_load(path.read_text(encoding="utf-8")), environment))
+
+
+def service(name: str = "serving", **environment: str) -> dict[str, Any]:
+    return dict(document(**environment)["services"][name])
+
+
+@pytest.mark.parametrize("path", [MAIN, BATCHING, TOP], ids=lambda path: path.name)
+@pytest.mark.parametrize("environment", [{}, {"MODELS": "/exports", "BIND": "0.0.0.0"}], ids=["default", "models"])
+def test_the_specification_takes_the_file(path: Path, environment: dict[str, str]) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(document(path, **environment))
+
+
+def test_the_specification_refuses_a_misspelt_key() -> None:
+    broken = document()
+    broken["services"]["serving"]["readonly"] = True
+    with pytest.raises(jsonschema.ValidationError, match="readonly"):
+        jsonschema.Draft202012Validator(SCHEMA).validate(broken)
+
+
+def test_a_plain_up_at_the_top_of_a_checkout_finds_the_stack() -> None:
+    (included,) = document(TOP)["include"]
+    assert REPO / included == MAIN
+
+
+def test_every_variable_is_explained_at_the_top_of_the_file() -> None:
+    text = MAIN.read_text(encoding="utf-8")
+    header = text.split("\nname:", 1)[0]
+    used = set(re.findall(r"\$\{(\w+)", text.removeprefix(header)))
+    assert used and all(re.search(rf"^# .*\b{name}\b", header, re.M) for name in used)
+
+
+def test_the_frozen_list_of_flags_is_the_written_one() -> None:
+    written = written_flags()
+    if written is None:
+        pytest.skip(f"no api.md in {RECORDINGS}")
+    assert written >= FLAGS
+
+
+@pytest.mark.parametrize("path", [MAIN, BATCHING], ids=lambda path: path.name)
+def test_flags_are_known(path: Path) -> None:
+    found = flags(document(path)["services"]["serving"]["command"])
+    assert found.keys() <= FLAGS
+    assert (found["port"], found["rest_api_port"]) == ("8500", "8501")
+    assert found["allow_version_labels_for_unavailable_models"] == "true"
+
+
+def test_batching_adds_to_the_command_and_leaves_out_the_warm_up() -> None:
+    plain = flags(service()["command"])
+    batching = flags(document(BATCHING)["services"]["serving"]["command"])
+    assert plain["enable_model_warmup"] == "true" and "enable_batching" not in plain
+    assert batching == plain | {
+        "enable_model_warmup": "false",
+        "enable_batching": "true",
+        "batching_parameters_file": "/config/batching.pbtxt",
+    }
+
+
+def test_mounted_paths_and_named_files_are_there() -> None:
+    for name, settings in document()["services"].items():
+        mounts = [volume.split(":") for volume in settings.get("volumes", [])]
+        for source, target, *mode in mounts:
+            if source.startswith("."):
+                assert (SERVING / source).is_dir() and mode == ["ro"], f"{name}: {source}"
+                assert target.startswith("/")
+            else:
+                assert source in document()["volumes"], f"{name}: {source}"
+    for path in (MAIN, BATCHING):
+        for value in flags(document(path)["services"]["serving"]["command"]).values():
+            if value.startswith("/"):
+                assert (SERVING / Path(value).relative_to("/")).is_file(), value
+
+
+def test_the_trainer_runs_first_and_models_turns_it_off() -> None:
+    assert service()["depends_on"] == {"trainer": {"condition": "service_completed_successfully"}}
+    trainer = service("trainer")
+    assert trainer["build"]["target"] == trainer["image"].removeprefix("htlnet-") == "trainer"
+    assert trainer["volumes"] == ["trained:/models"] and service()["volumes"][0] == "trained:/models:ro"
+    assert trainer["environment"]["MODELS"] == ""
+
+    off = service("trainer", MODELS="/exports")
+    assert off["build"]["target"] == off["image"].removeprefix("htlnet-") == "trainer-off"
+    assert off["volumes"] == ["/exports:/models:ro"] == service(MODELS="/exports")["volumes"][:1]
+    assert off["environment"]["MODELS"] == "/exports"
+    assert off["pull_policy"] == "build"
+    # A relative MODELS is taken for a volume's name, and must not be by chance the name of one.
+    assert not document()["volumes"].keys() & {"models", "model", "htlnet", "export", "exports"}
+
+
+def test_the_build_finds_what_it_copies() -> None:
+    build = service("trainer")["build"]
+    assert (MAIN.parent / build["context"]).resolve() == REPO
+    text = (REPO / build["dockerfile"]).read_text(encoding="utf-8")
+    stages = re.findall(r"^FROM (\S+) AS (\S+)$", text, re.M)
+    assert {name for _, name in stages} == {"trainer", "trainer-off"}
+    assert all(re.fullmatch(r"[\w./-]+:\d[\w.-]*", image) for image, _ in stages)
+    assert service()["image"] in {image for image, _ in stages}
+    rules = (REPO / ".dockerignore").read_text(encoding="utf-8").split("\n")
+    sent = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert "*" in rules
+    copied = [s for line in re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", text, re.M) for s in line.split()]
+    assert len(copied) > 6
+    for source in copied:
+        assert (REPO / source).exists() and source.split("/")[0] in sent, source
+    assert text.count("USER 10001:10001") == len(stages)
+
+
+def test_only_this_machine_reaches_the_ports() -> None:
+    for name, settings in document()["services"].items():
+        for port in settings.get("ports", []):
+            assert re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port), f"{name}: {port}"
+    assert service()["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
+    assert service(BIND="0.0.0.0")["ports"] == ["0.0.0.0:8500:8500", "0.0.0.0:8501:8501"]
+
+
+def test_every_service_is_confined() -> None:
+    for name, settings in document()["services"].items():
+        assert settings["read_only"] is True and settings["cap_drop"] == ["ALL"], name
+        assert settings["security_opt"] == ["no-new-privileges:true"], name
+        assert settings["init"] is True and settings["mem_limit"] and settings["pids_limit"], name
+        assert int(settings["user"].split(":")[0]) > 0, name
+        assert re.fullmatch(r"htlnet-trainer|[\w./-]+:v?\d+\.\d+\.\d+", settings["image"]), name
+        assert ("healthcheck" in settings) == (name != "trainer"), name
+    assert service(SERVING_USER="1000:1000")["user"] == "1000:1000"
 
 
 def test_model_name_is_the_same_everywhere() -> None:
-    service = _service(MODEL_NAME="other")
-    assert "--model_name=other" in service["command"] and "--model_base_path=/models/other" in service["command"]
-    assert "other" in service["healthcheck"]["test"][-1]
-    assert "htlnet" not in str(service["command"]) + service["healthcheck"]["test"][-1]
+    settings = service(MODEL_NAME="other")
+    assert settings["environment"] == {"MODEL_NAME": "other"}
+    assert service("trainer", MODEL_NAME="other")["environment"]["MODEL_NAME"] == "other"
+    assert "other" in settings["healthcheck"]["test"][-1] and "htlnet" not in settings["healthcheck"]["test"][-1]
 
 
-def test_only_this_machine_reaches_the_ports_and_nothing_is_writable() -> None:
-    service = _service()
-    assert service["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
-    (volume,) = service["volumes"]
-    assert volume["read_only"] is True and volume["target"] == "/models"
-    assert (COMPOSE.parent / volume["source"]).resolve().name == "models"
-    assert service["read_only"] is True
-    assert service["cap_drop"] == ["ALL"]
-    assert service["restart"] == "unless-stopped"
+def _stub(folder: Path, name: str, script: str) -> dict[str, str]:
+    """An environment in which the program `name` is a script."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("promoted", [True, False])
+def test_the_server_starts_with_models_config_if_there_is_one(tmp_path: Path, promoted: bool) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    if promoted:
+        (models / "models.config").touch()
+    settings = service(MODEL_NAME="other")
+    environment = _stub(tmp_path / "bin", "tensorflow_model_server", 'printf "%s\\n" "$@"')
+    command = [part.replace("/models/models.config", f"{models}/models.config") for part in settings["entrypoint"]]
+    ran = subprocess.run(
+        [*command, *settings["command"]],
+        env=environment | settings["environment"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    found = flags(ran.stdout.splitlines())
+    assert found.keys() <= FLAGS
+    assert found.items() >= flags(settings["command"]).items()
+    if promoted:
+        assert found["model_config_file"] == f"{models}/models.config"
+        assert int(found["model_config_file_poll_wait_seconds"]) > 0 and "model_name" not in found
+    else:
+        assert (found["model_name"], found["model_base_path"]) == ("other", "/models/other")
+        assert "model_config_file" not in found
+
+
+# Does to a folder of models what the real commands would, and writes down how it was called.
+HTLNET = """
+echo "$@" >> "$LOG"
+case "$1" in
+  export) mkdir -p "$MODELS_DIR/htlnet/$NEXT" && touch "$MODELS_DIR/htlnet/$NEXT/saved_model.pb" ;;
+  promote) touch "$MODELS_DIR/models.config" ;;
+esac
+"""
+
+
+def _train(tmp_path: Path, *versions: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    models, log = tmp_path / "models", tmp_path / "log"
+    for version in versions:
+        (models / "htlnet" / version).mkdir(parents=True)
+        (models / "htlnet" / version / "saved_model.pb").touch()
+    log.write_text("", encoding="utf-8")
+    ran = subprocess.run(
+        ["sh", str(SERVING / "train.sh")],
+        env=_stub(tmp_path / "bin", "htlnet", HTLNET)
+        | {"MODELS_DIR": str(models), "LOG": str(log), "NEXT": "1", "TMPDIR": str(tmp_path)}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return ran, log.read_text(encoding="utf-8").splitlines()
+
+
+def test_an_empty_volume_is_trained_into_once(tmp_path: Path) -> None:
+    ran, calls = _train(tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    models = tmp_path / "models"
+    (run,) = re.findall(r"--output (\S+)", calls[0])
+    assert calls == [
+        f"train generated --output {run}",
+        f"export {run} --to {models} --name htlnet",
+        f"promote {models} htlnet 1 --label stable",
+    ]
+    again, calls = _train(tmp_path)
+    assert again.returncode == 0 and not calls and "nothing to train" in again.stdout
+
+
+def test_the_commands_that_it_calls_are_there(tmp_path: Path) -> None:
+    from htlnet_tf import cli
+
+    for call in _train(tmp_path)[1]:
+        cli._parse(["htlnet", *call.split()])
+
+
+def test_a_stop_between_export_and_promote_is_made_good(tmp_path: Path) -> None:
+    ran, calls = _train(tmp_path, "9", "10")
+    assert ran.returncode == 0 and calls == [f"promote {tmp_path / 'models'} htlnet 10 --label stable"]
+
+
+def test_models_is_only_looked_at(tmp_path: Path) -> None:
+    ran, calls = _train(tmp_path, "9", "10", MODELS="/exports")
+    assert ran.returncode == 0 and not calls and "version 10" in ran.stdout
+    other, calls = _train(tmp_path, MODELS="/exports", MODEL_NAME="absent")
+    assert other.returncode == 1 and not calls and "MODELS=/exports" in other.stderr
 
 
 @pytest.mark.skipif(shutil.which("bash") is None or shutil.which("timeout") is None, reason="needs bash and timeout")
@@ -71,7 +273,7 @@ def test_health_check_tells_a_served_model_from_an_absent_one(server: EmbeddedSe
     port = server.url.rsplit(":", 1)[1]
 
     def exit_code(model: str, at: str) -> int:
-        kind, *command = _service(MODEL_NAME=model)["healthcheck"]["test"]
+        kind, *command = service(MODEL_NAME=model)["healthcheck"]["test"]
         assert kind == "CMD"
         command[-1] = command[-1].replace("/127.0.0.1/8501", f"/127.0.0.1/{at}")
         return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode
@@ -79,3 +281,61 @@ def test_health_check_tells_a_served_model_from_an_absent_one(server: EmbeddedSe
     assert exit_code("tiny", port) == 0
     assert exit_code("absent", port) != 0
     assert exit_code("tiny", "1") != 0
+
+
+def test_batching_parameters_take_every_request_that_ranking_sends() -> None:
+    found = fields((SERVING / "config" / "batching.pbtxt").read_text(encoding="utf-8"))
+    # The fields of BatchingParameters (session_bundle_config.proto); an unknown one stops the server.
+    known = {
+        *("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads", "thread_pool_name"),
+        *("pad_variable_length_inputs", "enable_large_batch_splitting", "max_execution_batch_size"),
+    }
+    assert found.keys() <= known
+    assert int(found["max_batch_size"]) >= 1000 and int(found["max_execution_batch_size"]) >= 500
+    assert found["enable_large_batch_splitting"] == "true" and int(found["batch_timeout_micros"]) <= 1000
+
+
+def test_prometheus_scrapes_what_the_server_offers() -> None:
+    (job,) = yaml.safe_load((SERVING / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    text = (SERVING / "config" / "monitoring.pbtxt").read_text(encoding="utf-8")
+    assert re.findall(r'path: "(\S+)"', text) == [job["metrics_path"]] and "enable: true" in text
+    assert job["static_configs"] == [{"targets": [f"serving:{flags(service()['command'])['rest_api_port']}"]}]
+    assert flags(service()["command"])["monitoring_config_file"] == "/config/monitoring.pbtxt"
+
+
+def test_only_the_profile_starts_prometheus_and_grafana() -> None:
+    profiles = {name: settings.get("profiles") for name, settings in document()["services"].items()}
+    assert profiles == {"trainer": None, "serving": None, "prometheus": ["monitoring"], "grafana": ["monitoring"]}
+
+
+def test_grafana_finds_its_data_source_and_dashboards() -> None:
+    grafana = SERVING / "grafana"
+    (source,) = yaml.safe_load((grafana / "provisioning/datasources/prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090" and source["type"] == "prometheus"
+    (provider,) = yaml.safe_load((grafana / "provisioning/dashboards/serving.yaml").read_text())["providers"]
+    settings = service("grafana")
+    targets = {volume.split(":")[1]: SERVING / volume.split(":")[0] for volume in settings["volumes"]}
+    assert targets[provider["options"]["path"]] == grafana / "dashboards"
+    home = Path(settings["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (targets[str(home.parent)] / home.name).is_file()
+    board = json.loads((grafana / "dashboards" / "serving.json").read_text(encoding="utf-8"))
+    used = re.findall(r'"uid": "(\w+)"', json.dumps([board["panels"], board["templating"]]))
+    assert set(used) == {source["uid"]}
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_the_dashboard_asks_for_metrics_that_are_there() -> None:
+    board = json.loads((SERVING / "grafana" / "dashboards" / "serving.json").read_text(encoding="utf-8"))
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    found = {name for text in expressions for name in re.findall(r":tensorflow:[a-z_:]+", text)}
+    assert {re.sub("_(bucket|count)$", "", name) if "latency" in name else name for name in found} == METRICS
+    for text in expressions:
+        assert all(text.count(a) == text.count(b) for a, b in ("()", "{}", "[]")), text
+        assert "histogram_quantile" not in text or "_bucket" in text
+    labels = {name for text in expressions for name in re.findall(r'(\w+)(?:=~|!~|!=|=)"', text)}
+    assert labels == {"model_name", "status", "API", "model_path", "job"}
+    recorded = RECORDINGS / "prometheus_metrics.txt"
+    if recorded.exists():
+        types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", recorded.read_text(encoding="utf-8"), re.M))
+        for name in METRICS - {":tensorflow:cc:saved_model:load_attempt_count"}:  # the recording is an excerpt
+            assert types[name] == ("histogram" if "latency" in name else "counter"), name

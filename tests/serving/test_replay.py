@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,74 +16,58 @@ import httpx
 import pytest
 
 from htlnet_tf.serving import EmbeddedServer
+from tests.serving.recordings import MODEL_CONFIG, MODELS, RECORDINGS, recorded, same, stable_beginning
 
-RECORDINGS = Path(__file__).parents[2].parent / "shared" / "tfserving"
-
-# What this server does not answer yet, by the recorded name.
-OUT_OF_SCOPE = {
-    **dict.fromkeys(["metadata_label", "predict_label_path", "predict_label_canary"], "no version labels"),
-    **dict.fromkeys(
-        [
-            *("classify_ok", "classify_context", "classify_default_signature", "classify_empty_examples"),
-            *("classify_int_for_float_feature", "classify_missing_feature", "classify_unknown_signature"),
-            *("classify_unknown_model", "classify_with_regress_signature"),
-        ],
-        "no :classify",
-    ),
-    **dict.fromkeys(
-        ["regress_default_signature", "regress_unknown_signature", "regress_with_classify_signature"], "no :regress"
-    ),
+# What this server answers otherwise, by the recorded name, and why.
+EXCEPTIONS = {
+    "batching_zero_batch": "the genuine server never answers a request without rows when it batches; this one does",
 }
 
-# Not in rest.jsonl although it stands in the written table: monitoring_prometheus, predict_batch_1000.
+# Not in rest.jsonl although they stand in the written table: monitoring_prometheus, predict_batch_1000.
 
+REST = recorded("rest.jsonl")
+BATCHING = [exchange for exchange in recorded("rest_batching.jsonl") if exchange["name"] not in EXCEPTIONS]
 
-def _recorded() -> list[dict[str, Any]]:
-    file = RECORDINGS / "rest.jsonl"
-    if not file.exists():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+# The parameters that the genuine server was started with, by the name of the recorded exchange.
+BATCHING_PARAMETERS = {
+    "batching_allowed": "max_batch_size { value: 8 } allowed_batch_sizes: 2 allowed_batch_sizes: 8",
+    "batching_split": "max_batch_size { value: 100 } max_execution_batch_size { value: 4 } "
+    "enable_large_batch_splitting { value: true }",
+    "batching": "max_batch_size { value: 4 } batch_timeout_micros { value: 1000 }  # rows",
+}
 
-
-EXCHANGES = _recorded()
-IN_SCOPE = [exchange for exchange in EXCHANGES if exchange["name"] not in OUT_OF_SCOPE]
-
-pytestmark = pytest.mark.skipif(not EXCHANGES, reason=f"no recorded exchanges in {RECORDINGS}")
+pytestmark = pytest.mark.skipif(not REST, reason=f"no recorded exchanges in {RECORDINGS}")
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with EmbeddedServer(RECORDINGS / "models", port=0) as server:
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "models.config"
+    path.write_text(MODEL_CONFIG, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def url(config: Path) -> Iterator[str]:
+    with EmbeddedServer(MODELS, port=0, model_config_file=config) as server:
         yield server.url
 
 
-def _same(received: Any, expected: Any) -> bool:
-    if isinstance(expected, dict):
-        return (
-            isinstance(received, dict)
-            and received.keys() == expected.keys()
-            and all(_same(received[key], value) for key, value in expected.items())
-        )
-    if isinstance(expected, list):
-        return (
-            isinstance(received, list)
-            and len(received) == len(expected)
-            and all(_same(one, other) for one, other in zip(received, expected, strict=True))
-        )
-    if isinstance(expected, float):
-        if math.isnan(expected):
-            return isinstance(received, float) and math.isnan(received)
-        return isinstance(received, float) and math.isclose(received, expected, rel_tol=1e-6, abs_tol=1e-6)
-    return type(received) is type(expected) and received == expected
+@pytest.fixture(scope="module")
+def batching_urls(config: Path) -> Iterator[dict[str, str]]:
+    urls = {}
+    servers = []
+    for name, parameters in BATCHING_PARAMETERS.items():
+        file = config.with_name(f"{name}.config")
+        file.write_text(parameters, encoding="utf-8")
+        servers.append(EmbeddedServer(MODELS, port=0, model_config_file=config, batching_parameters_file=file))
+        servers[-1].start()
+        urls[name] = servers[-1].url
+    yield urls
+    for server in servers:
+        server.stop()
 
 
-def _stable_beginning(message: str) -> str:
-    # The names of nodes and debug marks after it vary from run to run.
-    return message.split("\n\t [[")[0].split("goo.gle/debug")[0]
-
-
-@pytest.mark.parametrize("exchange", IN_SCOPE, ids=[exchange["name"] for exchange in IN_SCOPE])
-def test_same_answer_as_tensorflow_serving(url: str, exchange: dict[str, Any]) -> None:
+def check(url: str, exchange: dict[str, Any]) -> None:
     body = exchange["request"].encode("utf-8", "surrogateescape") if exchange["request"] is not None else None
     if exchange.get("gzip"):
         body = gzip.compress(body or b"")
@@ -105,17 +88,35 @@ def test_same_answer_as_tensorflow_serving(url: str, exchange: dict[str, Any]) -
     received, expected = json.loads(response.text), json.loads(exchange["body"])
     if "error" in expected:
         assert received.keys() == {"error"}
-        assert received["error"].startswith(_stable_beginning(expected["error"]))
+        assert received["error"].startswith(stable_beginning(expected["error"]))
     else:
-        assert _same(received, expected), response.text
+        assert same(received, expected), response.text
 
 
-def test_every_exchange_out_of_scope_is_refused_cleanly(url: str) -> None:
-    recorded = {exchange["name"]: exchange for exchange in EXCHANGES}
-    assert OUT_OF_SCOPE.keys() <= recorded.keys()
-    with httpx.Client(base_url=url, trust_env=False, timeout=20) as http:
-        for name, reason in OUT_OF_SCOPE.items():
-            exchange = recorded[name]
-            response = http.request(exchange["method"], exchange["path"], content=exchange["request"])
-            assert response.status_code == (400 if "label" in reason else 501), name
-            assert response.json().keys() == {"error"}
+@pytest.mark.parametrize("exchange", REST, ids=[exchange["name"] for exchange in REST])
+def test_same_answer_as_tensorflow_serving(url: str, exchange: dict[str, Any]) -> None:
+    check(url, exchange)
+
+
+@pytest.mark.parametrize("exchange", BATCHING, ids=[exchange["name"] for exchange in BATCHING])
+def test_same_limits_as_batching(batching_urls: dict[str, str], exchange: dict[str, Any]) -> None:
+    name = exchange["name"]
+    if exchange["request"] is None:  # too long to be recorded: 101 rows
+        row = {"price": [1.5], "city": ["rome"], "count": [2]}
+        exchange = {**exchange, "request": json.dumps({"instances": [row] * 101})}
+    check(
+        batching_urls["_".join(name.split("_")[:2]) if name.split("_")[1] in ("allowed", "split") else "batching"],
+        exchange,
+    )
+
+
+def test_exceptions_are_few_and_recorded() -> None:
+    names = {exchange["name"] for exchange in [*REST, *recorded("rest_batching.jsonl")]}
+    assert EXCEPTIONS.keys() <= names
+    assert len(EXCEPTIONS) <= 5
+
+
+def test_a_request_without_rows_is_answered(batching_urls: dict[str, str]) -> None:
+    body = {"signature_name": "twice", "inputs": []}
+    response = httpx.post(f"{batching_urls['batching']}/v1/models/ctr:predict", json=body, trust_env=False, timeout=20)
+    assert (response.status_code, response.json()) == (200, {"outputs": []})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
+import datetime
 import json
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,60 +15,33 @@ import pandas as pd
 import pytest
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving import EmbeddedServer, RestClient, ServingError
+from htlnet_tf.serving import (
+    ConnectionFailedError,
+    EmbeddedServer,
+    RefusedError,
+    RestClient,
+    ServingError,
+    TimedOutError,
+    UnavailableError,
+)
+from tests.serving.stub import Stub, stub_server
 
 ROWS = [{"city": "rome", "count": 2, "price": 1.5}, {"city": "", "count": -1, "price": 2}]
 FRAME = pd.DataFrame(ROWS, index=["a", "b"])
 
-METADATA = {
-    "metadata": {
-        "signature_def": {
-            "signature_def": {
-                "serving_default": {
-                    "inputs": {
-                        name: {"name": f"{name}:0", "dtype": dtype, "tensor_shape": {"dim": [{"size": "-1"}]}}
-                        for name, dtype in [("s", "DT_STRING"), ("i", "DT_INT64"), ("f", "DT_FLOAT")]
-                    },
-                    "outputs": {"y": {"name": "y:0", "dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}]}}},
-                },
-                "__saved_model_init_op": {"inputs": {}, "outputs": {}},
-            }
-        }
-    }
-}
 
-
-class Recorder(http.server.BaseHTTPRequestHandler):
-    """Keeps the bodies it gets and answers what the test has set."""
-
-    bodies: list[bytes]
-    reply: tuple[int, bytes]
-
-    def do_GET(self) -> None:
-        self._answer(200, json.dumps(METADATA).encode())
-
-    def do_POST(self) -> None:
-        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(*self.reply)
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps quiet."""
+@pytest.fixture
+def recorder() -> Iterator[tuple[RestClient, type[Stub]]]:
+    with stub_server() as (url, handler), RestClient(f"{url}/", "m", timeout=5) as client:
+        yield client, handler
 
 
 @pytest.fixture
-def recorder() -> Iterator[tuple[RestClient, type[Recorder]]]:
-    handler = type("Handler", (Recorder,), {"bodies": [], "reply": (200, b'{"outputs": [0.5]}')})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as stub:
-        threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        with RestClient(f"http://127.0.0.1:{stub.server_port}/", "m", timeout=5) as client:
-            yield client, handler
-        stub.shutdown()
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between attempts, which are noted and not made."""
+    waits: list[float] = []
+    monkeypatch.setattr("htlnet_tf.serving.rest_client.time.sleep", waits.append)
+    return waits
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +50,10 @@ def client(server: EmbeddedServer) -> Iterator[RestClient]:
         yield running
 
 
-def sent(recorder: tuple[RestClient, type[Recorder]], **columns: Any) -> dict[str, Any]:
+def sent(recorder: tuple[RestClient, type[Stub]], **columns: Any) -> dict[str, Any]:
     client, handler = recorder
     size = len(next(iter(columns.values())))
-    handler.reply = (200, json.dumps({"outputs": [0.5] * size}).encode())
+    handler.replies = [(200, json.dumps({"outputs": [0.5] * size}).encode())]
     client.predict({"s": [""] * size, "i": [0] * size, "f": [0.0] * size, **columns})
     return dict(json.loads(handler.bodies[-1])["inputs"])
 
@@ -130,7 +102,7 @@ def test_a_version_can_be_named(server: EmbeddedServer) -> None:
         assert client.metadata()["model_spec"]["version"] == "1"
 
 
-def test_values_by_type(recorder: tuple[RestClient, type[Recorder]]) -> None:
+def test_values_by_type(recorder: tuple[RestClient, type[Stub]]) -> None:
     nan = float("nan")
     strings = ["x", 7, np.int64(8), 3.0, None, nan, pd.NA, pd.NaT, b"\xff"]
     assert sent(recorder, s=strings)["s"] == ["x", "7", "8", "3", "", "", "", "", {"b64": "/w=="}]
@@ -139,7 +111,7 @@ def test_values_by_type(recorder: tuple[RestClient, type[Recorder]]) -> None:
     np.testing.assert_array_equal(floats, [1, 2.5, 0.5, nan, np.inf])
     frame = pd.DataFrame({"s": pd.Categorical(["a", None]), "i": pd.array([1, None], dtype="Int64"), "f": [1, 2]})
     client, handler = recorder
-    handler.reply = (200, b'{"outputs": [1.0, 2.0]}')
+    handler.replies = [(200, b'{"outputs": [1.0, 2.0]}')]
     client.predict(frame)
     assert json.loads(handler.bodies[-1]) == {
         "signature_name": "serving_default",
@@ -165,7 +137,16 @@ def test_values_by_type(recorder: tuple[RestClient, type[Recorder]]) -> None:
         ([{**ROWS[0], "count": 2**63}], "column 'count' must hold int64 values between .*, but row 0 holds"),
         ([{**ROWS[0], "city": 2.5}], r"column 'city' must hold string values, but row 0 holds 2.5 \(float\)"),
         ([{**ROWS[0], "city": float("inf")}], "column 'city' must hold string values, but row 0 holds inf"),
-        ([{**ROWS[0], "city": ["x"]}], "column 'city' must hold string values, but row 0 holds"),
+        (
+            [{**ROWS[0], "city": ["x"]}],
+            r"must hold string values, but row 0 holds \['x'\] \(list\); .* joined by the sep",
+        ),
+        (FRAME.assign(city=[("x", "y"), "z"]), r"but row 0 \(index 'a'\) holds \('x', 'y'\) \(tuple\); send a list"),
+        ([{**ROWS[0], "count": datetime.datetime(2024, 1, 1)}], r"must hold int64.*; send a time as a whole number"),
+        (FRAME.assign(count=pd.Timestamp("2024-01-01")), "int64 .* holds Timestamp.*; send a time as a whole number"),
+        ({"city": ["x"], "price": [1], "count": np.array(["2024-01-01"], "M8[ns]")}, "holds Timestamp.*; send a time"),
+        ([{**ROWS[0], "count": np.timedelta64(7, "s")}], "must hold int64 .*; send a time as a whole number"),
+        ([{**ROWS[0], "price": np.timedelta64(7, "s")}], "must hold float values"),
         ([{**ROWS[0], "city": "\ud800"}], "column 'city' must hold text that UTF-8 can carry, but row 0"),
         ({"city": ["x", "y"], "price": [1], "count": [1, 2]}, "'city' holds 2 values and 'price' 1: .* is 1"),
         ({"city": "rome", "price": [1], "count": [1]}, r"column 'city' must be a list or an array, but is 'rome'"),
@@ -193,7 +174,7 @@ def test_input_that_does_not_fit_is_refused_before_sending(
 
 
 def test_unknown_signatures_are_refused(client: RestClient) -> None:
-    with pytest.raises(InputError, match=r"signatures \['checked', 'one', 'serving_default'\], but not 'nosig'"):
+    with pytest.raises(InputError, match=r"signatures \['checked', .*'serving_default'.*\], but not 'nosig'"):
         client.predict(FRAME, signature_name="nosig")
 
 
@@ -206,23 +187,172 @@ def test_what_the_server_refuses(server: EmbeddedServer, client: RestClient) -> 
     assert caught.value.status == 404
 
 
-def test_no_server() -> None:
+def test_no_server(no_waiting: list[float]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (
-        RestClient(f"http://127.0.0.1:{port}", "m") as client,
-        pytest.raises(ServingError, match="no server answers at http://127") as caught,
+        RestClient(f"http://127.0.0.1:{port}", "m", retries=3) as client,
+        pytest.raises(ConnectionFailedError, match="no server answers at http://127") as caught,
     ):
         client.status()
     assert caught.value.status is None
+    # Half to all of 0.1, 0.2, 0.4 s.
+    assert [0.05 * 2**i <= wait <= 0.1 * 2**i for i, wait in enumerate(no_waiting)] == [True] * 3
 
 
-def test_a_server_that_does_not_answer_in_time() -> None:
+def test_a_server_that_does_not_answer_in_time(no_waiting: list[float]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with RestClient(url, "m", timeout=0.1) as client, pytest.raises(ServingError, match=r"within 0\.1 s"):
+        with RestClient(url, "m", timeout=0.1) as client, pytest.raises(TimedOutError, match=r"within 0\.1 s"):
             client.status()
+    assert no_waiting == []
+
+
+SCORED = (200, b'{"outputs": [0.25]}')
+BUSY = (503, b'{"error": "queue is full"}')
+ONE_ROW = {"s": ["x"], "i": [1], "f": [1.0]}
+
+
+@pytest.mark.parametrize("failure", [BUSY, None], ids=["503", "broken connection"])
+def test_what_may_pass_is_tried_again(
+    recorder: tuple[RestClient, type[Stub]], no_waiting: list[float], failure: tuple[int, bytes] | None
+) -> None:
+    client, handler = recorder
+    handler.replies = [failure, failure, SCORED]
+    assert client.predict(ONE_ROW)["y"].tolist() == [0.25]
+    assert len(handler.bodies) == 3 and len(no_waiting) == 2
+    assert len(set(handler.bodies)) == 1
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, RefusedError), (500, RefusedError), (504, TimedOutError)])
+def test_what_will_not_pass_is_not_tried_again(
+    recorder: tuple[RestClient, type[Stub]], no_waiting: list[float], status: int, kind: type[ServingError]
+) -> None:
+    client, handler = recorder
+    handler.replies = [(status, b'{"error": "no"}'), SCORED]
+    with pytest.raises(kind, match=rf"^no \(HTTP {status}\)$") as caught:
+        client.predict(ONE_ROW)
+    assert (type(caught.value), caught.value.message, caught.value.status) == (kind, "no", status)
+    assert len(handler.bodies) == 1 and no_waiting == []
+
+
+def test_retries_end(recorder: tuple[RestClient, type[Stub]], no_waiting: list[float]) -> None:
+    client, handler = recorder
+    handler.replies = [BUSY]
+    with pytest.raises(UnavailableError, match="queue is full"):
+        client.predict(ONE_ROW)
+    assert len(handler.bodies) == 3 and len(no_waiting) == 2
+
+
+def test_signatures_are_read_once_and_again_after_a_refusal(recorder: tuple[RestClient, type[Stub]]) -> None:
+    client, handler = recorder
+    client.predict(ONE_ROW)
+    client.predict(ONE_ROW)
+    assert handler.requests == ["GET /v1/models/m/metadata", *["POST /v1/models/m:predict"] * 2]
+    handler.replies = [(400, b'{"error": "Missing named input: z"}'), SCORED]
+    with pytest.raises(RefusedError, match="Missing named input: z"):
+        client.predict(ONE_ROW)
+    client.predict(ONE_ROW)
+    assert handler.requests.count("GET /v1/models/m/metadata") == 2
+
+
+def test_a_label_is_named_in_the_path() -> None:
+    with stub_server() as (url, handler), RestClient(url, "a b", label="blue/green") as client:
+        client.predict(ONE_ROW)
+    assert handler.requests[-1] == "POST /v1/models/a%20b/labels/blue%2Fgreen:predict"
+
+
+def test_row_format(client: RestClient, recorder: tuple[RestClient, type[Stub]]) -> None:
+    pd.testing.assert_frame_equal(client.predict(FRAME, row_format=True), client.predict(FRAME))
+    assert client.predict({"x": [1.0, 2.5]}, "one", row_format=True)["y_0"].tolist() == [2.0, 5.0]
+    stubbed, handler = recorder
+    handler.replies = [(200, b'{"predictions": [0.5, 0.25]}')]
+    rows = {"s": ["x", b"\xff"], "i": [1, None], "f": [1.5, 2]}
+    assert stubbed.predict(rows, row_format=True)["y"].tolist() == [0.5, 0.25]
+    assert json.loads(handler.bodies[-1]) == {
+        "signature_name": "serving_default",
+        "instances": [{"f": 1.5, "i": 1, "s": "x"}, {"f": 2, "i": -(2**63), "s": {"b64": "/w=="}}],
+    }
+
+
+USER = {"age": 2.0, "user": "anna"}
+ITEMS = [{"item": 1, "price": 10.0}, {"item": 7, "price": 0.5}, {"item": -1, "price": 3.0}]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [ITEMS, {"item": [1, 7, -1], "price": [10, 0.5, 3]}, pd.DataFrame(ITEMS, index=[5, 3, 4]).assign(shelf="x")],
+    ids=["rows", "columns", "frame"],
+)
+def test_candidates_send_the_user_once(
+    ranker_server: EmbeddedServer, items: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RestClient(ranker_server.url, "ranker") as client:
+        everything = client.predict([USER | item for item in ITEMS])
+        sent = []
+        request = client._http.request
+        monkeypatch.setattr(
+            client._http,
+            "request",
+            lambda *args, content, **kw: sent.append(content) or request(*args, content=content, **kw),
+        )
+        scores = client.predict_candidates(USER, items)
+    # By hand: age * price + item; 4 letters + 2 age.
+    assert scores["buy"].tolist() == [21.0, 8.0, 5.0] and scores["click"].tolist() == [8.0] * 3
+    assert scores["name"].tolist() == ["anna1", "anna7", "anna-1"]
+    pd.testing.assert_frame_equal(scores.reset_index(drop=True), everything)
+    assert scores.index.tolist() == (items.index.tolist() if isinstance(items, pd.DataFrame) else [0, 1, 2])
+    assert json.loads(sent[-1])["inputs"] == {"age": [2.0], "user": ["anna"], "item": [1, 7, -1], "price": [10, 0.5, 3]}
+
+
+@pytest.mark.parametrize(
+    ("user", "items", "message"),
+    [
+        ({"age": 2.0}, ITEMS, "column 'user' is missing in the user, which has 'age'"),
+        (USER | {"item": 1}, ITEMS, "column 'item' in the user belongs to the items; a user has 'age', 'user'"),
+        (USER | {"x": 1}, ITEMS, "column 'x' in the user is unknown to the model"),
+        (USER | {"age": "old"}, ITEMS, "column 'age' must hold float values, but the user holds 'old'"),
+        (USER | {"user": ["a"]}, ITEMS, "column 'user' must hold string values, but the user holds .*; send a list"),
+        ([USER], ITEMS, "the user must be a dict of column and value, but is"),
+        (
+            USER,
+            [USER | ITEMS[0]],
+            "column 'age' in row 0 of the items is unknown to the model, which takes 'item'",
+        ),
+        (USER, [{"item": 1}], "column 'price' is missing in row 0 of the items"),
+        (USER, [], "at least one row is needed"),
+    ],
+)
+def test_candidates_that_do_not_fit_are_refused(
+    ranker_server: EmbeddedServer, user: Any, items: Any, message: str
+) -> None:
+    with RestClient(ranker_server.url, "ranker") as client, pytest.raises(InputError, match=message):
+        client.predict_candidates(user, items)
+
+
+def test_rows_for_a_signature_that_shares_columns_are_refused(
+    ranker_server: EmbeddedServer, client: RestClient
+) -> None:
+    with RestClient(ranker_server.url, "ranker") as ranker:
+        with pytest.raises(InputError, match="one value of 'age', 'user' for all rows: use predict_candidates"):
+            ranker.predict([USER | item for item in ITEMS], "candidates")
+        assert ranker.predict([USER | ITEMS[0]], "candidates")["buy"].tolist() == [21.0]
+    with pytest.raises(InputError, match=r"signatures \[.*\], but not 'candidates'"):
+        client.predict_candidates({}, ITEMS)
+
+
+def test_serialized_examples_are_sent_as_they_are(ranker_server: EmbeddedServer) -> None:
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    example.features.feature["age"].float_list.value.append(2.0)
+    example.features.feature["user"].bytes_list.value.append(b"anna")
+    example.features.feature["item"].int64_list.value.append(1)
+    example.features.feature["price"].float_list.value.append(10.0)
+    with RestClient(ranker_server.url, "ranker") as client:
+        scores = client.predict({"examples": [example.SerializeToString()]}, "examples")
+    assert scores["buy"].tolist() == [21.0]
 
 
 @pytest.mark.parametrize(
@@ -237,10 +367,10 @@ def test_a_server_that_does_not_answer_in_time() -> None:
     ],
 )
 def test_replies_that_are_not_tensorflow_servings(
-    recorder: tuple[RestClient, type[Recorder]], reply: tuple[int, bytes], message: str
+    recorder: tuple[RestClient, type[Stub]], reply: tuple[int, bytes], message: str
 ) -> None:
     client, handler = recorder
-    handler.reply = reply
+    handler.replies = [reply]
     with pytest.raises(ServingError, match=message):
         client.predict({"s": ["x"], "i": [1], "f": [1.0]})
 
@@ -257,6 +387,10 @@ def test_replies_that_are_not_tensorflow_servings(
         (("http://localhost", "m"), {"version": -1}),
         (("http://localhost", "m"), {"version": "1"}),
         (("http://localhost", "m"), {"timeout": 0}),
+        (("http://localhost", "m"), {"label": ""}),
+        (("http://localhost", "m"), {"label": "stable", "version": 1}),
+        (("http://localhost", "m"), {"retries": -1}),
+        (("http://localhost", "m"), {"max_connections": 0}),
     ],
 )
 def test_arguments_that_cannot_be_used(arguments: Any, options: Any) -> None:

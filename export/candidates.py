@@ -1,0 +1,104 @@
+"""Scores for many candidates of one user: what belongs to the user and the context is computed once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.layers.pooling import FieldPooling
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.schema import Categorical, Cross, Schema, Timestamp
+
+
+def candidate_specs(encoder: FeatureEncoder) -> dict[str, tf.TensorSpec]:
+    """The raw columns by name, in schema order: shape [1] of group user and context, [None] of group item."""
+    items = item_columns(encoder.schema)
+    return {
+        name: tf.TensorSpec([None] if name in items else [1], spec.dtype, name=name)
+        for name, spec in encoder.raw_specs().items()
+    }
+
+
+def item_columns(schema: Schema) -> frozenset[str]:
+    """The raw columns of group item, of which a request for candidates has one value per candidate."""
+    return frozenset(f.name for f in schema.inputs if f.group == "item")
+
+
+def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Scores N candidates of one user in one context.
+
+    Look-up, hashing, embedding and pooling of the user's and the context's fields are done on one row, and their result
+    is repeated where it meets the candidates': e_n = concat over the fields f of (e_f if f is shared else e_f,n). A
+    cross of a shared feature and an item's has a row per candidate.
+
+    Args:
+      model: A trained model.
+      raw: By feature name, shape [1] of group user and context, [N] of group item; at least one of the latter.
+
+    Returns:
+      By target name, [N], or [N, K] of a multiclass target.
+    """
+    encoder, schema = model.encoder, model.schema
+    items = item_columns(schema)
+    count = tf.shape(next(raw[name] for name in raw if name in items))[0]
+    rows: dict[str, tf.Tensor] = {}
+    for feature in schema.inputs:
+        if isinstance(feature, Categorical):
+            rows[feature.name] = encoder._categorical(feature, raw[feature.name])
+        else:
+            rows.update(encoder._computed(feature, raw[feature.name]))
+    rows.update(encoder._crosses(rows))
+    embedded = _embed(model, rows, _shared_fields(schema), count)
+    # A number costs less than its broadcast, so it is repeated first.
+    numbers = {f.name: tf.broadcast_to(raw[f.name], [count]) for f in schema.numerics}
+    shared = model._shared_input(embedded, {"numeric": encoder._numbers(numbers, count)})
+    outputs = model.task_outputs([shared] * len(schema.targets), training=False)
+    return {t.name: model._prediction(t, o) for t, o in zip(schema.targets, outputs, strict=True)}
+
+
+def _shared_fields(schema: Schema) -> frozenset[str]:
+    """The embedded fields that depend on the user and the context alone."""
+    items = item_columns(schema)
+    shared: set[str] = set()
+    for feature in schema.features:
+        if isinstance(feature, Cross):
+            if not items & set(feature.of):
+                shared.add(feature.name)
+        elif feature.name not in items:
+            parts = feature.parts if isinstance(feature, Timestamp) else ()
+            shared |= {f"{feature.name}.{part}" for part in parts} or {feature.name}
+    return frozenset(shared)
+
+
+def _embed(model: MultiTaskModel, rows: Mapping[str, tf.Tensor], shared: frozenset[str], count: tf.Tensor) -> tf.Tensor:
+    """What the model's embedding gives, [N, width], from rows by field: int32 [1, slots] if shared, else [N, slots]."""
+    layout, parts = model.encoder.layout, []
+    for table, variable in zip(layout.tables, model.embedding.tables, strict=True):
+        names = [layout.fields[i].name for i in table.fields]
+        pooled: dict[bool, tf.Tensor] = {}
+        for is_shared in (True, False):
+            fields = [layout.fields[i] for i in table.fields if (layout.fields[i].name in shared) == is_shared]
+            if fields:
+                ids = tf.concat([rows[field.name] for field in fields], axis=1) - table.start
+                pooling = FieldPooling([f.slots for f in fields], [f.pooling for f in fields])
+                vectors = pooling.pool(tf.gather(variable, ids), ids)
+                pooled[is_shared] = tf.reshape(vectors, [-1, len(fields) * variable.shape[1]])
+        parts += _in_order(pooled, [name in shared for name in names], int(variable.shape[1]), count)
+    return tf.concat(parts, axis=1)
+
+
+def _in_order(
+    pooled: Mapping[bool, tf.Tensor], is_shared: Sequence[bool], dim: int, count: tf.Tensor
+) -> list[tf.Tensor]:
+    """Runs of neighbouring fields of one side, in the table's order, each [N, fields * dim]."""
+    starts = {True: 0, False: 0}
+    runs = []
+    for side, members in itertools.groupby(is_shared):
+        start = starts[side]
+        starts[side] = end = start + len(list(members)) * dim
+        run = pooled[side][:, start:end]
+        runs.append(tf.broadcast_to(run, [count, end - start]) if side else run)
+    return runs

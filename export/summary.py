@@ -1,0 +1,79 @@
+"""What a version tells of its training: `assets.extra/training_summary.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.models.base import MultiTaskModel
+
+SUMMARY_FILE = "training_summary.json"
+_PACKAGES = (
+    *("htlnet-tf", "tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-serving-api"),
+    *("numpy", "pandas", "pyarrow", "protobuf"),
+)
+_HASHED = (
+    "encoder.json: the schema and what was counted on the training rows (vocabularies, moments, quantile bounds, "
+    "number of rows); not the rows themselves"
+)
+
+
+def training_summary(model: MultiTaskModel, summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The summary of a model.
+
+    Args:
+      model: A trained model.
+      summary: Added to it, and in place of entries of the same name.
+    """
+    statistics = model.encoder.statistics
+    return {
+        "model": type(model).__name__,
+        "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "parameters": int(sum(np.prod(w.shape) for w in model.trainable_variables)),
+        "training_rows": statistics.num_rows,
+        "data": {"sha256": data_hash(model.encoder), "hashed": _HASHED},
+        "core": {"name": model.schema.core.name, "mean": statistics.core.mean, "std": statistics.core.std},
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "git": git_revision(Path.cwd()),
+        **(summary or {}),
+    }
+
+
+def data_hash(encoder: FeatureEncoder) -> str:
+    """SHA-256, in hex, of what the encoder keeps of its training rows: of `encoder.json` as a run folder has it.
+
+    Other training rows give another hash, unless they differ only where nothing is counted: in their order, in how the
+    values of different columns go together, or in the labels of targets other than the core.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoder.json"
+        encoder.save(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def git_revision(folder: Path) -> dict[str, Any] | None:
+    """Commit of the git working tree around a folder, and whether files that git tracks differ from it.
+
+    Returns:
+      `{"revision": ..., "modified": ...}`; None outside of a working tree, without a commit, or without git.
+    """
+    try:
+        revision = _git(folder, "rev-parse", "HEAD")
+        modified = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"revision": revision, "modified": modified}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=10)
+    return done.stdout.strip()
