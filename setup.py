@@ -56,11 +56,15 @@ setup(
         "htlnet_tf.benchmarks",
         "htlnet_tf.configs",
         "htlnet_tf.data",
+        "htlnet_tf.data.published",
+        "htlnet_tf.data.sources",
         "htlnet_tf.export",
         "htlnet_tf.inspection",
         "htlnet_tf.layers",
         "htlnet_tf.models",
         "htlnet_tf.serving",
+        "htlnet_tf.serving.clients",
+        "htlnet_tf.serving.server",
     ],
     package_dir={
         "htlnet_tf.benchmarks": "benchmarks",
@@ -71,7 +75,7 @@ setup(
     package_data={
         "htlnet_tf": ["py.typed"],
         "htlnet_tf.configs": ["*.yaml"],
-            "htlnet_tf.serving": [
+        "htlnet_tf.serving": [
             "*.yml",
             "Dockerfile",
             "train.sh",

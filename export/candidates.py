@@ -47,16 +47,16 @@ def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dic
     rows: dict[str, tf.Tensor] = {}
     for feature in schema.inputs:
         if isinstance(feature, Categorical):
-            rows[feature.name] = encoder._categorical(feature, raw[feature.name])
+            rows[feature.name] = encoder.categorical_rows(feature, raw[feature.name])
         else:
-            rows.update(encoder._computed(feature, raw[feature.name]))
-    rows.update(encoder._crosses(rows))
+            rows.update(encoder.computed_rows(feature, raw[feature.name]))
+    rows.update(encoder.cross_rows(rows))
     embedded = _embed(model, rows, _shared_fields(schema), count)
     # A number costs less than its broadcast, so it is repeated first.
     numbers = {f.name: tf.broadcast_to(raw[f.name], [count]) for f in schema.numerics}
-    shared = model._shared_input(embedded, {"numeric": encoder._numbers(numbers, count)})
+    shared = model.shared_input(embedded, {"numeric": encoder.numbers(numbers, count)})
     outputs = model.task_outputs([shared] * len(schema.targets), training=False)
-    return {t.name: model._prediction(t, o) for t, o in zip(schema.targets, outputs, strict=True)}
+    return {t.name: model.prediction(t, o) for t, o in zip(schema.targets, outputs, strict=True)}
 
 
 def _shared_fields(schema: Schema) -> frozenset[str]:

@@ -13,7 +13,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 from htlnet_tf.errors import InputError
 from htlnet_tf.export import locks
 from htlnet_tf.files import atomic_file
-from htlnet_tf.serving.model_config import read_model_config
+from htlnet_tf.serving.server.model_config import read_model_config
 
 CONFIG_FILE = "models.config"
 LOCK_FILE = ".models.config.lock"

@@ -11,8 +11,8 @@ from pathlib import Path
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.models_config import ModelsConfig, locked_config
 from htlnet_tf.export.version_folders import versions
+from htlnet_tf.serving.clients.model_service_client import ModelServiceClient
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.model_service_client import ModelServiceClient
 
 CONTAINER_MODELS = "/models"
 

@@ -22,7 +22,7 @@ from htlnet_tf.export.summary import SUMMARY_FILE, training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.serving.warmup import WARMUP_FILE
+from htlnet_tf.serving.server.warmup import WARMUP_FILE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,8 +17,8 @@ from htlnet_tf.export.requests import Arrays, feeds, of_user, parts, repeated, s
 from htlnet_tf.export.servable import class_labels
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.serving.errors import StatusError
-from htlnet_tf.serving.servables import LoadedVersion
-from htlnet_tf.serving.warmup import replay_warmup
+from htlnet_tf.serving.server.servables import LoadedVersion
+from htlnet_tf.serving.server.warmup import replay_warmup
 
 TOLERANCE = 1e-5
 LATENCY_ROWS = (1, 100, 500)

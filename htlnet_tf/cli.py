@@ -193,7 +193,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _datasets(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.data.catalogue import datasets_text
+    from htlnet_tf.data.published.catalogue import datasets_text
 
     _say(datasets_text())
 
@@ -240,18 +240,24 @@ def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
     from htlnet_tf.runs import export_run
 
-    version = export_run(arguments.run, model_directory(arguments.to, arguments.name))
+    if arguments.keep is not None and arguments.keep < 1:
+        raise InputError(f"--keep must be at least 1, received {arguments.keep}")
+    version = export_run(arguments.run, model_directory(arguments.to, arguments.name), keep=arguments.keep)
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
     )
+    _say(version.report.to_text())
+    for removed in version.removed:
+        _say(f"removed {removed}")
 
 
 def _versions(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.export import list_versions, versions_text
+    from htlnet_tf.export import list_versions
+    from htlnet_tf.export.versions import to_text
 
     versions = list_versions(arguments.models)
-    _say(json.dumps([v.to_dict() for v in versions], indent=2) if arguments.json else versions_text(versions))
+    _say(json.dumps([v.to_dict() for v in versions], indent=2) if arguments.json else to_text(versions))
 
 
 def _promote(arguments: argparse.Namespace) -> None:
@@ -260,13 +266,13 @@ def _promote(arguments: argparse.Namespace) -> None:
     change = promote(
         arguments.models, arguments.name, arguments.version, label=arguments.label, server=arguments.server
     )
-    _say(str(change))
+    _say(change.to_text())
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import rollback
 
-    _say(str(rollback(arguments.models, arguments.name, label=arguments.label, server=arguments.server)))
+    _say(rollback(arguments.models, arguments.name, label=arguments.label, server=arguments.server).to_text())
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -284,7 +290,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.serving.scoring import score_file
+    from htlnet_tf.serving.clients.scoring import score_file
 
     score_file(
         arguments.url,

@@ -196,9 +196,9 @@ def _generated(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
 
 
 _PUBLISHED: dict[str, tuple[str, str]] = {
-    "hillstrom": ("htlnet_tf.data.hillstrom", "load_hillstrom"),
-    "kuairand_pure": ("htlnet_tf.data.kuairand", "load_kuairand_pure"),
-    "valued_shoppers": ("htlnet_tf.data.valued_shoppers", "load_valued_shoppers"),
+    "hillstrom": ("htlnet_tf.data.published.hillstrom", "load_hillstrom"),
+    "kuairand_pure": ("htlnet_tf.data.published.kuairand", "load_kuairand_pure"),
+    "valued_shoppers": ("htlnet_tf.data.published.valued_shoppers", "load_valued_shoppers"),
 }
 
 _ADAPTER: TypeAdapter[RunConfig] = TypeAdapter(RunConfig)

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.data.raw_features import raw_features
-from htlnet_tf.data.sources import open_source
+from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.prediction import predict
 from htlnet_tf.runs import load_held_out, load_model
 from htlnet_tf.schema import Schema
-from htlnet_tf.serving.client_opening import open_client
+from htlnet_tf.serving.clients.opening import open_client
 
 TOLERANCE = 1e-5
 _ROWS_PER_REQUEST = 1000

@@ -10,12 +10,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "async_rest_client": ["AsyncRestClient"],
-        "client_opening": ["open_client"],
+        "clients.async_rest_client": ["AsyncRestClient"],
+        "clients.opening": ["open_client"],
         "errors": ["ConnectionFailedError", "RefusedError", "ServingError", "TimedOutError", "UnavailableError"],
-        "grpc_client": ["GrpcClient"],
-        "rest_client": ["RestClient"],
-        "rest_server": ["EmbeddedServer"],
+        "clients.grpc_client": ["GrpcClient"],
+        "clients.rest_client": ["RestClient"],
+        "server.rest_server": ["EmbeddedServer"],
     },
 )
 

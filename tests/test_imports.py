@@ -47,7 +47,7 @@ def test_the_package_and_its_clients_import_without_tensorflow() -> None:
         "htl.Schema; htl.data.time_split; htl.Report\n"
         "htl.serving.RestClient('http://localhost', 'm'); htl.serving.AsyncRestClient('http://localhost', 'm')\n"
         "htl.serving.open_client('http://localhost', 'm'); htl.serving.ServingError\n"
-        "import htlnet_tf.serving.scoring\n"
+        "import htlnet_tf.serving.clients.scoring\n"
         "print(sorted(m for m in sys.modules if m.startswith(('tensorflow', 'tf_keras', 'keras'))))"
     )
     assert result.returncode == 0, result.stderr

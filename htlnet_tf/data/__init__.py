@@ -9,14 +9,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "dataset": ["make_dataset"],
-        "hillstrom": ["load_hillstrom"],
-        "kuairand": ["load_kuairand_pure"],
-        "sources": ["Source", "open_source"],
+        "published.hillstrom": ["load_hillstrom"],
+        "published.kuairand": ["load_kuairand_pure"],
+        "sources.source": ["Source", "open_source"],
         "splits": ["ColumnSplit", "HashSplit", "RandomSplit", "Split", "TimeSplit", "time_split"],
         "stream": ["Stream", "open_stream"],
         "synthetic": ["SyntheticFunnel", "generate_funnel"],
-        "tfrecord_writer": ["write_tfrecord"],
-        "valued_shoppers": ["load_valued_shoppers"],
+        "sources.tfrecord_writer": ["write_tfrecord"],
+        "published.valued_shoppers": ["load_valued_shoppers"],
     },
 )
 

@@ -13,7 +13,7 @@ import pandas as pd
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.raw_features import distinct_values, raw_numbers
-from htlnet_tf.data.sources import Chunk, Source, open_source
+from htlnet_tf.data.sources.source import Chunk, Source, open_source
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.errors import InputError, RowError

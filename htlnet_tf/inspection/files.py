@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from htlnet_tf.data.sources import Source, open_source
+from htlnet_tf.data.sources.source import Source, open_source
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.inspection.report import Inspection

@@ -136,12 +136,12 @@ class FeatureEncoder(tf.Module):
         rows: dict[str, tf.Tensor] = {}
         for feature in self.schema.inputs:
             if isinstance(feature, Categorical):
-                rows[feature.name] = self._categorical(feature, raw[feature.name])
+                rows[feature.name] = self.categorical_rows(feature, raw[feature.name])
             else:
-                rows.update(self._computed(feature, raw[feature.name]))
-        rows.update(self._crosses(rows))
+                rows.update(self.computed_rows(feature, raw[feature.name]))
+        rows.update(self.cross_rows(rows))
         ids = tf.concat([rows[field.name] for field in self.layout.fields], axis=1)
-        return {"ids": ids, "numeric": self._numbers(raw, tf.shape(ids)[0])}
+        return {"ids": ids, "numeric": self.numbers(raw, tf.shape(ids)[0])}
 
     def encode(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
         """Encodes a whole frame by the same operations, each distinct value of a categorical column once.
@@ -170,15 +170,16 @@ class FeatureEncoder(tf.Module):
             for feature in self.schema.inputs:
                 if isinstance(feature, Categorical):
                     codes, values = distinct_values(frame[feature.name], feature)
-                    rows[feature.name] = self._categorical(feature, tf.constant(values, feature.dtype)).numpy()[codes]
+                    distinct = self.categorical_rows(feature, tf.constant(values, feature.dtype))
+                    rows[feature.name] = distinct.numpy()[codes]
                 else:
                     raw[feature.name] = tf.constant(raw_numbers(frame[feature.name], feature))
-                    rows.update({k: v.numpy() for k, v in self._computed(feature, raw[feature.name]).items()})
-            rows.update({k: v.numpy() for k, v in self._crosses(rows).items()})
-            numeric = self._numbers(raw, len(frame)).numpy()
+                    rows.update({k: v.numpy() for k, v in self.computed_rows(feature, raw[feature.name]).items()})
+            rows.update({k: v.numpy() for k, v in self.cross_rows(rows).items()})
+            numeric = self.numbers(raw, len(frame)).numpy()
         return {"ids": np.concatenate([rows[field.name] for field in self.layout.fields], axis=1), "numeric": numeric}
 
-    def _categorical(self, feature: Categorical, values: tf.Tensor) -> tf.Tensor:
+    def categorical_rows(self, feature: Categorical, values: tf.Tensor) -> tf.Tensor:
         """Rows of raw values, [K] -> int32 [K, slots]."""
         block = self.blocks[feature.name]
         if feature.separator is None:
@@ -210,7 +211,7 @@ class FeatureEncoder(tf.Module):
             rows = tf.where(tf.equal(values, code), block.missing, rows)
         return rows
 
-    def _computed(self, feature: Numeric | Timestamp, values: tf.Tensor) -> dict[str, tf.Tensor]:
+    def computed_rows(self, feature: Numeric | Timestamp, values: tf.Tensor) -> dict[str, tf.Tensor]:
         """Rows by field of features whose row is computed, not looked up: [B] -> int32 [B, 1] each."""
         if isinstance(feature, Numeric):
             if feature.quantile_buckets is None:
@@ -234,7 +235,7 @@ class FeatureEncoder(tf.Module):
             ]
         return rows
 
-    def _crosses(self, rows: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def cross_rows(self, rows: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Rows of the crosses from those of the features that they combine, int32 [B, 1] each."""
         crossed = {}
         for feature in self.schema.features:
@@ -249,7 +250,8 @@ class FeatureEncoder(tf.Module):
                 crossed[feature.name] = tf.cast(pair, tf.int32) + block.first
         return crossed
 
-    def _numbers(self, raw: Mapping[str, tf.Tensor], num_rows: int | tf.Tensor) -> tf.Tensor:
+    def numbers(self, raw: Mapping[str, tf.Tensor], num_rows: int | tf.Tensor) -> tf.Tensor:
+        """The numeric part of raw columns: values, then indicators, float32 [num_rows, num_numeric]."""
         values, indicators = [], []
         for feature in self.schema.numerics:
             moments = self.statistics.moments[feature.name]

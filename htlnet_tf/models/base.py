@@ -158,7 +158,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
           By target name: probabilities [B] (binary) or [B, K] (multiclass), the core [B] in its own unit.
         """
         outputs = self._outputs(features, training)
-        return {t.name: self._prediction(t, o) for t, o in zip(self.schema.targets, outputs, strict=True)}
+        return {t.name: self.prediction(t, o) for t, o in zip(self.schema.targets, outputs, strict=True)}
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.fit`.
@@ -190,7 +190,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         weights = [w for w in self.trainable_variables if not any(w is table for table in tables)]
         gradients = task_gradients(
             losses_of,
-            self._shared_input(self.embedding.embed(touched), features),
+            self.shared_input(self.embedding.embed(touched), features),
             len(self.schema.targets),
             weights,
             per_task=self.gradient_statistics is not None or not isinstance(self.gradient_adjustment, GradientSum),
@@ -239,10 +239,11 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
         """The towers' outputs where no gradient is needed: all of them read one and the same shared input."""
-        shared = self._shared_input(self.embedding(features["ids"]), features)
+        shared = self.shared_input(self.embedding(features["ids"]), features)
         return self.task_outputs([shared] * len(self.schema.targets), training)
 
-    def _shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
+    def shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
+        """What all towers read: the embedded fields [B, width] and the numbers, [B, width + num_numeric]."""
         return tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
 
     def _labels(self, target: Binary | Multiclass | Continuous, targets: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -316,7 +317,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
             results["skipped_steps"] = self._skipped.result()
         return results
 
-    def _prediction(self, target: Binary | Multiclass | Continuous, output: tf.Tensor) -> tf.Tensor:
+    def prediction(self, target: Binary | Multiclass | Continuous, output: tf.Tensor) -> tf.Tensor:
+        """A tower's output as what leaves the model: probabilities, or the core in its own unit."""
         if isinstance(target, Continuous):
             return output * self.core_scale.std + self.core_scale.mean
         return tf.sigmoid(output) if isinstance(target, Binary) else tf.nn.softmax(output)

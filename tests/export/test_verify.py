@@ -20,8 +20,8 @@ from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.verify import VerificationError, verify
 from htlnet_tf.export.version_folders import versions
 from htlnet_tf.export.warmup import write_warmup
-from htlnet_tf.serving.servables import LoadedVersion
-from htlnet_tf.serving.warmup import WARMUP_FILE
+from htlnet_tf.serving.server.servables import LoadedVersion
+from htlnet_tf.serving.server.warmup import WARMUP_FILE
 
 SIGNATURES = ["serving_default", "candidates", "examples", "classify", "regress"]
 

@@ -23,8 +23,8 @@ from htlnet_tf.export.models_config import CONFIG_FILE, read_config
 from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.versions import list_versions, promote, rollback, to_text
 from htlnet_tf.serving import EmbeddedServer
+from htlnet_tf.serving.clients.model_service_client import ModelServiceClient, ServedVersion
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.model_service_client import ModelServiceClient, ServedVersion
 
 STATES = get_model_status_pb2.ModelVersionStatus
 

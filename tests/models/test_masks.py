@@ -304,7 +304,8 @@ def test_a_frame_with_gaps_conditions_and_weights_from_end_to_end(schema: htl.Sc
         click=frame["click"].astype("Int64").where(frame.index % 7 > 0), share=frame.index % 3, importance=2.5
     )
     encoder = htl.FeatureEncoder.fit(funnel, rows)
-    bought = frame.loc[frame["buy"] == 1, "spend"]
+    # A purchase counts where the click before it was seen.
+    bought = frame.loc[(frame["buy"] == 1) & (rows["click"] == 1).fillna(False).astype(bool), "spend"]
     assert encoder.statistics.core.mean == pytest.approx(bought.mean())
     assert encoder.statistics.core.std == pytest.approx(bought.std(ddof=0))
     dataset = htl.data.make_dataset(rows, funnel, encoder, batch_size=64, shuffle=True, seed=0)

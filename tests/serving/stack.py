@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from tests.conftest import REPO
-from tests.serving.recordings import RECORDINGS
+from tests.serving.server.recordings import RECORDINGS
 
 SERVING = REPO / "serving"
 

@@ -16,7 +16,7 @@ import yaml
 
 from htlnet_tf.serving import EmbeddedServer
 from tests.conftest import REPO
-from tests.serving.recordings import RECORDINGS
+from tests.serving.server.recordings import RECORDINGS
 from tests.serving.stack import FLAGS, SERVING, fields, flags, interpolated, written_flags
 
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "compose-spec.json").read_text(encoding="utf-8"))

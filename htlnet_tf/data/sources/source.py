@@ -1,0 +1,264 @@
+"""Tables in files, read in chunks: CSV, Parquet, TFRecord."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from htlnet_tf.data.sources import csv_source, parquet_source, tfrecord_source
+from htlnet_tf.data.sources.arrow_columns import CategoryCache, Column, ListRule, Place, column_of, family
+from htlnet_tf.data.sources.csv_source import OnBadLines, Report
+from htlnet_tf.data.sources.listing import partition_column, partition_values, table_files
+from htlnet_tf.data.sources.text_values import Kind, declared_kinds, inferred_kind, parse
+from htlnet_tf.errors import InputError
+from htlnet_tf.schema import Categorical, Schema
+
+
+class Chunk(NamedTuple):
+    """Consecutive rows of one file.
+
+    Attributes:
+      frame: The columns; its index holds the row numbers in the file, from 0, the header not counted.
+      file: The path.
+      first_row: The number of the first row.
+    """
+
+    frame: pd.DataFrame
+    file: str
+    first_row: int
+
+
+class Source:
+    """Files of one format, in order of their paths.
+
+    Folders named `key=value` in a path are columns of text, unless the file has the column itself.
+
+    Args:
+      files: Paths.
+      format: `"csv"`, `"parquet"` or `"tfrecord"`.
+
+    Attributes:
+      files: Paths.
+      format: As given.
+    """
+
+    def __init__(self, files: Sequence[str], format: str) -> None:
+        self.files, self.format = tuple(files), format
+        self._headers: dict[str, pa.Schema] = {}
+        self._inferred: dict[str, Kind] | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns, as the first file has them.
+
+        Raises:
+          InputError: The file cannot be read.
+        """
+        return tuple(self._reference().names)
+
+    def chunks(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        schema: Schema | None = None,
+        chunk_rows: int = 65_536,
+        files: Sequence[int] | None = None,
+        on_bad_lines: OnBadLines = "error",
+        report: Report | None = None,
+    ) -> Iterator[Chunk]:
+        """Reads the rows, file by file.
+
+        Text becomes `pd.Categorical`, the empty string being missing. Whole numbers become int64, or Int64 if some are
+        missing, other numbers float64, times datetime64. A column of lists becomes text, its values joined by the
+        separator that the schema declares; without a schema it stays lists.
+
+        CSV and the names of folders have no types. There a categorical feature with dtype int64 holds whole numbers,
+        one with another dtype, or none, text; targets, weights and numeric features hold numbers; timestamps numbers or
+        ISO 8601 datetimes; any other column text. Without a schema the types are inferred from the first block of the
+        first file with rows; digits with leading zeros are text. Where a value cannot be read so, the column is
+        categorical in that chunk, that value being text. So is `007` or `+7` in a column of whole numbers, for it is
+        another value than `7`; but blanks around a number do not count, nor do leading zeros in the name of a folder.
+        NaN, nan, NULL, null, NA and None are missing except in text.
+
+        Rows whose lists break a rule are left for the checks of values to find: where a listed value holds the
+        separator, or a TFRecord file has several values of a feature without one, that value is a list in a column
+        of objects.
+
+        Args:
+          columns: Names, in the order wanted; None: all columns.
+          schema: Says the types of columns that have none and the separators of lists.
+          chunk_rows: At most so many rows per chunk.
+          files: Positions in `files`, in the order to read them; None: all.
+          on_bad_lines: What to do with lines of a CSV file that have too few or too many fields: `"error"`, or
+            `"skip"`, which leaves their row numbers out of the frame's index.
+          report: Called with file, row number and reason for each line skipped; it may be called before the chunk
+            of the rows around it is given.
+
+        Raises:
+          InputError: A file cannot be read, lacks a column, or has it in a type that the others do not have or that no
+            column can be made of; names the file and, where there is one, column and row. Or all files were read
+            (`files` is None) and have no rows.
+        """
+        if chunk_rows < 1:
+            raise InputError(f"chunk_rows must be at least 1, received {chunk_rows}")
+        names = list(self.columns if columns is None else columns)
+        selected = [self.files[i] for i in (range(len(self.files)) if files is None else files)]
+        for file in selected:
+            self._check(file, names)
+        kinds = self._kinds(names, schema)
+        rules = {name: self._list_rule(name, schema) for name in names}
+        empty = True
+        for file in selected:
+            header, cache = self._header(file), CategoryCache()
+            constants = {n: v for n, v in partition_values(file).items() if n in kinds and n not in header.names}
+            # Where only columns of folders are wanted, any other one says how many rows there are.
+            read = [name for name in names if name in header.names] or header.names[:1]
+            types = self._types({name: header.field(name).type for name in read}, kinds)
+            for rows, batch in self._blocks(file, types, chunk_rows, on_bad_lines, report):
+                frame: dict[str, Column] = {}
+                for name in names:
+                    is_folder = name in constants
+                    array = partition_column(constants[name], len(rows)) if is_folder else batch.column(name)
+                    if is_folder or self.format == "csv":
+                        array = parse(array, kinds[name], padded=is_folder)
+                    if isinstance(array, pa.Array):
+                        array = column_of(array, Place(file, name, rows), rules[name], cache)
+                    frame[name] = array
+                if len(rows):
+                    empty = False
+                    yield Chunk(pd.DataFrame(frame, index=rows, copy=False), file, int(rows[0]))
+        if empty and files is None:
+            raise InputError(f"no rows in {_shortened(self.files)}")
+
+    def _header(self, file: str) -> pa.Schema:
+        if file not in self._headers:
+            self._headers[file] = _HEADERS[self.format](file)
+        return self._headers[file]
+
+    def _offered(self, file: str) -> pa.Schema:
+        """The columns of a file, those of its folders among them; none if it is a TFRecord file without records."""
+        header = self._header(file)
+        folders = [name for name in partition_values(file) if name not in header.names]
+        return pa.schema([*header, *((name, pa.string()) for name in folders)]) if len(header) else header
+
+    def _reference(self) -> pa.Schema:
+        """What the first file that has columns offers."""
+        offered = (self._offered(file) for file in self.files)
+        return next((schema for schema in offered if len(schema)), pa.schema([]))
+
+    def _check(self, file: str, names: Sequence[str]) -> None:
+        """Checks that a file offers columns by these names, of types that are used and that other files agree with."""
+        offered, reference = self._offered(file), self._reference()
+        for name in names:
+            if name not in offered.names and (len(offered) or not len(reference)):
+                raise InputError(f"'{file}': column '{name}' is missing; the file has {_shortened(offered.names)}")
+            if name not in offered.names:
+                continue
+            type_ = offered.field(name).type
+            kind = family(type_)
+            if kind is None:
+                raise InputError(
+                    f"'{file}', column '{name}': columns hold numbers, text, times, or lists of numbers or text; "
+                    f"received {type_}"
+                )
+            if name in reference.names:
+                other = reference.field(name).type
+                if "nothing" not in (kind, family(other)) and kind != family(other):
+                    raise InputError(
+                        f"'{file}', column '{name}': a column must be of one kind in all files; received {type_} here "
+                        f"and {other} in '{self.files[0]}'"
+                    )
+
+    def _kinds(self, names: Sequence[str], schema: Schema | None) -> dict[str, Kind]:
+        """What text without types stands for, by column."""
+        if schema is not None:
+            declared = declared_kinds(schema)
+            return {name: declared.get(name, "text") for name in names}
+        if self._inferred is None:
+            self._inferred = self._inferred_kinds()
+        return {name: self._inferred.get(name, "text") for name in names}
+
+    def _inferred_kinds(self) -> dict[str, Kind]:
+        folders: dict[str, list[str | None]] = {}
+        for file in self.files:
+            for name, value in partition_values(file).items():
+                folders.setdefault(name, []).append(value)
+        kinds = {name: inferred_kind(pa.array(values, pa.string())) for name, values in folders.items()}
+        if self.format == "csv":
+            for file in self.files:
+                text = {name: pa.string() for name in self._header(file).names}
+                # Damaged lines are reported when the rows are read.
+                for _, block in csv_source.blocks(file, text, chunk_rows=2**31, on_bad_lines="skip", report=None):
+                    if block.num_rows:
+                        return kinds | {name: inferred_kind(block.column(name)) for name in text}
+        return kinds
+
+    def _types(self, header: Mapping[str, pa.DataType], kinds: Mapping[str, Kind]) -> dict[str, pa.DataType]:
+        """The types to read columns as."""
+        if self.format == "csv":
+            encoded = pa.dictionary(pa.int32(), pa.string())
+            return {name: encoded if kinds.get(name) == "text" else pa.string() for name in header}
+        if self.format == "parquet":
+            return dict(header)
+        # The first records have no value of a feature: another file may know its type, or else the schema.
+        reference = self._reference()
+        types = {}
+        for name, type_ in header.items():
+            known = [type_, reference.field(name).type if name in reference.names else pa.null()]
+            declared = _DECLARED_TYPES.get(kinds.get(name, "text"), pa.string())
+            types[name] = next((t for t in known if not pa.types.is_null(t)), declared)
+        return types
+
+    def _blocks(
+        self,
+        file: str,
+        types: Mapping[str, pa.DataType],
+        chunk_rows: int,
+        on_bad_lines: OnBadLines,
+        report: Report | None,
+    ) -> Iterator[tuple[pd.Index, pa.RecordBatch]]:
+        if not len(self._header(file)):
+            return iter(())
+        if self.format == "csv":
+            return csv_source.blocks(file, types, chunk_rows=chunk_rows, on_bad_lines=on_bad_lines, report=report)
+        read = parquet_source.blocks if self.format == "parquet" else tfrecord_source.blocks
+        return read(file, types, chunk_rows=chunk_rows)
+
+    def _list_rule(self, name: str, schema: Schema | None) -> ListRule:
+        if schema is None or name not in schema.columns:
+            return ListRule(declared=False, separator=None)
+        feature = next((f for f in schema.inputs if f.name == name), None)
+        separator = feature.separator if isinstance(feature, Categorical) else None
+        # A TFRecord file does not say which features are lists.
+        return ListRule(declared=True, separator=separator, single_is_value=self.format == "tfrecord")
+
+
+def open_source(path: str | Path | Sequence[str | Path]) -> Source:
+    """Finds the files of a table: `.csv`, `.csv.gz`, `.parquet`, `.tfrecord` or `.tfrecord.gz` (also `.tfrecords`).
+
+    Args:
+      path: A file, a folder (read with the folders in it), a glob pattern (`**` for any depth), or a list of these. In
+        folders and patterns, names that start with `.` or `_` and files of other kinds are passed over.
+
+    Raises:
+      InputError: A path is missing, a pattern matches nothing, no file is a table, or the formats differ.
+
+    Example:
+      >>> for chunk in open_source("logs/").chunks(schema=schema):
+      ...     print(chunk.file, chunk.first_row, len(chunk.frame))
+    """
+    files, format_ = table_files(path)
+    return Source(files, format_)
+
+
+def _shortened(names: Sequence[str], limit: int = 12) -> str:
+    more = f", ... {len(names) - limit} more" if len(names) > limit else ""
+    return f"[{', '.join(map(repr, names[:limit]))}{more}]"
+
+
+_HEADERS = {"csv": csv_source.header, "parquet": parquet_source.header, "tfrecord": tfrecord_source.header}
+_DECLARED_TYPES = {"integer": pa.int64(), "time": pa.int64(), "number": pa.float32()}

@@ -1,0 +1,135 @@
+"""A frame as a TFRecord file of `tf.train.Example`."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from htlnet_tf.data.columns import MISSING_INT64, numbers, plain, refuse, require_columns, whole
+from htlnet_tf.data.raw_features import distinct_values, time_values
+from htlnet_tf.data.sources.listing import is_gzip
+from htlnet_tf.files import atomic_file
+from htlnet_tf.schema import Binary, Categorical, Multiclass, Schema, Timestamp
+
+_MAX_INT64 = 2**63 - 1
+
+
+def write_tfrecord(frame: pd.DataFrame, path: str | Path, schema: Schema) -> None:
+    """Writes the schema's columns, one `tf.train.Example` per row; packed by gzip if `path` ends in `.gz`.
+
+    Categorical features become bytes or int64 as their dtype says (multi-valued ones several values), timestamp
+    features int64 in their unit. Further columns of integers or booleans become int64. So do columns of floats whose
+    values are all whole, if they are the schema's timestamp or a target of classes, or if float32 would round one.
+    Other columns of numbers (also where one is beyond int64) become float, which in a TFRecord is float32 and rounds;
+    the schema's timestamp is never rounded, and it becomes ISO 8601 text if it holds dates or text. A missing value is
+    a list without values.
+
+    Args:
+      frame: Rows with the schema's columns; others are left out.
+      path: The file to write; it appears whole or not at all.
+      schema: The declared columns.
+
+    Raises:
+      InputError: A column is missing or holds a value its kind does not allow, a timestamp is a number that neither
+        int64 nor float32 holds exactly, or the file cannot be written.
+    """
+    import tensorflow as tf
+
+    require_columns(frame, schema.columns, purpose="rows for a TFRecord file")
+    entries = [_entries(frame[name], schema) for name in schema.columns]
+    compression = "GZIP" if is_gzip(str(path)) else None
+    with atomic_file(path) as partial, tf.io.TFRecordWriter(str(partial), compression) as writer:
+        for row in zip(*entries, strict=True):
+            features = b"".join(row)
+            # Field 1 of an Example, length-delimited: its Features, whose map entries may stand in any order.
+            writer.write(b"\x0a" + _varint(len(features)) + features)
+
+
+def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
+    """Each row's serialized map entry of one feature, an object array of bytes [N]; one is made per distinct value."""
+    import tensorflow as tf
+
+    feature = next((f for f in schema.inputs if f.name == column.name), None)
+    if isinstance(feature, Categorical):
+        codes, values = distinct_values(column, feature)
+    elif isinstance(feature, Timestamp):
+        codes, values = pd.factorize(time_values(column, feature))
+    elif column.name == schema.timestamp:
+        codes, values = _factorized_times(column)
+    else:
+        classes = [target.name for target in schema.targets if isinstance(target, (Binary, Multiclass))]
+        codes, values = _factorized_numbers(column, whole_as_int64=column.name in classes)
+    if values.dtype == np.int64:
+        lists = [{"int64_list": tf.train.Int64List(value=() if v == MISSING_INT64 else (v,))} for v in values.tolist()]
+        lists.append({"int64_list": tf.train.Int64List()})
+    elif values.dtype == np.float64:
+        lists = [{"float_list": tf.train.FloatList(value=(v,))} for v in values.tolist()]
+        lists.append({"float_list": tf.train.FloatList()})
+    else:
+        separator = feature.separator if isinstance(feature, Categorical) else None
+        tokens = [text.split(separator) if text and separator else [text] * bool(text) for text in values]
+        lists = [{"bytes_list": tf.train.BytesList(value=[t.encode() for t in ts])} for ts in tokens]
+        lists.append({"bytes_list": tf.train.BytesList()})
+    serialized = np.empty(len(lists), object)  # the last one is the missing value, code -1
+    serialized[:] = [
+        tf.train.Features(feature={str(column.name): tf.train.Feature(**kind)}).SerializeToString() for kind in lists
+    ]
+    return serialized[codes]
+
+
+def _factorized_times(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Codes, -1 where missing, and distinct values: int64, float64 that float32 holds, or an object array of text."""
+    column = plain(column)
+    rule = "the schema's timestamp is a number that int64 or float32, all that a TFRecord has, must hold exactly"
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred == "integer":
+        refuse(column, ((column > _MAX_INT64) | (column <= MISSING_INT64)).to_numpy(bool, na_value=False), rule=rule)
+        column = column.astype("Int64")
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+        codes, values = _factorized_numbers(column, whole_as_int64=True)
+        if values.dtype == np.float64:
+            refuse(column, np.append(_rounded(values), False)[codes], rule=rule)
+        return codes, values
+    codes, distinct = pd.factorize(column)
+    # A time of pandas is a date to Python.
+    texts = [t.isoformat() if isinstance(t, datetime.date) else t if isinstance(t, str) else None for t in distinct]
+    rule = "the schema's timestamp must hold numbers, datetimes, dates or ISO 8601 text"
+    refuse(column, np.asarray([*(text is None for text in texts), False])[codes], rule=rule)
+    return codes, np.asarray(texts, object)
+
+
+def _factorized_numbers(column: pd.Series, *, whole_as_int64: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Codes, -1 where missing, and distinct values: int64 or float64.
+
+    Args:
+      column: Integers, booleans, other numbers, or numbers as text.
+      whole_as_int64: Whether floats that are all whole become int64 even if float32 holds them.
+    """
+    is_unsigned = pd.api.types.is_unsigned_integer_dtype(column)
+    if pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column):
+        codes, distinct = pd.factorize(column)
+        values = np.asarray(distinct, np.uint64 if is_unsigned else np.int64)
+        if not is_unsigned or values.max(initial=0) <= _MAX_INT64:
+            return codes, values.astype(np.int64)
+    codes, values = pd.factorize(numbers(column, rule=f"column '{column.name}' must hold numbers"))
+    fits = len(values) > 0 and bool((whole(values) & (np.abs(values) < 2.0**63)).all())
+    as_int64 = fits and (whole_as_int64 or bool(_rounded(values).any()))
+    return codes, values.astype(np.int64) if as_int64 else values
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Which numbers float32 does not hold exactly."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32) != values
+
+
+def _varint(number: int) -> bytes:
+    """A number as Protocol Buffers write it: seven bits per byte, low ones first, the high bit set on all but one."""
+    digits = []
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*digits, number))

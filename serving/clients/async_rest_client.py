@@ -1,0 +1,143 @@
+"""`RestClient` for asynchronous programs."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import anyio
+import httpx
+import pandas as pd
+
+from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
+from htlnet_tf.serving.clients.calls import Call, Request, RestCalls
+from htlnet_tf.serving.clients.columns import Rows
+from htlnet_tf.serving.clients.http import http_options, told_by_kind
+from htlnet_tf.serving.clients.quickack import AsyncQuickAckTransport
+from htlnet_tf.serving.clients.replies import parse_reply
+from htlnet_tf.serving.clients.retries import delays, is_retryable
+from htlnet_tf.serving.errors import ServingError
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+
+_Result = TypeVar("_Result")
+
+
+class AsyncRestClient:
+    """`RestClient` with coroutines, for asyncio: many requests under way in one thread.
+
+    Args, answers, retries and errors are those of `RestClient`. Close it with `aclose`, or use it as an asynchronous
+    context manager.
+
+    Args:
+      url: Base URL of the server, such as `"http://localhost:8501"`.
+      model_name: Name of the model on the server.
+      version: Version to ask; None for the one that `label` names, or the latest.
+      label: Version label to ask, such as `"stable"`; None for none.
+      timeout: Seconds to wait for a connection, and for each part of an answer.
+      retries: How often to send a request again.
+      max_connections: At most so many connections at once; further requests wait for one.
+      verify: Whether, or with what, to verify the certificate of an https server.
+
+    Example:
+      >>> async with AsyncRestClient("http://localhost:8501", "htlnet") as client:
+      ...     scores = await client.predict(frame)
+
+    Raises:
+      InputError: An argument is not usable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model_name: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        max_connections: int = 16,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        parsed = rest_url(url)
+        check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
+        self._url = str(parsed).rstrip("/")
+        self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
+        options = http_options(
+            parsed, AsyncQuickAckTransport, timeout=timeout, max_connections=max_connections, verify=verify
+        )
+        self._http = httpx.AsyncClient(**options)
+        self._timeout = timeout
+        self._retries = retries
+
+    async def predict(
+        self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE, *, row_format: bool = False
+    ) -> pd.DataFrame:
+        """Scores rows; arguments, result and errors as of `RestClient.predict`."""
+        return await self._run(self._calls.predict(rows, signature_name, row_format))
+
+    async def predict_candidates(
+        self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
+    ) -> pd.DataFrame:
+        """Scores many items for one user; arguments, result and errors as of `RestClient.predict_candidates`."""
+        return await self._run(self._calls.predict_candidates(user, items, signature_name))
+
+    async def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
+        """The inputs and outputs of a signature; as `RestClient.signature`."""
+        return await self._run(self._calls.signature(name))
+
+    async def status(self) -> dict[str, Any]:
+        """The state of the model's versions; as `RestClient.status`."""
+        return await self._run(self._calls.status())
+
+    async def metadata(self) -> dict[str, Any]:
+        """The model's name, version and signatures; as `RestClient.metadata`."""
+        return await self._run(self._calls.metadata())
+
+    async def aclose(self) -> None:
+        """Closes the kept connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncRestClient:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, call: Call[_Result]) -> _Result:
+        try:
+            request = next(call)
+            while True:
+                try:
+                    reply = await self._reply(request)
+                except ServingError as error:
+                    request = call.throw(error)
+                else:
+                    request = call.send(reply)
+        except StopIteration as done:
+            result: _Result = done.value
+            return result
+
+    async def _reply(self, request: Request) -> dict[str, Any]:
+        for delay in delays(self._retries):
+            try:
+                return await self._attempt(request)
+            except ServingError as error:
+                if not is_retryable(error):
+                    raise
+            await anyio.sleep(delay)
+        return await self._attempt(request)
+
+    async def _attempt(self, request: Request) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"} if request.body is not None else None
+        with told_by_kind(self._url, self._timeout):
+            response = await self._http.request(
+                request.method, f"{self._url}{request.path}", content=request.body, headers=headers
+            )
+        return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)

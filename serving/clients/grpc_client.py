@@ -1,0 +1,251 @@
+"""Client of TF Serving's gRPC API, with the methods of `RestClient`.
+
+Unlike the REST clients it imports TensorFlow (3 s and 0.5 GB): the messages of tensorflow-serving-api refer to
+protocol buffers that come with the tensorflow package and cannot be imported without it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+
+from htlnet_tf.serving.clients.address import ModelAddress, check_limits
+from htlnet_tf.serving.clients.calls import find_signature
+from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
+from htlnet_tf.serving.clients.replies import read_signatures, score_frame
+from htlnet_tf.serving.errors import RefusedError, ServingError
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
+
+try:
+    import grpc
+    import tensorflow as tf
+    from google.protobuf import json_format  # type: ignore[import-untyped]
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
+
+    from htlnet_tf.serving.clients.channel import KEEPALIVE_SECONDS, open_channel, told_by_kind
+    from htlnet_tf.serving.clients.tensors import serialized_examples, tensor_of
+except ImportError as error:
+    raise ImportError(
+        f"GrpcClient needs tensorflow-serving-api and the tensorflow package that it imports ({error}); "
+        "RestClient needs neither"
+    ) from error
+
+
+class GrpcClient:
+    """Scores rows with a model behind TF Serving's gRPC API (or an `EmbeddedServer`).
+
+    The methods are those of `RestClient`, with the same results. The signatures are read once from the server and kept,
+    so input that does not fit is refused before anything is sent; they are read again after a request that the server
+    refused. The client may be used by several threads. Close it, or use it as a context manager. It imports TensorFlow,
+    whose protocol buffers tensorflow-serving-api needs.
+
+    Args:
+      target: `"host:port"`, `"grpc://host:port"`, or `"grpcs://host:port"` for TLS.
+      model_name: Name of the model on the server.
+      version: Version to ask; None for the one that `label` names, or the latest.
+      label: Version label to ask, such as `"stable"`; None for none.
+      timeout: Deadline of a call in seconds, further attempts included. The server knows it too.
+      retries: How often, at most 4 times, to call again where there is no connection or the server is UNAVAILABLE.
+      credentials: Of a channel with TLS, such as `grpc.ssl_channel_credentials(root_certificates)`; None for a channel
+        without, or with the system's certificates for `grpcs://`.
+      keepalive: Seconds after which an idle connection is pinged, so that nothing on the way forgets it. TF Serving
+        closes the connection of a client that does so more often than every 300 s.
+      max_message_bytes: The largest message to send or receive.
+
+    Example:
+      >>> with GrpcClient("localhost:8500", "htlnet") as client:
+      ...     scores = client.predict(frame)
+
+    Raises:
+      InputError: An argument is not usable.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        model_name: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        credentials: grpc.ChannelCredentials | None = None,
+        keepalive: float = KEEPALIVE_SECONDS,
+        max_message_bytes: int = 256 * 2**20,
+    ) -> None:
+        check_limits(timeout=timeout, retries=retries, max_message_bytes=max_message_bytes)
+        self._address = ModelAddress(model_name, version, label)
+        self._target, self._channel = open_channel(
+            target,
+            retries=retries,
+            credentials=credentials,
+            keepalive=keepalive,
+            max_message_bytes=max_message_bytes,
+        )
+        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._timeout = timeout
+        self._signatures: dict[str, Signature] | None = None
+        self._lock = threading.Lock()
+
+    def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:
+        """Scores rows.
+
+        Args:
+          rows: As of `RestClient.predict`. For a signature whose one input is `examples`, the columns of
+            `serving_default`: each row is sent as a serialized tf.Example.
+          signature_name: Signature to call.
+
+        Returns:
+          As of `RestClient.predict`: one row per input row, one column per output in alphabetical order.
+
+        Raises:
+          InputError: The rows do not fit the signature, or the model has no such signature; nothing was sent.
+          ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
+            be reached or was too busy (`UnavailableError`).
+        """
+        signature = self.signature(signature_name)
+        if set(signature.inputs) == {EXAMPLES_SIGNATURE}:
+            columns = self._examples(rows, signature)
+        else:
+            columns = to_columns(rows, signature)
+        return self._scores(columns, signature_name, signature)
+
+    def predict_candidates(
+        self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
+    ) -> pd.DataFrame:
+        """Scores many items for one user, sending what belongs to the user once.
+
+        Args:
+          user: Column -> value, for the columns of user and context: those whose declared shape is `[1]`.
+          items: The other columns, one row per item, in any form that `predict` takes.
+          signature_name: Signature to call.
+
+        Returns:
+          One row per item, as from `predict`.
+
+        Raises:
+          InputError: As in `predict`.
+          ServingError: As in `predict`.
+        """
+        signature = self.signature(signature_name)
+        return self._scores(to_candidate_columns(user, items, signature), signature_name, signature)
+
+    def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
+        """The inputs and outputs of a signature, read from the server on first use.
+
+        Args:
+          name: Signature name.
+
+        Returns:
+          The signature.
+
+        Raises:
+          InputError: The model has no signature of this name with inputs.
+          ServingError: The server refused the request or did not answer.
+        """
+        with self._lock:
+            signatures = self._signatures  # another thread may forget them meanwhile
+            if signatures is None:
+                signatures = self._signatures = read_signatures(self.metadata(), self._target)
+            return find_signature(signatures, name)
+
+    def status(self) -> dict[str, Any]:
+        """The state of the model's versions; a label is not regarded by TF Serving here.
+
+        Returns:
+          The same document as from `RestClient.status`.
+
+        Raises:
+          ServingError: The server refused the request or did not answer.
+        """
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
+        return _as_json(self._call(self._models.GetModelStatus, request))
+
+    def metadata(self) -> dict[str, Any]:
+        """The model's name, version and signatures.
+
+        Returns:
+          The same document as from `RestClient.metadata`.
+
+        Raises:
+          ServingError: The server refused the request or did not answer.
+        """
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._spec(), metadata_field=["signature_def"]
+        )
+        reply = self._call(self._predictions.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        if not reply.metadata["signature_def"].Unpack(signatures):
+            raise ServingError(f"{self._target} gives metadata that is not TF Serving's")
+        return {"model_spec": _as_json(reply.model_spec), "metadata": {"signature_def": _as_json(signatures)}}
+
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
+    def __enter__(self) -> GrpcClient:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _examples(self, rows: Rows, signature: Signature) -> Columns:
+        first = rows[0] if isinstance(rows, list) and rows else rows
+        if isinstance(first, (pd.DataFrame, Mapping)) and EXAMPLES_SIGNATURE in first:
+            return to_columns(rows, signature)  # serialized by the caller
+        raw = self.signature()
+        columns = to_columns(rows, raw)
+        return Columns({EXAMPLES_SIGNATURE: serialized_examples(columns.values, raw)}, columns.index)
+
+    def _scores(self, columns: Columns, signature_name: str, signature: Signature) -> pd.DataFrame:
+        request = predict_pb2.PredictRequest(model_spec=self._spec(signature_name))
+        for name, values in columns.values.items():
+            request.inputs[name].CopyFrom(tensor_of(name, values, signature.inputs[name]))
+        try:
+            reply = self._call(self._predictions.Predict, request)
+        except RefusedError as error:
+            if error.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
+                # Perhaps a new version is served, which takes other columns: the next call asks again.
+                self._signatures = None
+            raise
+        if reply.outputs.keys() != signature.outputs.keys():
+            raise ServingError(f"the reply of {self._target} has not the outputs that the model declares")
+        outputs = {name: tf.make_ndarray(tensor) for name, tensor in reply.outputs.items()}
+        return score_frame(outputs, signature, columns.index)
+
+    def _spec(self, signature_name: str = "") -> model_pb2.ModelSpec:
+        spec = model_pb2.ModelSpec(name=self._address.name, signature_name=signature_name)
+        if self._address.version is not None:
+            spec.version.value = self._address.version
+        elif self._address.label is not None:
+            spec.version_label = self._address.label
+        return spec
+
+    def _call(self, method: Callable[..., Any], request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise told_by_kind(error, self._target, self._timeout) from error
+
+
+def _as_json(message: Any) -> dict[str, Any]:
+    return dict(
+        json_format.MessageToDict(message, always_print_fields_with_no_presence=True, preserving_proto_field_name=True)
+    )

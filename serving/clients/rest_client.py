@@ -1,0 +1,202 @@
+"""Client of TF Serving's REST API: tables in, tables of scores out. Needs httpx, numpy and pandas only."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import pandas as pd
+
+from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
+from htlnet_tf.serving.clients.calls import Call, Request, RestCalls
+from htlnet_tf.serving.clients.columns import Rows
+from htlnet_tf.serving.clients.http import http_options, told_by_kind
+from htlnet_tf.serving.clients.quickack import QuickAckTransport
+from htlnet_tf.serving.clients.replies import parse_reply
+from htlnet_tf.serving.clients.retries import delays, is_retryable
+from htlnet_tf.serving.errors import ServingError
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+
+_Result = TypeVar("_Result")
+
+
+class RestClient:
+    """Scores rows with a model behind TF Serving's REST API (or an `EmbeddedServer`).
+
+    The signatures are read once from the server and kept, so input that does not fit is refused before anything is
+    sent, with the column and the row; they are read again after a request that the server refused. Connections are kept
+    open between requests; the client may be used by several threads. Close it, or use it as a context manager.
+
+    A request is sent again, after a wait that doubles each time, where there is no connection, it breaks, or the server
+    answers 503. It is not sent again after a timeout, 504 or 500.
+
+    Args:
+      url: Base URL of the server, such as `"http://localhost:8501"`.
+      model_name: Name of the model on the server.
+      version: Version to ask; None for the one that `label` names, or the latest.
+      label: Version label to ask, such as `"stable"`; None for none.
+      timeout: Seconds to wait for a connection, and for each part of an answer.
+      retries: How often to send a request again.
+      max_connections: At most so many connections at once; further threads wait for one.
+      verify: Whether, or with what, to verify the certificate of an https server.
+
+    Example:
+      >>> with RestClient("http://localhost:8501", "htlnet") as client:
+      ...     scores = client.predict(frame)  # one column per target
+      ...     ranked = client.predict_candidates({"user_id": "u7", "tab": 1}, items)
+
+    Raises:
+      InputError: An argument is not usable.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model_name: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 2,
+        max_connections: int = 16,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        parsed = rest_url(url)
+        check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
+        self._url = str(parsed).rstrip("/")
+        self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
+        options = http_options(
+            parsed, QuickAckTransport, timeout=timeout, max_connections=max_connections, verify=verify
+        )
+        self._http = httpx.Client(**options)
+        self._timeout = timeout
+        self._retries = retries
+
+    def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE, *, row_format: bool = False) -> pd.DataFrame:
+        """Scores rows.
+
+        Args:
+          rows: A DataFrame, a list of dicts (one per row), or a dict of lists or arrays (one per column). Columns of a
+            DataFrame that the model does not know are left out; in dicts they are refused. Integers for a string
+            column are sent as their decimal text; None and NaN as "" (string), -2**63 (int64), NaN (float).
+          signature_name: Signature to call.
+          row_format: Send `instances`, as requests by hand do, in place of columns, which are smaller and faster.
+
+        Returns:
+          One row per input row, in the same order; a DataFrame's index is kept. One column per output, in alphabetical
+          order, since a server gives them in another order each time: `[N]` outputs under their own key, `[N, K]`
+          outputs as `key_0` .. `key_{K-1}`. The dtypes are the outputs' own.
+
+        Raises:
+          InputError: The rows do not fit the signature, or the model has no such signature; nothing was sent.
+          ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
+            be reached or was too busy (`UnavailableError`).
+        """
+        return self._run(self._calls.predict(rows, signature_name, row_format))
+
+    def predict_candidates(
+        self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
+    ) -> pd.DataFrame:
+        """Scores many items for one user, sending what belongs to the user once.
+
+        Args:
+          user: Column -> value, for the columns of user and context: those whose declared shape is `[1]`.
+          items: The other columns, one row per item, in any form that `predict` takes.
+          signature_name: Signature to call.
+
+        Returns:
+          One row per item, as from `predict`.
+
+        Raises:
+          InputError: As in `predict`.
+          ServingError: As in `predict`.
+        """
+        return self._run(self._calls.predict_candidates(user, items, signature_name))
+
+    def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
+        """The inputs and outputs of a signature, read from the server on first use.
+
+        Args:
+          name: Signature name.
+
+        Returns:
+          The signature.
+
+        Raises:
+          InputError: The model has no signature of this name with inputs.
+          ServingError: The server refused the request or did not answer.
+        """
+        return self._run(self._calls.signature(name))
+
+    def status(self) -> dict[str, Any]:
+        """The state of the model's versions; a label is not regarded by TF Serving here.
+
+        Returns:
+          The parsed reply: `{"model_version_status": [{"version": "1", "state": "AVAILABLE", "status": {...}}]}`.
+
+        Raises:
+          ServingError: The server refused the request or did not answer.
+        """
+        return self._run(self._calls.status())
+
+    def metadata(self) -> dict[str, Any]:
+        """The model's name, version and signatures.
+
+        Returns:
+          The parsed reply, with `model_spec` and `metadata`.
+
+        Raises:
+          ServingError: The server refused the request or did not answer.
+        """
+        return self._run(self._calls.metadata())
+
+    def close(self) -> None:
+        """Closes the kept connections."""
+        self._http.close()
+
+    def __enter__(self) -> RestClient:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[_Result]) -> _Result:
+        try:
+            request = next(call)
+            while True:
+                try:
+                    reply = self._reply(request)
+                except ServingError as error:
+                    request = call.throw(error)
+                else:
+                    request = call.send(reply)
+        except StopIteration as done:
+            result: _Result = done.value
+            return result
+
+    def _reply(self, request: Request) -> dict[str, Any]:
+        for delay in delays(self._retries):
+            try:
+                return self._attempt(request)
+            except ServingError as error:
+                if not is_retryable(error):
+                    raise
+            time.sleep(delay)
+        return self._attempt(request)
+
+    def _attempt(self, request: Request) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"} if request.body is not None else None
+        with told_by_kind(self._url, self._timeout):
+            response = self._http.request(
+                request.method, f"{self._url}{request.path}", content=request.body, headers=headers
+            )
+        return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)

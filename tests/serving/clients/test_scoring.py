@@ -1,0 +1,166 @@
+"""Files of rows to files of scores, over REST and gRPC."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from htlnet_tf.errors import InputError
+from htlnet_tf.serving import EmbeddedServer, RefusedError, RestClient
+from htlnet_tf.serving.clients.row_files import read_rows
+from htlnet_tf.serving.clients.scoring import score_file
+from htlnet_tf.serving.signatures import Signature, TensorInfo
+
+SIGNATURE = Signature(
+    {
+        "city": TensorInfo("", "DT_STRING", (-1,)),
+        "count": TensorInfo("", "DT_INT64", (-1,)),
+        "price": TensorInfo("", "DT_FLOAT", (-1,)),
+    },
+    {},
+)
+
+
+def rows(number: int) -> pd.DataFrame:
+    values = np.arange(number)
+    return pd.DataFrame(
+        {"label": 1, "city": [f"{v:03}" for v in values], "count": values - 5, "price": values / 4.0, "day": "monday"}
+    )
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
+def test_scores_are_in_the_order_of_the_rows(server: EmbeddedServer, tmp_path: Path, name: str) -> None:
+    frame = rows(2500)
+    target = tmp_path / "scores.csv"
+    assert score_file(server.url, "tiny", write(frame, tmp_path / name), target, version=1) == 2500
+    scores = pd.read_csv(target, dtype={"city": str})
+    assert scores["city"].tolist() == frame["city"].tolist()  # "007" stays text
+    np.testing.assert_allclose(scores["click"], frame["price"])
+    assert scores["length"].tolist() == [len(c) + n for c, n in zip(frame["city"], frame["count"], strict=True)]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_scores_over_grpc(ranker_server: EmbeddedServer, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"age": 2.0, "user": "anna", "item": np.arange(1200), "price": 0.5})
+    target = tmp_path / "scores.csv"
+    source = write(frame, tmp_path / "rows.csv")
+    assert score_file(f"grpc://{ranker_server.grpc_target}", "ranker", source, target) == 1200
+    assert pd.read_csv(target)["buy"].tolist() == (1.0 + frame["item"]).tolist()
+
+
+def test_standard_output_and_progress(
+    server: EmbeddedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("htlnet_tf.serving.clients.scoring._ROWS_PER_REQUEST", 10)
+    monkeypatch.setattr("htlnet_tf.serving.clients.scoring._ROWS_PER_REPORT", 20)
+    lines: list[str] = []
+    score_file(server.url, "tiny", write(rows(45), tmp_path / "r.csv"), version=1, write=lines.append)
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == "city,click,length,probs_0,probs_1" and len(output) == 46
+    assert lines == ["20 rows scored", "40 rows scored"]
+
+
+def test_only_the_rows_of_one_request_are_in_memory(
+    server: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    predict = RestClient.predict
+
+    def noted(self: RestClient, frame: pd.DataFrame) -> pd.DataFrame:
+        sizes.append(len(frame))
+        return predict(self, frame)
+
+    monkeypatch.setattr(RestClient, "predict", noted)
+    for name in ("r.csv", "r.parquet"):
+        score_file(server.url, "tiny", write(rows(2001), tmp_path / name), tmp_path / "scores.csv")
+    assert sizes == [1000, 1000, 1] * 2
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_missing_values_are_read_as_training_reads_them(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "city": ["NA", None, "null", ""],
+            "count": pd.array([2**53 + 1, None, -1, 0], "Int64"),
+            "price": [0.5, None, 2.0, 3.0],
+        }
+    )
+    read = pd.concat(read_rows(write(frame, tmp_path / name), SIGNATURE, rows=3))
+    assert read["city"].fillna("").tolist() == ["NA", "", "null", ""]
+    assert read["count"].isna().tolist() == [False, True, False, False] and read["count"][0] == 2**53 + 1
+    np.testing.assert_array_equal(read["price"], [0.5, np.nan, 2.0, 3.0])
+    assert read.index.tolist() == [0, 1, 2, 3]
+
+
+def test_a_refused_value_is_named_by_file_and_row(server: EmbeddedServer, tmp_path: Path) -> None:
+    frame = rows(1500).astype({"price": object})
+    frame.loc[1234, "price"] = "cheap"
+    source = write(frame, tmp_path / "rows.csv")
+    target = tmp_path / "scores.csv"
+    target.write_text("old")
+    with pytest.raises(InputError, match=r"rows\.csv': column 'price' must hold float .*\(index 1234\) holds 'cheap'"):
+        score_file(server.url, "tiny", source, target)
+    assert target.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.csv", "scores.csv"]
+
+
+def test_times_and_lists_in_parquet_are_refused(server: EmbeddedServer, tmp_path: Path) -> None:
+    frame = rows(3)
+    times = write(frame.assign(count=pd.Timestamp("2024-01-01")), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"column 'count' .*send a time as a whole number"):
+        score_file(server.url, "tiny", times)
+    lists = write(frame.assign(city=[["a", "b"]] * 3), tmp_path / "l.parquet")
+    with pytest.raises(InputError, match=r"column 'city' .*joined by the separator"):
+        score_file(server.url, "tiny", lists)
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_files_that_cannot_be_scored(server: EmbeddedServer, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    cases = [
+        (rows(3).drop(columns="count"), "column 'count' is missing"),
+        (rows(3)[["label"]], "is missing"),
+        (rows(0), "has no rows"),
+    ]
+    for frame, message in cases:
+        with pytest.raises(InputError, match=message):
+            score_file(server.url, "tiny", write(frame, path))
+    path.unlink()
+    with pytest.raises(InputError, match="cannot read"):
+        score_file(server.url, "tiny", path)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="cannot read"):
+        score_file(server.url, "tiny", path)
+
+
+def test_other_refusals(server: EmbeddedServer, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must be a \.csv, \.csv\.gz or \.parquet file"):
+        score_file(server.url, "tiny", tmp_path / "rows.txt")
+    cut = tmp_path / "cut.csv.gz"
+    cut.write_bytes(gzip.compress(b"city,count,price\n" + b"x,1,2\n" * 100)[:-20])
+    with pytest.raises(InputError, match="cannot read"):
+        score_file(server.url, "tiny", cut)
+    with pytest.raises(RefusedError, match=r"Latest\(nope\)"):
+        score_file(server.url, "nope", write(rows(1), tmp_path / "one.csv"))
+
+
+def test_dictionaries_in_parquet(server: EmbeddedServer, tmp_path: Path) -> None:
+    city, count = pa.array(["a", None, "a"]).dictionary_encode(), pa.array([1, 2, 3], pa.int32())
+    table = pa.table({"city": city, "count": count, "price": [1.0] * 3})
+    pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
+    score_file(server.url, "tiny", tmp_path / "d.parquet", tmp_path / "s.csv", version=1)
+    assert pd.read_csv(tmp_path / "s.csv")["length"].tolist() == [2, 2, 4]
