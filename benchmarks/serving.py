@@ -114,24 +114,24 @@ def bench_serving(
 
     Args:
       url: Of the REST port; None: start an embedded server.
-      grpc: `host:port` of the gRPC port of that server.
+      grpc: `host:port` of the gRPC port of that server; None: with `url`, no gRPC.
       model_name: The model there, with the signatures `serving_default` and `candidates`; None: the embedded one's.
       rounds: Requests of each kind, in turn, for the ratios.
       requests: Requests per load.
       write: Where progress lines go.
 
     Raises:
-      InputError: Only one of `url` and `grpc` is given.
+      InputError: `grpc` is given without `url`.
       ServingError: The server does not answer.
     """
-    if (url is None) != (grpc is None):
-        raise InputError("--url and --grpc go together: the ports of one server")
+    if url is None and grpc is not None:
+        raise InputError("--grpc is the other port of the server at --url; received --grpc alone")
     with contextlib.ExitStack() as stack:
-        if url is None or grpc is None:
+        if url is None:
             write("exporting a model of KuaiRand's shape (26 user, 12 item, 5 context columns) and starting a server")
             url, grpc = stack.enter_context(_embedded_server())
         rest = stack.enter_context(RestClient(url, model_name or MODEL, timeout=60.0))
-        remote = stack.enter_context(GrpcClient(grpc, model_name or MODEL, timeout=60.0))
+        remote = stack.enter_context(GrpcClient(grpc, model_name or MODEL, timeout=60.0)) if grpc else None
         kinds = {count: _calls(rest, remote, count) for count in CANDIDATES}
         ratios = _ratios(kinds, _bodies(rest, 500), rounds, write)
         loads = []
@@ -149,27 +149,31 @@ def _ratios(
     many = interleaved(kinds[500], rounds=rounds, calls=1, warm_up=5)
     one = interleaved({"REST columns": kinds[1]["REST columns"]}, rounds=5 * rounds, calls=1, warm_up=10)
     sizes = {form: bodies[form] / bodies["candidates"] for form in ("rows", "columns")}
-    return {
-        "rest_over_grpc_500": ratio(many["REST columns"], many["gRPC"]),
-        "rest_candidates_over_grpc_candidates_500": ratio(many["REST candidates"], many["gRPC candidates"]),
+    ratios = {
         "default_over_candidates_500": ratio(many["REST columns"], many["REST candidates"]),
-        "grpc_default_over_candidates_500": ratio(many["gRPC"], many["gRPC candidates"]),
         **{f"{form}_body_over_candidates_body_500": Timing(size, size, size, 1) for form, size in sizes.items()},
         "one_row_p50_ms": Timing.of([1e3 * s for s in one["REST columns"]]),
     }
+    if "gRPC" in many:
+        ratios["rest_over_grpc_500"] = ratio(many["REST columns"], many["gRPC"])
+        ratios["rest_candidates_over_grpc_candidates_500"] = ratio(many["REST candidates"], many["gRPC candidates"])
+        ratios["grpc_default_over_candidates_500"] = ratio(many["gRPC"], many["gRPC candidates"])
+    return ratios
 
 
-def _calls(rest: RestClient, remote: GrpcClient, count: int) -> dict[str, Call]:
+def _calls(rest: RestClient, remote: GrpcClient | None, count: int) -> dict[str, Call]:
     """A request of each kind for the same candidates of one user."""
     rows, shared, items = _rows(rest, count)
     records = rows.to_dict("records")
-    return {
+    calls: dict[str, Call] = {
         "REST rows": lambda: rest.predict(records, row_format=True),
         "REST columns": lambda: rest.predict(rows),
         "REST candidates": lambda: rest.predict_candidates(shared, items),
-        "gRPC": lambda: remote.predict(rows),
-        "gRPC candidates": lambda: remote.predict_candidates(shared, items),
     }
+    if remote is not None:
+        calls["gRPC"] = lambda: remote.predict(rows)
+        calls["gRPC candidates"] = lambda: remote.predict_candidates(shared, items)
+    return calls
 
 
 def _bodies(rest: RestClient, count: int) -> dict[str, int]:

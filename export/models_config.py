@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from google.protobuf import text_format  # type: ignore[import-untyped]
@@ -36,6 +36,7 @@ class ModelsConfig:
       path: The file.
       message: The configuration as a server takes it.
       history: What labels named before.
+      is_new: Whether there is no such file yet.
 
     Raises:
       InputError: The file is damaged.
@@ -45,6 +46,7 @@ class ModelsConfig:
         self.path, self.message = path, ModelServerConfig()
         self.history: History = {}
         self._before = path.read_bytes() if path.exists() else None
+        self.is_new = self._before is None
         if self._before is not None:
             self.message = read_model_config(path)
             self.history = _history(path, self._before.decode())
@@ -53,6 +55,17 @@ class ModelsConfig:
         """The labels of a model, with the versions that they name; none for a model that is not listed."""
         found = self._model(name)
         return {} if found is None else dict(sorted(found.version_labels.items()))
+
+    def in_use(self, name: str) -> set[int]:
+        """The versions of a model that a label names, or that a rollback would go back to."""
+        before = [versions[-1] for versions in self.history.get(name, {}).values() if versions]
+        return {*self.labels(name).values(), *before}
+
+    def add_models(self, base_paths: Mapping[str, str]) -> None:
+        """Lists models that are not listed yet, each by where the server finds it."""
+        for name, base_path in base_paths.items():
+            if self._model(name) is None:
+                self.message.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
 
     def set_label(self, name: str, label: str, version: int, *, base_path: str) -> None:
         """Has a label name a version; a model that is not listed is added.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.models_config import ModelsConfig, locked_config
-from htlnet_tf.export.version_folders import versions
+from htlnet_tf.export.version_folders import model_names, versions
 from htlnet_tf.serving.clients.model_service_client import ModelServiceClient
-from htlnet_tf.serving.errors import ServingError
+from htlnet_tf.serving.errors import RefusedError, UnavailableError
 
 CONTAINER_MODELS = "/models"
 
@@ -55,9 +55,11 @@ def promote(
 ) -> Promotion:
     """Has a label name a version, in `MODELS/models.config` and on a running server.
 
-    With a server the order is: the version must be AVAILABLE there, the file is replaced, the server takes it; if it
-    refuses, the file is put back. Without one nothing tells whether the version can be loaded, and a server that starts
-    with the file needs `--allow_version_labels_for_unavailable_models`.
+    A file that is new lists every model of the folder. With a server the order is: the version must be AVAILABLE there,
+    the file is replaced, the server takes it; if it refuses or cannot be reached, the file is put back, and if it does
+    not answer in time, the file stays and the server may or may not have taken it. Without one nothing tells whether
+    the version can be loaded, and a server that starts with the file needs
+    `--allow_version_labels_for_unavailable_models`.
 
     Args:
       models: The MODELS folder.
@@ -79,7 +81,11 @@ def promote(
         previous = config.labels(name).get(label)
         if previous is not None and previous != version:
             config.history.setdefault(name, {}).setdefault(label, []).append(previous)
-        config.set_label(name, label, version, base_path=f"{base_path_prefix.rstrip('/')}/{name}")
+        prefix = base_path_prefix.rstrip("/")
+        if config.is_new:
+            # Whoever serves the folder without a file serves all its models; with one, those it lists.
+            config.add_models({other: f"{prefix}/{other}" for other in model_names(folder)})
+        config.set_label(name, label, version, base_path=f"{prefix}/{name}")
         _apply(config, name, version, server)
         return Promotion(name, label, version, previous, config.path, server)
 
@@ -88,7 +94,7 @@ def rollback(models: str | Path, name: str, label: str = "stable", server: str |
     """Has a label name the version again that it named before; the order of things is that of `promote`.
 
     The versions that a label has named stand in a comment of `models.config`, newest last; a rollback takes the last
-    one away, so that the next one goes further back.
+    one away, so that the next one goes further back. Versions that were removed meanwhile are passed over.
 
     Args:
       models: The MODELS folder.
@@ -109,8 +115,12 @@ def rollback(models: str | Path, name: str, label: str = "stable", server: str |
         before = config.history.get(name, {}).get(label, [])
         if not before:
             raise InputError(f"label '{label}' of model '{name}' named no version before {current[label]}")
+        kept = versions(folder / name)
+        while before and before[-1] not in kept:
+            before = before[:-1]
+        if not before:
+            raise InputError(f"the versions that label '{label}' of model '{name}' named before are no longer there")
         version = before[-1]
-        _require_version(folder, name, version)
         config.history[name][label] = before[:-1]
         config.set_label(name, label, version, base_path="")
         _apply(config, name, version, server)
@@ -132,7 +142,7 @@ def _put_back_if_refused(config: ModelsConfig) -> Iterator[None]:
     config.write()
     try:
         yield
-    except ServingError:
+    except (RefusedError, UnavailableError):
         config.put_back()
         raise
 
@@ -144,6 +154,8 @@ def _models(models: Path) -> Path:
 
 
 def _require_version(models: Path, name: str, version: int) -> None:
+    if name not in model_names(models):
+        raise InputError(f"'{models}' has no model '{name}'; there are {model_names(models)}")
     found = versions(models / name)
     if version not in found:
         raise InputError(f"model '{name}' has no version {version} in '{models / name}'; there are {list(found)}")

@@ -77,7 +77,8 @@ def export_model(
       warmup_rows: Rows per warm-up request: the batch sizes that will be served. Empty: no warm-up.
       warmup_signatures: Signatures to warm up; None: all. A server with `--enable_batching` refuses a version over a
         request for `candidates` (whose inputs differ in length) or of more rows than its `max_batch_size`.
-      keep: Remove the oldest versions that no label in `models.config` names, but none of the newest so many.
+      keep: Remove the oldest versions, but none of the newest so many, none that a label in `MODELS/models.config`
+        names, and none that a rollback would go back to. Labels in another file are not seen.
 
     Returns:
       Where the version is and how it was verified.
@@ -113,7 +114,7 @@ def export_model(
     if keep is not None:
         # No label is moved while its version is being removed.
         with locked_config(base.parent) as config:
-            removed = version_folders.remove_old(base, keep, config.labels(base.name).values())
+            removed = version_folders.remove_old(base, keep, config.in_use(base.name))
     return ExportedVersion(final, int(final.name), report, tuple(removed))
 
 

@@ -96,6 +96,11 @@ def publish(content: Path, base: Path) -> Path:
                     raise
 
 
+def model_names(models: Path) -> list[str]:
+    """The models of a MODELS folder: its folders that have a version, sorted."""
+    return sorted(entry.name for entry in models.iterdir() if entry.is_dir() and versions(entry))
+
+
 def remove_old(base: Path, keep: int, labelled: Collection[int]) -> list[int]:
     """Removes the oldest versions beyond a number to keep; each vanishes by a rename before it is deleted.
 

@@ -108,12 +108,23 @@ def _info(model: str, version: int, path: Path, labels: tuple[str, ...]) -> Vers
         model=model,
         version=version,
         path=path,
-        exported_at=datetime.fromisoformat(summary["exported_at"]) if "exported_at" in summary else None,
+        exported_at=_exported_at(path, summary.get("exported_at")),
         labels=labels,
-        metrics=summary.get("test_metrics", {}).get("metrics", {}),
+        metrics=(summary.get("test_metrics") or {}).get("metrics") or {},
         size_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         training_rows=summary.get("training_rows"),
     )
+
+
+def _exported_at(path: Path, written: Any) -> datetime | None:
+    """When a version was exported, in UTC; None if its summary does not say."""
+    if written is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(written)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{path / _SUMMARY}': exported_at must be an ISO 8601 time, received {written!r}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def _summary(path: Path) -> dict[str, Any]:

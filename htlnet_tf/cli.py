@@ -99,6 +99,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     promote.add_argument("models", metavar="MODELS", help="folder with one folder per model")
     promote.add_argument("name", metavar="NAME", help="the model's name")
     promote.add_argument("version", metavar="VERSION", type=int)
+    promote.add_argument("--base_path_prefix", default="/models", help="where the server has MODELS (%(default)s)")
     _add_label(promote)
 
     rollback = _add(commands, "rollback", _rollback, "put a label back on the version that had it before")
@@ -264,7 +265,12 @@ def _promote(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import promote
 
     change = promote(
-        arguments.models, arguments.name, arguments.version, label=arguments.label, server=arguments.server
+        arguments.models,
+        arguments.name,
+        arguments.version,
+        label=arguments.label,
+        server=arguments.server,
+        base_path_prefix=arguments.base_path_prefix,
     )
     _say(change.to_text())
 
@@ -292,7 +298,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.clients.scoring import score_file
 
-    score_file(
+    rows = score_file(
         arguments.url,
         arguments.name,
         arguments.input,
@@ -301,6 +307,8 @@ def _score(arguments: argparse.Namespace) -> None:
         label=arguments.label,
         write=_say_aside,
     )
+    if arguments.output:
+        _say_aside(f"{rows:,} rows scored to {arguments.output}")
 
 
 def _parity(arguments: argparse.Namespace) -> int:

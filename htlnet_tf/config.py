@@ -118,7 +118,7 @@ class RunConfig:
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> RunConfig:
-        """Reads a configuration file. `schema` may be the path of a schema file, relative to the configuration.
+        """Reads a configuration file. Paths in it (`data.path`, and `schema` if it is a file) are relative to it.
 
         Raises:
           InputError: The file is missing, is not YAML, or breaks a rule; the message names the field.
@@ -126,7 +126,8 @@ class RunConfig:
         document = read_yaml(path)
         if isinstance(document, dict) and isinstance(document.get("schema"), str):
             document = document | {"schema": Schema.from_yaml(Path(path).parent / document["schema"])}
-        return validate(_ADAPTER, document, source=str(path))
+        config: RunConfig = validate(_ADAPTER, document, source=str(path))
+        return config.with_data(Path(path).parent / config.data.path if config.data.path else None)
 
     def with_data(self, path: str | Path | None) -> RunConfig:
         """The same configuration with the data at `path`, made absolute; itself for None."""

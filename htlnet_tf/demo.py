@@ -13,7 +13,7 @@ import pandas as pd
 
 from htlnet_tf.config import ModelConfig, RunConfig, shipped
 from htlnet_tf.errors import InputError
-from htlnet_tf.export import ExportedVersion
+from htlnet_tf.export import ExportedVersion, promote
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.preparation import prepare
@@ -26,6 +26,7 @@ from htlnet_tf.training import fit
 MODEL_NAME = "htlnet"
 _USERS = 3
 _CANDIDATES = 5
+_KEPT = 3
 
 Write = Callable[[str], None]
 
@@ -77,11 +78,13 @@ def run_demo(
     write(f"  pictures: {Path(output) / 'learning_curves.png'}, {Path(output) / 'gradients.png'}")
 
     write(f"[4/5] Export to {Path(models) / MODEL_NAME}")
-    version = export_run(output, Path(models) / MODEL_NAME)
+    version = export_run(output, Path(models) / MODEL_NAME, keep=_KEPT)
     write(
         f"  {version.path}: loaded again, {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
     )
+
+    write(f"  {promote(models, MODEL_NAME, version.version).to_text()}")
 
     write("[5/5] Serving and scoring over REST")
     assert isinstance(prepared.test, pd.DataFrame)  # no demo reads a stream

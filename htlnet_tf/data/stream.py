@@ -41,6 +41,10 @@ class BadRow(NamedTuple):
     rule: str
     value: str
 
+    def __str__(self) -> str:
+        place = f"{self.file}, row {self.row}" + (f", column '{self.column}'" if self.column else "")
+        return f"{place}: {self.rule}; received {self.value!r}"
+
 
 class BadRows:
     """The rows that a stream has left out, each once, however often the stream is read."""

@@ -26,6 +26,6 @@ def test_every_kind_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ">= 1.3" in result.to_text()
 
 
-def test_both_ports_or_none() -> None:
-    with pytest.raises(InputError, match="go together"):
-        serving.bench_serving(url="http://localhost:1")
+def test_a_grpc_port_needs_its_server() -> None:
+    with pytest.raises(InputError, match="received --grpc alone"):
+        serving.bench_serving(grpc="localhost:1")

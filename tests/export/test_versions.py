@@ -24,7 +24,7 @@ from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.versions import list_versions, promote, rollback, to_text
 from htlnet_tf.serving import EmbeddedServer
 from htlnet_tf.serving.clients.model_service_client import ModelServiceClient, ServedVersion
-from htlnet_tf.serving.errors import ServingError
+from htlnet_tf.serving.errors import ServingError, TimedOutError
 
 STATES = get_model_status_pb2.ModelVersionStatus
 
@@ -151,16 +151,64 @@ def test_rollback_to_a_version_that_is_gone(models: Path) -> None:
     promote(models, "m", 3)
     (models / "m" / "1").rename(models / "m" / ".1")
     before = (models / CONFIG_FILE).read_text()
-    with pytest.raises(InputError, match=r"model 'm' has no version 1 .* there are \[2, 3\]"):
+    with pytest.raises(InputError, match="'stable' of model 'm' named before are no longer there"):
         rollback(models, "m")
     assert (models / CONFIG_FILE).read_text() == before
+
+
+def test_rollback_passes_over_what_is_gone(models: Path) -> None:
+    for version in (1, 2, 3):
+        promote(models, "m", version)
+    (models / "m" / "2").rename(models / "m" / ".2")
+    assert rollback(models, "m").version == 1
+    assert read_config(models).history.get("m", {}).get("stable", []) == []
+
+
+def test_what_a_label_names_or_goes_back_to_is_in_use(models: Path) -> None:
+    for version in (1, 2, 3):
+        promote(models, "m", version)
+    assert read_config(models).in_use("m") == {3, 2}
+
+
+def test_a_new_file_lists_every_model(models: Path) -> None:
+    shutil.copytree(models / "m" / "1", models / "other" / "7")
+    (models / "empty").mkdir()
+    promote(models, "m", 2)
+    configs = {c.name: c for c in parsed(models).model_config_list.config}
+    assert sorted(configs) == ["m", "other"]
+    assert configs["other"].base_path == "/models/other"
+    assert not configs["other"].version_labels
+
+
+def test_a_server_that_does_not_answer_in_time_may_have_taken_it(
+    models: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*_: Any) -> None:
+        raise TimedOutError("the server did not answer within 30 s", code="DEADLINE_EXCEEDED")
+
+    monkeypatch.setattr(ModelServiceClient, "reload", too_late)
+    with pytest.raises(TimedOutError):
+        promote(models, "m", 2, server=server.address)
+    assert read_config(models).labels("m") == {"stable": 2}
+
+
+@pytest.mark.parametrize(("written", "message"), [(5, "ISO 8601 time, received 5"), ("soon", "received 'soon'")])
+def test_a_summary_that_was_edited(models: Path, written: Any, message: str) -> None:
+    summary = models / "m" / "1" / "assets.extra" / "training_summary.json"
+    summary.write_text(json.dumps({"exported_at": written, "test_metrics": None}))
+    with pytest.raises(InputError, match=message):
+        list_versions(models)
+    summary.write_text(json.dumps({"exported_at": "2024-03-01T12:00:00", "test_metrics": None}))
+    first = list_versions(models)[-1]
+    assert first.exported_at is not None
+    assert first.exported_at.tzinfo is not None
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("m", 9), "model 'm' has no version 9 .* there are \\[1, 2, 3\\]"),
-        (("none", 1), "model 'none' has no version 1"),
+        (("none", 1), "has no model 'none'; there are \\['m'\\]"),
         (("m", 1, "a/b"), "a label is letters"),
         (("m", 1, ""), "a label is letters"),
     ],
