@@ -59,6 +59,7 @@ setup(
         "htlnet_tf.data.published",
         "htlnet_tf.data.sources",
         "htlnet_tf.export",
+        "htlnet_tf.gradients",
         "htlnet_tf.inspection",
         "htlnet_tf.layers",
         "htlnet_tf.models",

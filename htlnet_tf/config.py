@@ -65,8 +65,9 @@ class ModelConfig:
 
     Args:
       name: A key of `htlnet_tf.models.MODELS`.
-      arguments: Keyword arguments of the model. `gradient_adjustment` is `"htlnet"`, `"sum"`, `"pcgrad"` or
-        `"metabalance"`, or a mapping of its arguments with such a `name` (HTLNet's if there is none).
+      arguments: Keyword arguments of the model. `gradient_adjustment` is `"htlnet"`, `"sum"`, `"pcgrad"`,
+        `"metabalance"`, `"mgda"`, `"cagrad"`, `"imtl_g"`, `"aligned_mtl"` or `"nash_mtl"`, or a mapping of its
+        arguments with such a `name` (HTLNet's if there is none).
     """
 
     name: str = "htlnet"

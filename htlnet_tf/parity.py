@@ -35,6 +35,7 @@ class ScoreParity:
       row: Its number there; the first row after the header is 0.
       online: Its score from the server.
       offline: Its score from the run.
+      unit: Of the difference: `"absolute"`, or `"standard deviations of the training rows"` for the core.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ScoreParity:
     row: Any
     online: float
     offline: float
+    unit: str = "absolute"
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,11 @@ class ParityReport:
         }
 
     def to_text(self) -> str:
-        """The report for people: one line per score."""
+        """The report for people: one line per score, with the unit of its difference."""
         width = max(len(score.name) for score in self.scores)
         lines = [f"{self.rows:,} rows, online ({self.server}) against offline; tolerance {self.tolerance:g}"]
         lines += [
-            f"{score.name:{width}}  largest difference {score.difference:.2e}"
+            f"{score.name:{width}}  largest difference {score.difference:.2e} ({score.unit})"
             f"{'' if score.difference <= self.tolerance else ' TOO LARGE'}"
             f" at row {score.row} of {score.file}: {score.online:.9g} online, {score.offline:.9g} offline"
             for score in self.scores
@@ -125,9 +127,9 @@ def check_parity(
       The report.
 
     Raises:
-      InputError: The run or a file cannot be read, there are no rows, or the model on the server takes other columns.
+      InputError: The run or a file cannot be read, or there are no rows.
       ServingError: The server cannot be reached or refuses a request.
-      VerificationError: The server's model has other outputs than the run's.
+      VerificationError: The server's model takes other columns, or has other outputs, than the run's.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1, received {limit}")
@@ -143,7 +145,13 @@ def check_parity(
             rows = frame if limit is None else frame.head(limit - compared)
             if rows.empty:
                 break
-            online = client.predict(dict(raw_features(rows, schema)))
+            columns = dict(raw_features(rows, schema))
+            try:
+                online = client.predict(columns)
+            except InputError as error:  # the run's own model takes these columns
+                raise VerificationError(
+                    f"the server's model takes other columns than the run's: {error}; is another model served?"
+                ) from error
             if set(online.columns) != set(names):
                 raise VerificationError(f"outputs {sorted(online.columns)} where {sorted(names)} were expected")
             for found in _largest(model, online, predict(model, rows), file):
@@ -180,4 +188,5 @@ def _largest(model: MultiTaskModel, online: pd.DataFrame, offline: pd.DataFrame,
             at = int(np.argmax(difference))  # NumPy takes NaN for the largest
             row = offline.index[at]
             row = row.item() if isinstance(row, np.generic) else row
-            yield ScoreParity(name, float(difference[at]), file, row, float(served[at]), float(own[at]))
+            unit = "standard deviations of the training rows" if is_core else "absolute"
+            yield ScoreParity(name, float(difference[at]), file, row, float(served[at]), float(own[at]), unit)

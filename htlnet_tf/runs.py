@@ -15,7 +15,18 @@ from htlnet_tf.config import RunConfig
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
 from htlnet_tf.errors import InputError
-from htlnet_tf.gradients import Adjustment, GradientAdjustment, GradientSum, MetaBalance, PCGrad
+from htlnet_tf.gradients import (
+    IMTLG,
+    MGDA,
+    Adjustment,
+    AlignedMTL,
+    CAGrad,
+    GradientAdjustment,
+    GradientSum,
+    MetaBalance,
+    NashMTL,
+    PCGrad,
+)
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
@@ -203,8 +214,13 @@ def export_run(
 
 
 _ADJUSTMENTS: dict[str, type[Adjustment]] = {
+    "aligned_mtl": AlignedMTL,
+    "cagrad": CAGrad,
     "htlnet": GradientAdjustment,
+    "imtl_g": IMTLG,
     "metabalance": MetaBalance,
+    "mgda": MGDA,
+    "nash_mtl": NashMTL,
     "pcgrad": PCGrad,
     "sum": GradientSum,
 }

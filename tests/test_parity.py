@@ -18,7 +18,11 @@ from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.parity import ParityReport, ScoreParity, check_parity
 from htlnet_tf.runs import load_model, save_model
 from htlnet_tf.serving import EmbeddedServer, RestClient, ServingError
+from htlnet_tf.serving.clients import calls, replies
+from htlnet_tf.serving.signatures import Signature, TensorInfo
 from tests.conftest import small_frame
+
+STD = "standard deviations of the training rows"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,8 @@ def test_the_held_out_rows_are_equal(server: EmbeddedServer, run: Path) -> None:
     assert all(score.file == str(run / "held_out.parquet") and score.row in range(64) for score in report.scores)
     assert report.to_text().splitlines()[0].startswith("64 rows, online (http://127.0.0.1:")
     assert report.to_text().splitlines()[-1] == "equal"
+    assert [score.unit for score in report.scores] == ["absolute", "absolute", STD]
+    assert [score["unit"] for score in report.to_dict()["scores"]] == ["absolute", "absolute", STD]
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "tfrecord"])
@@ -119,11 +125,15 @@ def test_a_difference_is_told_with_its_row(
 
 
 def test_the_text_of_a_report() -> None:
-    scores = (ScoreParity("click", 2e-7, "a.csv", 3, 0.5, 0.5000002), ScoreParity("spend", 0.25, "a.csv", 7, 2.0, 1.5))
+    scores = (
+        ScoreParity("click", 2e-7, "a.csv", 3, 0.5, 0.5000002),
+        ScoreParity("spend", 0.25, "a.csv", 7, 2.0, 1.5, STD),
+    )
     assert ParityReport("http://h", 1200, 1e-5, scores).to_text() == (
         "1,200 rows, online (http://h) against offline; tolerance 1e-05\n"
-        "click  largest difference 2.00e-07 at row 3 of a.csv: 0.5 online, 0.5000002 offline\n"
-        "spend  largest difference 2.50e-01 TOO LARGE at row 7 of a.csv: 2 online, 1.5 offline\n"
+        "click  largest difference 2.00e-07 (absolute) at row 3 of a.csv: 0.5 online, 0.5000002 offline\n"
+        "spend  largest difference 2.50e-01 (standard deviations of the training rows) TOO LARGE"
+        " at row 7 of a.csv: 2 online, 1.5 offline\n"
         "NOT EQUAL: another model, version or encoding is served"
     )
 
@@ -132,6 +142,30 @@ def test_other_outputs_than_the_runs(server: EmbeddedServer, run: Path, monkeypa
     predict = RestClient.predict
     monkeypatch.setattr(RestClient, "predict", lambda self, rows: predict(self, rows).drop(columns="buy"))
     with pytest.raises(VerificationError, match=r"outputs \['click', 'spend'\] where \['buy', 'click', 'spend'\]"):
+        check_parity(server.url, None, run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"more": TensorInfo("", "DT_FLOAT", (-1,))}, "column 'more' is missing"),
+        ({"age": None}, "column 'age' is unknown to the model"),
+        ({"user_id": TensorInfo("", "DT_INT64", (-1,))}, "column 'user_id' must hold int64 values"),
+    ],
+    ids=["more", "fewer", "other type"],
+)
+def test_other_columns_than_the_runs(
+    server: EmbeddedServer, run: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], told: str
+) -> None:
+    def other(metadata: Any, url: str) -> dict[str, Signature]:
+        signatures = replies.read_signatures(metadata, url)
+        own = signatures["serving_default"]
+        inputs = {name: info for name, info in {**own.inputs, **changes}.items() if info is not None}
+        return {**signatures, "serving_default": Signature(inputs, own.outputs)}
+
+    monkeypatch.setattr(calls, "read_signatures", other)
+    start = "the server's model takes other columns than the run's: "
+    with pytest.raises(VerificationError, match=f"^{start}{told}.*; is another model served[?]$"):
         check_parity(server.url, None, run)
 
 

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.models.adatt import AdaTT
+from htlnet_tf.models.aitm import AITM
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.esmm import ESMM
 from htlnet_tf.models.htlnet import HTLNet
+from htlnet_tf.models.mmoe import MMoE
+from htlnet_tf.models.ple import PLE
 from htlnet_tf.models.shared_bottom import SharedBottom
+from htlnet_tf.models.single_task import SingleTask
 
-MODELS: dict[str, type[MultiTaskModel]] = {"htlnet": HTLNet, "shared_bottom": SharedBottom}
+MODELS: dict[str, type[MultiTaskModel]] = {
+    "single_task": SingleTask,
+    "shared_bottom": SharedBottom,
+    "mmoe": MMoE,
+    "ple": PLE,
+    "adatt": AdaTT,
+    "esmm": ESMM,
+    "aitm": AITM,
+    "htlnet": HTLNet,
+}
 
 
 def model_class(name: str) -> type[MultiTaskModel]:
@@ -21,4 +36,16 @@ def model_class(name: str) -> type[MultiTaskModel]:
     return MODELS[name]
 
 
-__all__ = ["MODELS", "HTLNet", "MultiTaskModel", "SharedBottom", "model_class"]
+__all__ = [
+    "AITM",
+    "ESMM",
+    "MODELS",
+    "PLE",
+    "AdaTT",
+    "HTLNet",
+    "MMoE",
+    "MultiTaskModel",
+    "SharedBottom",
+    "SingleTask",
+    "model_class",
+]

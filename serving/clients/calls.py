@@ -6,7 +6,7 @@ Each call is a generator that yields requests, is sent the parsed answers, and r
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,8 +15,8 @@ import pandas as pd
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.bodies import columnar_body, row_body
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
-from htlnet_tf.serving.clients.replies import read_signatures, reply_outputs, score_frame
-from htlnet_tf.serving.errors import RefusedError
+from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, reply_outputs, score_frame
+from htlnet_tf.serving.errors import RefusedError, ServingError
 from htlnet_tf.serving.signatures import Signature
 
 _Result = TypeVar("_Result")
@@ -38,6 +38,7 @@ class Request:
 
 
 Call = Generator[Request, dict[str, Any], _Result]
+ColumnsFor = Callable[[Signature], Columns]
 
 
 class RestCalls:
@@ -55,23 +56,17 @@ class RestCalls:
 
     def predict(self, rows: Rows, signature_name: str, row_format: bool) -> Call[pd.DataFrame]:
         """Scores rows; see `RestClient.predict`."""
-        signature = yield from self.signature(signature_name)
-        columns = to_columns(rows, signature)
-        body = (row_body if row_format else columnar_body)(signature_name, columns.values)
-        return (yield from self._scores(body, signature, columns, row_format))
+        return (yield from self._scores(signature_name, lambda signature: to_columns(rows, signature), row_format))
 
     def predict_candidates(self, user: Mapping[str, Any], items: Rows, signature_name: str) -> Call[pd.DataFrame]:
         """Scores items for one user; see `RestClient.predict_candidates`."""
-        signature = yield from self.signature(signature_name)
-        columns = to_candidate_columns(user, items, signature)
-        body = columnar_body(signature_name, columns.values)
-        return (yield from self._scores(body, signature, columns, row_format=False))
+        return (yield from self._scores(signature_name, lambda taken: to_candidate_columns(user, items, taken), False))
 
     def signature(self, name: str) -> Call[Signature]:
         """The inputs and outputs of a signature; see `RestClient.signature`."""
         signatures = self._signatures  # another thread may forget them meanwhile
         if signatures is None:
-            signatures = self._signatures = read_signatures((yield from self.metadata()), self._server)
+            signatures = yield from self._read_signatures()
         return find_signature(signatures, name)
 
     def status(self) -> Call[dict[str, Any]]:
@@ -82,7 +77,33 @@ class RestCalls:
         """The model's name, version and signatures; see `RestClient.metadata`."""
         return (yield Request("GET", f"{self._path}/metadata"))
 
-    def _scores(self, body: bytes, signature: Signature, columns: Columns, row_format: bool) -> Call[pd.DataFrame]:
+    def _read_signatures(self) -> Call[dict[str, Signature]]:
+        signatures = self._signatures = read_signatures((yield from self.metadata()), self._server)
+        return signatures
+
+    def _scores(self, name: str, columns_for: ColumnsFor, row_format: bool) -> Call[pd.DataFrame]:
+        kept = self._signatures
+        signatures = (yield from self._read_signatures()) if kept is None else kept
+        try:
+            return (yield from self._attempt(signatures, name, columns_for, row_format))
+        except (InputError, OtherOutputsError) as error:
+            if kept is None and isinstance(error, InputError):
+                raise
+            # Perhaps a new version is served, which takes or gives other columns than the one of the kept signatures.
+            try:
+                newer = yield from self._read_signatures()
+            except ServingError as unread:
+                raise error from unread
+            if newer == signatures:
+                raise
+        return (yield from self._attempt(newer, name, columns_for, row_format))
+
+    def _attempt(
+        self, signatures: Mapping[str, Signature], name: str, columns_for: ColumnsFor, row_format: bool
+    ) -> Call[pd.DataFrame]:
+        signature = find_signature(signatures, name)
+        columns = columns_for(signature)
+        body = (row_body if row_format else columnar_body)(name, columns.values)
         try:
             reply = yield Request("POST", f"{self._path}:predict", body)
         except RefusedError as error:

@@ -59,7 +59,7 @@ def converted(name: str, values: list[Any], info: TensorInfo, places: Callable[[
       InputError: A value is not of the type, or the type cannot be sent.
     """
     types = set(map(type, values))
-    if types <= _EXACT_TYPES.get(info.dtype, set[type]()):
+    if types <= _EXACT_TYPES.get(info.dtype, set[type]()) and not (int in types and _is_beyond_floats(values)):
         return values
     if types == {int} and info.dtype in _INTEGER_RANGES:
         low, high = _INTEGER_RANGES[info.dtype]
@@ -87,7 +87,10 @@ def described(value: Any) -> str:
     Returns:
       Its text.
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes whole numbers of up to 4300 digits, and no list of any depth
+        text = "what is too long to write"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
@@ -117,6 +120,14 @@ def _converter(name: str, info: TensorInfo) -> Callable[[Any], Any]:
     return lambda value: _integer(value, low, high, missing)
 
 
+def _is_beyond_floats(values: list[Any]) -> bool:
+    try:
+        np.asarray(values, np.float64)
+    except OverflowError:
+        return True
+    return False
+
+
 def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 
@@ -141,9 +152,12 @@ def _string(value: Any) -> str | bytes:
         return ""
     # Pandas turns a column of integers with a gap in it into floats: 3.0 there was 3 in the training rows.
     number = _whole_number(value)
-    if number is None:
-        raise _RefusedError
-    return str(number)
+    try:
+        if number is not None:
+            return str(number)
+    except ValueError:  # more digits than Python writes
+        pass
+    raise _RefusedError
 
 
 def _integer(value: Any, low: int, high: int, missing: int | None) -> int:
@@ -165,7 +179,7 @@ def _float(value: Any) -> float:
     try:
         if isinstance(value, (numbers.Real, np.bool_, str)) and not isinstance(value, _TIMES):
             return float(value)  # numbers that came as text, too
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise _RefusedError
 

@@ -6,17 +6,17 @@ protocol buffers that come with the tensorflow package and cannot be imported wi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 import pandas as pd
 
+from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits
 from htlnet_tf.serving.clients.calls import find_signature
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
-from htlnet_tf.serving.clients.replies import read_signatures, score_frame
+from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
 from htlnet_tf.serving.errors import RefusedError, ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
 
@@ -34,21 +34,23 @@ try:
     )
 
     from htlnet_tf.serving.clients.channel import KEEPALIVE_SECONDS, open_channel, told_by_kind
-    from htlnet_tf.serving.clients.tensors import serialized_examples, tensor_of
+    from htlnet_tf.serving.clients.tensors import tensor_of, to_example_columns
 except ImportError as error:
     raise ImportError(
         f"GrpcClient needs tensorflow-serving-api and the tensorflow package that it imports ({error}); "
         "RestClient needs neither"
     ) from error
 
+_ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
+
 
 class GrpcClient:
     """Scores rows with a model behind TF Serving's gRPC API (or an `EmbeddedServer`).
 
-    The methods are those of `RestClient`, with the same results. The signatures are read once from the server and kept,
-    so input that does not fit is refused before anything is sent; they are read again after a request that the server
-    refused. The client may be used by several threads. Close it, or use it as a context manager. It imports TensorFlow,
-    whose protocol buffers tensorflow-serving-api needs.
+    The methods are those of `RestClient`, with the same results. The signatures are read from the server and kept, so
+    input that does not fit is refused before any row is sent; they are read again where a new version may be served, as
+    in `RestClient`. The client may be used by several threads. Close it, or use it as a context manager. It imports
+    TensorFlow, whose protocol buffers tensorflow-serving-api needs.
 
     Args:
       target: `"host:port"`, `"grpc://host:port"`, or `"grpcs://host:port"` for TLS.
@@ -97,7 +99,6 @@ class GrpcClient:
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._timeout = timeout
         self._signatures: dict[str, Signature] | None = None
-        self._lock = threading.Lock()
 
     def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:
         """Scores rows.
@@ -111,16 +112,18 @@ class GrpcClient:
           As of `RestClient.predict`: one row per input row, one column per output in alphabetical order.
 
         Raises:
-          InputError: The rows do not fit the signature, or the model has no such signature; nothing was sent.
+          InputError: The rows do not fit the signature, or the model has no such signature; no row was sent.
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-        signature = self.signature(signature_name)
-        if set(signature.inputs) == {EXAMPLES_SIGNATURE}:
-            columns = self._examples(rows, signature)
-        else:
-            columns = to_columns(rows, signature)
-        return self._scores(columns, signature_name, signature)
+
+        def columns_for(signatures: Mapping[str, Signature]) -> Columns:
+            signature = find_signature(signatures, signature_name)
+            if set(signature.inputs) == {EXAMPLES_SIGNATURE}:
+                return to_example_columns(rows, signature, find_signature(signatures, DEFAULT_SIGNATURE))
+            return to_columns(rows, signature)
+
+        return self._scores(signature_name, columns_for)
 
     def predict_candidates(
         self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
@@ -139,8 +142,11 @@ class GrpcClient:
           InputError: As in `predict`.
           ServingError: As in `predict`.
         """
-        signature = self.signature(signature_name)
-        return self._scores(to_candidate_columns(user, items, signature), signature_name, signature)
+
+        def columns_for(signatures: Mapping[str, Signature]) -> Columns:
+            return to_candidate_columns(user, items, find_signature(signatures, signature_name))
+
+        return self._scores(signature_name, columns_for)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.
@@ -155,11 +161,8 @@ class GrpcClient:
           InputError: The model has no signature of this name with inputs.
           ServingError: The server refused the request or did not answer.
         """
-        with self._lock:
-            signatures = self._signatures  # another thread may forget them meanwhile
-            if signatures is None:
-                signatures = self._signatures = read_signatures(self.metadata(), self._target)
-            return find_signature(signatures, name)
+        signatures = self._signatures  # another thread may forget them meanwhile
+        return find_signature(self._read_signatures() if signatures is None else signatures, name)
 
     def status(self) -> dict[str, Any]:
         """The state of the model's versions; a label is not regarded by TF Serving here.
@@ -206,15 +209,32 @@ class GrpcClient:
     ) -> None:
         self.close()
 
-    def _examples(self, rows: Rows, signature: Signature) -> Columns:
-        first = rows[0] if isinstance(rows, list) and rows else rows
-        if isinstance(first, (pd.DataFrame, Mapping)) and EXAMPLES_SIGNATURE in first:
-            return to_columns(rows, signature)  # serialized by the caller
-        raw = self.signature()
-        columns = to_columns(rows, raw)
-        return Columns({EXAMPLES_SIGNATURE: serialized_examples(columns.values, raw)}, columns.index)
+    def _read_signatures(self) -> dict[str, Signature]:
+        # No lock: behind one, threads that ask a silent server would wait out their timeouts one after the other.
+        signatures = self._signatures = read_signatures(self.metadata(), self._target)
+        return signatures
 
-    def _scores(self, columns: Columns, signature_name: str, signature: Signature) -> pd.DataFrame:
+    def _scores(self, signature_name: str, columns_for: _ColumnsFor) -> pd.DataFrame:
+        kept = self._signatures
+        signatures = self._read_signatures() if kept is None else kept
+        try:
+            return self._attempt(signatures, signature_name, columns_for)
+        except (InputError, OtherOutputsError) as error:
+            if kept is None and isinstance(error, InputError):
+                raise
+            # Perhaps a new version is served, which takes or gives other columns than the one of the kept signatures.
+            try:
+                newer = self._read_signatures()
+            except ServingError as unread:
+                raise error from unread
+            if newer == signatures:
+                raise
+        return self._attempt(newer, signature_name, columns_for)
+
+    def _attempt(
+        self, signatures: Mapping[str, Signature], signature_name: str, columns_for: _ColumnsFor
+    ) -> pd.DataFrame:
+        columns, signature = columns_for(signatures), find_signature(signatures, signature_name)
         request = predict_pb2.PredictRequest(model_spec=self._spec(signature_name))
         for name, values in columns.values.items():
             request.inputs[name].CopyFrom(tensor_of(name, values, signature.inputs[name]))
@@ -226,7 +246,7 @@ class GrpcClient:
                 self._signatures = None
             raise
         if reply.outputs.keys() != signature.outputs.keys():
-            raise ServingError(f"the reply of {self._target} has not the outputs that the model declares")
+            raise OtherOutputsError(f"the reply of {self._target} has not the outputs that the model declares")
         outputs = {name: tf.make_ndarray(tensor) for name, tensor in reply.outputs.items()}
         return score_frame(outputs, signature, columns.index)
 

@@ -29,6 +29,10 @@ _DTYPES = {
 _ERRORS: dict[int, type[ServingError]] = {503: UnavailableError, 504: TimedOutError}
 
 
+class OtherOutputsError(ServingError):
+    """An answer is not what the signature declares: perhaps another version is served by now."""
+
+
 def parse_reply(content: bytes, status: int, reason: str, server: str) -> dict[str, Any]:
     """Reads the body of a REST answer.
 
@@ -50,7 +54,7 @@ def parse_reply(content: bytes, status: int, reason: str, server: str) -> dict[s
     try:
         # Strings that a model gives out are not always UTF-8.
         reply = json.loads(content.decode("utf-8", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where it is nested too deeply
         reply = None
     if status != 200:
         message = reply.get("error") if isinstance(reply, dict) else None
@@ -93,7 +97,7 @@ def reply_outputs(reply: Mapping[str, Any], signature: Signature, server: str, *
       Output alias -> nested lists.
 
     Raises:
-      ServingError: The outputs are not those of the signature.
+      OtherOutputsError: The outputs are not those of the signature.
     """
     outputs, names = reply.get("predictions" if row_format else "outputs"), signature.outputs.keys()
     if len(names) == 1:
@@ -101,7 +105,7 @@ def reply_outputs(reply: Mapping[str, Any], signature: Signature, server: str, *
     if row_format and isinstance(outputs, list) and all(isinstance(o, dict) and o.keys() == names for o in outputs):
         return {name: [output[name] for output in outputs] for name in names}
     if row_format or not isinstance(outputs, dict) or outputs.keys() != names:
-        raise ServingError(f"the reply of {server} has not the outputs that the model declares", 200)
+        raise OtherOutputsError(f"the reply of {server} has not the outputs that the model declares", 200)
     return outputs
 
 
@@ -119,7 +123,7 @@ def score_frame(outputs: Mapping[str, Any], signature: Signature, index: pd.Inde
       One row per input row, `[N]` outputs under their own name, `[N, K]` outputs as `name_0` .. `name_{K-1}`.
 
     Raises:
-      ServingError: An output is not such a table.
+      OtherOutputsError: An output is not such a table.
     """
     columns: dict[str, np.ndarray] = {}
     for name in sorted(outputs):
@@ -132,10 +136,10 @@ def _output_columns(name: str, values: Any, info: TensorInfo, size: int) -> dict
         array: np.ndarray = np.array(values, dtype=_DTYPES.get(info.dtype, object))
         if info.dtype == "DT_STRING":
             array = _strings(array, name)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ServingError(f"output '{name}' is not a table of {info.type_name} values: {error}") from error
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise OtherOutputsError(f"output '{name}' is not a table of {info.type_name} values: {error}") from error
     if array.ndim not in (1, 2) or len(array) != size:
-        raise ServingError(
+        raise OtherOutputsError(
             f"output '{name}' must have one value or one list per row, but is {list(array.shape)} for {size} rows"
         )
     if array.ndim == 1:
@@ -149,6 +153,6 @@ def _strings(values: np.ndarray, name: str) -> np.ndarray:
     texts = np.empty(values.shape, object)
     for position, value in np.ndenumerate(values):
         if isinstance(value, dict):
-            value = base64.b64decode(value["b64"]) if "b64" in value else value  # noqa: PLW2901
+            value = base64.b64decode(value["b64"])  # noqa: PLW2901
         texts[position] = value.decode("utf-8", "replace") if isinstance(value, bytes) and not is_binary else value
     return texts

@@ -27,9 +27,11 @@ _Result = TypeVar("_Result")
 class RestClient:
     """Scores rows with a model behind TF Serving's REST API (or an `EmbeddedServer`).
 
-    The signatures are read once from the server and kept, so input that does not fit is refused before anything is
-    sent, with the column and the row; they are read again after a request that the server refused. Connections are kept
-    open between requests; the client may be used by several threads. Close it, or use it as a context manager.
+    The signatures are read from the server and kept, so input that does not fit is refused before any row is sent, with
+    the column and the row. They are read again where that is due to a new version: before a refusal by kept signatures,
+    after an answer with other outputs (the rows are sent once more if they have changed), and after a request that the
+    server refused. Connections are kept open between requests; the client may be used by several threads. Close it, or
+    use it as a context manager.
 
     A request is sent again, after a wait that doubles each time, where there is no connection, it breaks, or the server
     answers 503. It is not sent again after a timeout, 504 or 500.
@@ -92,7 +94,7 @@ class RestClient:
           outputs as `key_0` .. `key_{K-1}`. The dtypes are the outputs' own.
 
         Raises:
-          InputError: The rows do not fit the signature, or the model has no such signature; nothing was sent.
+          InputError: The rows do not fit the signature, or the model has no such signature; no row was sent.
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """

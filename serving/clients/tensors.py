@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving.signatures import Signature, TensorInfo
+from htlnet_tf.serving.clients.columns import Columns, Rows, to_columns
+from htlnet_tf.serving.signatures import EXAMPLES_SIGNATURE, Signature, TensorInfo
 
 _DTYPES = {
     "DT_FLOAT": np.float32,
@@ -52,6 +54,27 @@ def tensor_of(name: str, values: list[Any], info: TensorInfo) -> tensor_pb2.Tens
         with np.errstate(over="ignore"):
             tensor.tensor_content = np.asarray(values, _DTYPES[info.dtype]).tobytes()
     return tensor
+
+
+def to_example_columns(rows: Rows, signature: Signature, raw: Signature) -> Columns:
+    """Converts rows to the one column of a signature that takes serialized tf.Examples.
+
+    Args:
+      rows: The columns of `raw`, or the column `examples`, serialized by the caller.
+      signature: The signature that will receive them.
+      raw: The signature of the same model that takes the features by name; says their dtypes.
+
+    Returns:
+      The column `examples`.
+
+    Raises:
+      InputError: As in `to_columns`, or a text cannot be written as UTF-8.
+    """
+    first = rows[0] if isinstance(rows, list) and rows else rows
+    if isinstance(first, (pd.DataFrame, Mapping)) and EXAMPLES_SIGNATURE in first:
+        return to_columns(rows, signature)
+    columns = to_columns(rows, raw)
+    return Columns({EXAMPLES_SIGNATURE: serialized_examples(columns.values, raw)}, columns.index)
 
 
 def serialized_examples(columns: Mapping[str, list[Any]], signature: Signature) -> list[bytes]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
-from google.protobuf.message import Message  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 
 from htlnet_tf.serving.errors import StatusError
 
@@ -48,3 +48,32 @@ def answer(
     if len(message) > _MAX_MESSAGE_BYTES:
         message = message[:_MAX_MESSAGE_BYTES] + b"...TRUNCATED"
     return context.abort(grpc.StatusCode[error.code], message.decode("utf-8", "ignore"))
+
+
+class MalformedRequests(grpc.ServerInterceptor):  # type: ignore[misc, unused-ignore]
+    """Refuses bytes that are not the method's message with INVALID_ARGUMENT.
+
+    grpc itself would write a traceback to the log for each of them, and call it a fault of the server (INTERNAL).
+    """
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Reads the message of a method with one request and one response in the method, and not before it."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        behavior, parse = handler.unary_unary, handler.request_deserializer
+
+        def parsed(content: bytes, context: grpc.ServicerContext) -> Any:
+            try:
+                request = parse(content)
+            except DecodeError:
+                request = None
+            if request is None:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Failed to parse the request message.")
+            return behavior(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(parsed, response_serializer=handler.response_serializer)

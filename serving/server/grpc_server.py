@@ -9,6 +9,7 @@ from google.protobuf import wrappers_pb2  # type: ignore[import-untyped]
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.serving.server.grpc_answer import MalformedRequests
 from htlnet_tf.serving.server.grpc_services import ModelService, PredictionService
 from htlnet_tf.serving.server.limits import Limits
 from htlnet_tf.serving.server.monitoring import Metrics
@@ -85,7 +86,8 @@ class GrpcServer:
         """
         if self._server is not None:
             raise RuntimeError("the server is running already")
-        server = grpc.server(ThreadPoolExecutor(self._threads, thread_name_prefix="htlnet-grpc"), options=_OPTIONS)
+        threads = ThreadPoolExecutor(self._threads, thread_name_prefix="htlnet-grpc")
+        server = grpc.server(threads, interceptors=[MalformedRequests()], options=_OPTIONS)
         prediction = PredictionService(self._store, self._limits, self.metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._store), server)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.errors import StatusError
@@ -70,6 +70,11 @@ class Limits:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="htlnet-worker")
         self._lock = threading.Lock()
         self._taken = 0
+        # What waits for a worker is kept here, the oldest first, and not in the pool's own queue, which nothing can be
+        # taken out of: a request that is given up must not keep its memory until a worker is free. The pool gets
+        # calls of `_work` instead, no fewer than there are requests here and never more than `max_queue` allows.
+        self._waiting: dict[Future[Any], Callable[[], Any]] = {}
+        self._calls = 0
 
     @property
     def in_flight(self) -> int:
@@ -96,6 +101,7 @@ class Limits:
             await asyncio.wait([waiting], timeout=self._seconds(timeout_seconds))
         finally:
             if not waiting.done():  # too late, or the client has gone: work that has not begun is never begun
+                submitted.cancel()
                 waiting.cancel()
         if waiting.cancelled():
             raise _too_late()
@@ -133,21 +139,49 @@ class Limits:
         return self.timeout_seconds if timeout_seconds is None else min(self.timeout_seconds, timeout_seconds)
 
     def _submit(self, work: Callable[[], _Result]) -> Future[_Result]:
+        submitted: Future[_Result] = Future()
         with self._lock:
             if self._taken >= self.max_workers + self.max_queue:
                 raise _queue_full(self.max_queue)
+            if self._calls <= len(self._waiting):
+                try:
+                    self._pool.submit(self._work)
+                except RuntimeError as error:  # the pool is shut down
+                    raise StatusError("UNAVAILABLE", "The server is shutting down.") from error
+                self._calls += 1
+            self._waiting[submitted] = work
             self._taken += 1
-        try:
-            submitted = self._pool.submit(work)
-        except RuntimeError as error:  # the pool is shut down
-            self._give_back()
-            raise StatusError("UNAVAILABLE", "The server is shutting down.") from error
-        submitted.add_done_callback(self._give_back)
+        submitted.add_done_callback(self._drop_if_cancelled)
         return submitted
 
-    def _give_back(self, _: Future[_Result] | None = None) -> None:
+    def _drop_if_cancelled(self, submitted: Future[Any]) -> None:
+        if submitted.cancelled():
+            with self._lock:
+                self._waiting.pop(submitted, None)
+                self._taken -= 1
+
+    def _work(self) -> None:
         with self._lock:
+            self._calls -= 1
+            if not self._waiting:  # given up in the meantime
+                return
+            submitted = next(iter(self._waiting))
+            work = self._waiting.pop(submitted)
+        if not submitted.set_running_or_notify_cancel():
+            return
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:  # it is raised again where the request waits
+            failure = error
+        with self._lock:  # before the answer: whoever has it must find the place free
             self._taken -= 1
+        if failure is None:
+            submitted.set_result(result)
+        else:
+            submitted.set_exception(failure)
+        # The traceback of a failure refers to this frame, and the frame must not refer back to it.
+        del submitted, work, failure
 
 
 def _queue_full(bound: int) -> StatusError:

@@ -66,6 +66,11 @@ class ModelVersions:
         with self._lock:
             return [number for number, version in self._versions.items() if version.servable is not None]
 
+    def failed(self) -> list[int]:
+        """The versions that did not load and are not tried again, in no order."""
+        with self._lock:
+            return [number for number, version in self._versions.items() if version.error_code != "OK"]
+
     def find(self, version: int | None) -> tuple[int, LoadedVersion] | None:
         """Finds a version that answers requests.
 
@@ -100,10 +105,7 @@ class ModelVersions:
         Args:
           wanted: Version -> its folder.
         """
-        for number in sorted(wanted, reverse=True):
-            entry = self._versions.get(number) or _Version()
-            if entry.servable is None and entry.error_code == "OK" and entry.state in ("START", "END"):
-                self._load(number, entry, wanted[number])
+        self.load(wanted)
         available = self.available()
         if not wanted or any(number in wanted for number in available):
             for number in available:
@@ -113,6 +115,17 @@ class ModelVersions:
             # It may be that no request holds it, and only a cycle of references keeps it from being freed.
             gc.collect()
 
+    def load(self, wanted: Mapping[int, Path]) -> None:
+        """Loads the versions that are newly wanted and unloads none: the first half of `reconcile`.
+
+        Args:
+          wanted: Version -> its folder.
+        """
+        for number in sorted(wanted, reverse=True):
+            entry = self._versions.get(number) or _Version()
+            if entry.servable is None and entry.error_code == "OK" and entry.state in ("START", "END"):
+                self._load(number, entry, wanted[number])
+
     def _load(self, number: int, entry: _Version, folder: Path) -> None:
         entry.state = "LOADING"
         with self._lock:
@@ -120,14 +133,23 @@ class ModelVersions:
         try:
             servable = self._loader(folder)
         except StatusError as error:
-            entry.error_code, entry.error_message, entry.state = error.code, error.message, "END"
-            message = " ".join(error.message.split())[:300]
-            _logger.warning("version %d of model '%s' does not load: %s", number, self._name, message)
+            self._failed(number, entry, error)
+            return
+        except Exception as error:
+            # A disk that fails, say. It must end this version only, and not keep the other models from being looked at.
+            _logger.exception("version %d of model '%s' could not be loaded", number, self._name)
+            self._failed(number, entry, StatusError("UNKNOWN", f"{type(error).__name__}: {error}"))
             return
         weakref.finalize(servable, entry.ended).atexit = False
         with self._lock:
             entry.servable, entry.state = servable, "AVAILABLE"
         _logger.info("version %d of model '%s' is available", number, self._name)
+
+    def _failed(self, number: int, entry: _Version, error: StatusError) -> None:
+        with self._lock:
+            entry.error_code, entry.error_message, entry.state = error.code, error.message, "END"
+        message = " ".join(error.message.split())[:300]
+        _logger.warning("version %d of model '%s' does not load: %s", number, self._name, message)
 
     def _unload(self, number: int) -> None:
         entry = self._versions[number]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -96,7 +97,11 @@ class RestApi:
 
     async def _respond(self, request: Request, path: str) -> Response:
         try:
-            body = await self._body(request)
+            # TF Serving waits for the rest of a body as long as the client likes; a few of those would fill the memory.
+            body = await asyncio.wait_for(self._body(request), self._limits.timeout_seconds)
+        except asyncio.TimeoutError:  # not yet the built-in one in Python 3.10
+            content = error_body(f"The request body did not arrive within {self._limits.timeout_seconds:g} s.")
+            return Response(content, 408, {"connection": "close"}, media_type="application/json")
         except _BodyTooLargeError:
             content = error_body(f"A request body may have at most {self._limits.max_body_bytes} bytes.")
             return Response(content, 413, {"connection": "close"}, media_type="application/json")

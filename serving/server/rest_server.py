@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+# Half of the files that a process may usually have open.
+_LEAST_CONNECTIONS = 512
+
 
 class EmbeddedServer:
     """Serves a folder of exported models over TF Serving's REST API and, if asked to, its gRPC API.
@@ -42,16 +45,17 @@ class EmbeddedServer:
       host: Address to listen on.
       port: Port of the REST API; 0 takes a free one.
       grpc_port: Port of the gRPC API; 0 takes a free one, None offers none.
-      model_config_file: models.config, with the models to serve, their version policies and labels; None for the
-        latest version of every model in `models`. A `base_path` `/models/NAME` that is not there, as in the container,
-        means NAME in `models`.
+      model_config_file: models.config, with the models to serve, their version policies and labels; None for that in
+        `models`, or, if there is none, the latest version of every model in `models`. A `base_path` `/models/NAME` that
+        is not there, as in the container, means NAME in `models`.
       model_config_file_poll_wait_seconds: Time between two looks at that file; 0 for none after the start.
       file_system_poll_wait_seconds: Time between two looks for new versions; 0 for none after the start.
       allow_version_labels_for_unavailable_models: Lets a new label name a version that is not available.
       batching_parameters_file: Batching parameters of TF Serving, whose limits on a request are then kept; None for
         no such limits. Requests are not merged.
       enable_model_warmup: Replay a version's warm-up requests before it answers.
-      request_timeout_seconds: How long a request may wait and run.
+      request_timeout_seconds: How long a request may wait and run, and how long the body of a REST request may take
+        to arrive (408 after that).
       max_workers: How many requests run at once; None for four per processor.
       max_queue: How many more may wait; further ones are refused.
       max_body_bytes: The largest body of a REST request, inflated if it comes compressed.
@@ -98,7 +102,9 @@ class EmbeddedServer:
         self._host = host
         self._port = port
         self._grpc_port = grpc_port
-        self._config_file = None if model_config_file is None else Path(model_config_file)
+        beside = Path(models) / "models.config"
+        chosen = beside if model_config_file is None and beside.is_file() else model_config_file
+        self._config_file = None if chosen is None else Path(chosen)
         self._config_poll_seconds = model_config_file_poll_wait_seconds
         self._poll_seconds = file_system_poll_wait_seconds
         self._allow_labels = allow_version_labels_for_unavailable_models
@@ -235,6 +241,8 @@ class EmbeddedServer:
                 lifespan="off",
                 ws="none",
                 server_header=False,  # TF Serving sends none
+                # Many more than are answered at once, for idle ones count too; each may hold a part of a body.
+                limit_concurrency=max(_LEAST_CONNECTIONS, 2 * (limits.max_workers + limits.max_queue)),
                 timeout_graceful_shutdown=max(1, round(self._grace_seconds)),
             )
         )

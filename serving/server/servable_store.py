@@ -123,18 +123,24 @@ class ServableStore:
         """Puts another configuration in force and loads and unloads what it asks for.
 
         A version that does not load is told by `status` and is no error, as in TF Serving. As there, labels are
-        checked against what is available *before* anything is loaded.
+        checked before anything is loaded: a label on a version that is neither available nor asked for by `config`
+        itself is refused at once. Other than there, a version that `config` asks for and labels in one step is loaded
+        first and labelled then; TF Serving refuses such a configuration as often as it is put to it. Nothing is
+        unloaded before the labels are set.
 
         Args:
           config: The models to serve; those that are not listed are served no more.
 
         Raises:
           StatusError: INVALID_ARGUMENT, if it is refused by `check_model_config`; FAILED_PRECONDITION, if a label
-            names a version that is not available. Nothing has changed then.
+            names a version that is not available, or cannot be loaded. What is served has not changed then.
         """
         check_model_config(config)
         with self._changing:
-            labels = self._checked_labels(config)
+            coming = self._coming(config)
+            labels = self._checked_labels(config, coming)
+            if coming:
+                labels = self._labels_once_loaded(config, coming)
             self._config = config
             self._labels = labels
             self._apply(config)
@@ -238,14 +244,48 @@ class ServableStore:
             for model in self._models.values():
                 model.versions.reconcile({})
 
-    def _checked_labels(self, config: ModelServerConfig) -> dict[str, dict[str, int]]:
+    def _coming(self, config: ModelServerConfig) -> dict[str, dict[int, Path]]:
+        """By model, what is to be loaded before its labels are set: nothing, unless a label is on such a version."""
+        coming: dict[str, dict[int, Path]] = {}
+        for model in config.model_config_list.config:
+            known = self._models.get(model.name)
+            # One that has failed is never tried again, and one that is there need not be loaded.
+            settled = [] if known is None else [*known.versions.available(), *known.versions.failed()]
+            wanted, _ = self._find_wanted(model)
+            if wanted is not None and any(
+                version in wanted and version not in settled for version in model.version_labels.values()
+            ):
+                coming[model.name] = wanted
+        return coming
+
+    def _labels_once_loaded(
+        self, config: ModelServerConfig, coming: Mapping[str, Mapping[int, Path]]
+    ) -> dict[str, dict[str, int]]:
+        listed = {model.name: model for model in config.model_config_list.config}
+        for name, wanted in coming.items():
+            if name not in self._models:
+                self._models[name] = _Model(listed[name], ModelVersions(name, self._loader))
+            self._models[name].versions.load(wanted)
+        try:
+            return self._checked_labels(config)
+        except StatusError:
+            # Unloads what has just been loaded. What has failed is remembered, so that a configuration that is put
+            # forward at every poll is refused at once the next time.
+            self._apply(self._config)
+            raise
+
+    def _checked_labels(
+        self, config: ModelServerConfig, coming: Mapping[str, Mapping[int, Path]] | None = None
+    ) -> dict[str, dict[str, int]]:
         labels: dict[str, dict[str, int]] = {}
         for model in config.model_config_list.config:
             known = self._models.get(model.name)
-            available = known.versions.available() if known is not None else []
+            available = [] if known is None else known.versions.available()
+            failed = [] if known is None else known.versions.failed()
+            expected = [number for number in (coming or {}).get(model.name, ()) if number not in failed]
             for label, version in model.version_labels.items():
                 moved = self._labels.get(model.name, {}).get(label, version) != version
-                if version not in available and (moved or not self._allow_labels):
+                if version not in (*available, *expected) and (moved or not self._allow_labels):
                     raise StatusError(
                         "FAILED_PRECONDITION",
                         f"Request to assign label to version {version} of model {model.name}, "
@@ -267,22 +307,20 @@ class ServableStore:
 
     def _wanted(self, model: _Model) -> dict[int, Path] | None:
         """The wanted versions and their folders; None if the model's folder cannot be read: then all stays as it is."""
-        folder = model_folder(model.config.base_path, self._folder)
-        complaint = ""
-        folders: dict[int, Path] | None = None
-        try:
-            folders = version_folders(folder)
-        except OSError as error:
-            complaint = f"{folder} cannot be read: {error.strerror or error}"
-        else:
-            if not folders:
-                complaint = f"{folder} holds no version folder"
+        wanted, complaint = self._find_wanted(model.config)
         if complaint and complaint != model.complaint:  # once, not at every poll
             _logger.warning("model '%s': %s", model.config.name, complaint)
         model.complaint = complaint
-        if folders is None:
-            return None
-        return {number: folders[number] for number in wanted_versions(model.config.model_version_policy, folders)}
+        return wanted
+
+    def _find_wanted(self, config: ModelConfig) -> tuple[dict[int, Path] | None, str]:
+        folder = model_folder(config.base_path, self._folder)
+        try:
+            folders = version_folders(folder)
+        except OSError as error:
+            return None, f"{folder} cannot be read: {error.strerror or error}"
+        wanted = {number: folders[number] for number in wanted_versions(config.model_version_policy, folders)}
+        return wanted, "" if folders else f"{folder} holds no version folder"
 
 
 def _one_line(message: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -47,7 +46,8 @@ class LoadedVersion:
       signature_defs: Signature name -> SignatureDef in protobuf's JSON form, for `/metadata`.
 
     Raises:
-      StatusError: The folder holds no SavedModel that can be loaded.
+      StatusError: The folder holds no SavedModel that can be loaded, or a signature of it names a tensor that the graph
+        does not have. TF Serving loads the latter and fails every request; here the version before it goes on.
     """
 
     def __init__(
@@ -65,19 +65,22 @@ class LoadedVersion:
         try:
             with graph.as_default(), without_deprecation_note():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [_SERVE_TAG], str(path))
+            self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
+            self.signature_defs: dict[str, Any] = {
+                name: json_format.MessageToDict(
+                    definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
+                )
+                for name, definition in meta_graph.signature_def.items()
+            }
+            self.signatures: dict[str, Signature] = signatures_from_json(self.signature_defs)
+            self._callables = {
+                name: self._make_callable(signature)
+                for name, signature in self.signatures.items()
+                if signature.inputs and signature.outputs and not _has_composite_tensors(signature)
+            }
         except Exception as error:  # whatever a damaged folder makes the loader raise is told as a failed load
             self._close()
             raise _load_error(error, path) from error
-        self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
-        self.signature_defs: dict[str, Any] = {
-            name: json_format.MessageToDict(
-                definition, always_print_fields_with_no_presence=True, preserving_proto_field_name=True
-            )
-            for name, definition in meta_graph.signature_def.items()
-        }
-        self.signatures: dict[str, Signature] = signatures_from_json(self.signature_defs)
-        self._callables: dict[str, Callable[..., list[Any]]] = {}
-        self._lock = threading.Lock()
 
     def signature(self, name: str) -> Signature:
         """Finds a signature.
@@ -115,7 +118,7 @@ class LoadedVersion:
         signature = self.signature(name)
         if self._check is not None:
             self._check(feeds)
-        function = self._callable(name or DEFAULT_SIGNATURE, signature)
+        function = self._callable(name or DEFAULT_SIGNATURE)
         try:
             values = function(*(feeds[alias] for alias in signature.inputs))
         except tf.errors.OpError as error:
@@ -124,19 +127,22 @@ class LoadedVersion:
             raise invalid_argument(str(error)) from error
         return {alias: np.asarray(value) for alias, value in zip(signature.outputs, values, strict=True)}
 
-    def _callable(self, key: str, signature: Signature) -> Callable[..., list[Any]]:
-        with self._lock:
-            if key not in self._callables:
-                tensors = [*signature.inputs.values(), *signature.outputs.values()]
-                if not all(tensor.name for tensor in tensors):
-                    raise StatusError("UNIMPLEMENTED", f'Signature "{key}" has sparse or composite tensors')
-                options = config_pb2.CallableOptions()
-                options.feed.extend(tensor.name for tensor in signature.inputs.values())
-                options.fetch.extend(tensor.name for tensor in signature.outputs.values())
-                options.run_options.timeout_in_ms = self._timeout_ms
-                # Session.run would check declared shapes and add Python frames to messages; TF Serving does neither.
-                self._callables[key] = self._session._make_callable_from_options(options)
+    def _callable(self, key: str) -> Callable[..., list[Any]]:
+        if key in self._callables:
             return self._callables[key]
+        if _has_composite_tensors(self.signatures[key]):
+            raise StatusError("UNIMPLEMENTED", f'Signature "{key}" has sparse or composite tensors')
+        # TensorFlow, graph/subgraph.cc.
+        raise invalid_argument("Must specify at least one target to fetch or execute.")
+
+    def _make_callable(self, signature: Signature) -> Callable[..., list[Any]]:
+        options = config_pb2.CallableOptions()
+        options.feed.extend(tensor.name for tensor in signature.inputs.values())
+        options.fetch.extend(tensor.name for tensor in signature.outputs.values())
+        options.run_options.timeout_in_ms = self._timeout_ms
+        # Session.run would check declared shapes and add Python frames to messages; TF Serving does neither.
+        function: Callable[..., list[Any]] = self._session._make_callable_from_options(options)
+        return function
 
     def close(self) -> None:
         """Frees the session. It must not be running; without this call it is freed with the object."""
@@ -158,6 +164,10 @@ def without_deprecation_note() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(keep)
+
+
+def _has_composite_tensors(signature: Signature) -> bool:
+    return not all(tensor.name for tensor in (*signature.inputs.values(), *signature.outputs.values()))
 
 
 def _code(error: tf.errors.OpError) -> str:

@@ -28,7 +28,7 @@ METADATA = {
 
 
 class Stub(http.server.BaseHTTPRequestHandler):
-    """Answers GET with `METADATA` and POST with the next of `replies`, of which the last stays.
+    """Answers GET with `metadata` and POST with the next of `replies`, of which the last stays.
 
     A reply is (status, body); None closes the connection without an answer.
     """
@@ -37,10 +37,11 @@ class Stub(http.server.BaseHTTPRequestHandler):
     requests: list[str]
     bodies: list[bytes]
     replies: list[tuple[int, bytes] | None]
+    metadata: dict[str, Any]
 
     def do_GET(self) -> None:
         self.requests.append(f"GET {self.path}")
-        self._answer(200, json.dumps(METADATA).encode())
+        self._answer(200, json.dumps(self.metadata).encode())
 
     def do_POST(self) -> None:
         self.requests.append(f"POST {self.path}")
@@ -64,7 +65,8 @@ class Stub(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def stub_server() -> Iterator[tuple[str, type[Stub]]]:
     """Runs a stub; yields its URL and its class, on which the lists are."""
-    handler = type("Handler", (Stub,), {"requests": [], "bodies": [], "replies": [(200, b'{"outputs": [0.5]}')]})
+    lists = {"requests": [], "bodies": [], "replies": [(200, b'{"outputs": [0.5]}')], "metadata": METADATA}
+    handler = type("Handler", (Stub,), lists)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}", handler

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import socket
 import subprocess
 import sys
 import time
@@ -246,6 +248,80 @@ def test_the_signatures_are_read_again_after_a_refusal(client: GrpcClient, serve
         client.predict(ROWS)
     client.predict(ROWS)
     assert served[1].metadata_requests == 2
+
+
+class Version:
+    """A servable whose metadata lacks an input or an output until `is_new`, as a version did before it."""
+
+    def __init__(self, servable: LoadedVersion, kind: str, lacks: str) -> None:
+        self.servable, self.kind, self.lacks, self.is_new = servable, kind, lacks, False
+
+    @property
+    def signature_defs(self) -> dict[str, Any]:
+        definitions = copy.deepcopy(dict(self.servable.signature_defs))
+        if not self.is_new:
+            del definitions["serving_default"][self.kind][self.lacks]
+        return definitions
+
+    def run(self, name: str, feeds: Any) -> Any:
+        if not self.is_new and self.kind == "inputs":
+            feeds = {**feeds, self.lacks: np.zeros(len(next(iter(feeds.values()))), np.float32)}
+        outputs = dict(self.servable.run(name, feeds))
+        if not self.is_new and self.kind == "outputs":
+            del outputs[self.lacks]
+        return outputs
+
+
+def test_a_new_version_with_one_more_output(
+    client: GrpcClient, served: tuple[str, Service], servable: LoadedVersion
+) -> None:
+    service, version = served[1], Version(servable, "outputs", "buy")
+    service.servable = version  # type: ignore[assignment]
+    assert client.predict(ROWS).columns.tolist() == ["click", "name"]
+    version.is_new = True
+    assert client.predict(ROWS)["buy"].tolist() == [21.0, 8.0, 5.0]
+    assert (service.metadata_requests, len(service.requests)) == (2, 3)
+
+
+def test_a_new_version_with_one_more_input(
+    client: GrpcClient, served: tuple[str, Service], servable: LoadedVersion
+) -> None:
+    service, version = served[1], Version(servable, "inputs", "price")
+    service.servable = version  # type: ignore[assignment]
+    assert len(client.predict([{name: row[name] for name in row if name != "price"} for row in ROWS])) == 3
+    with pytest.raises(InputError, match="column 'price' in row 0 is unknown"):
+        client.predict(ROWS)
+    version.is_new = True
+    assert client.predict(ROWS)["buy"].tolist() == [21.0, 8.0, 5.0]
+    assert client.predict(ROWS, "examples")["buy"].tolist() == [21.0, 8.0, 5.0]
+
+
+def test_outputs_that_the_metadata_does_not_explain(
+    client: GrpcClient, served: tuple[str, Service], servable: LoadedVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, version = served[1], Version(servable, "outputs", "buy")
+    service.servable = version  # type: ignore[assignment]
+    monkeypatch.setattr(version, "run", servable.run)
+    with pytest.raises(ServingError, match="has not the outputs that the model declares"):
+        client.predict(ROWS)
+    assert (service.metadata_requests, len(service.requests)) == (2, 1)
+
+
+def test_threads_that_ask_a_silent_server_wait_at_the_same_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with GrpcClient(target, "ranker", timeout=0.5, retries=0) as client, futures.ThreadPoolExecutor(6) as pool:
+            start = time.monotonic()
+            asked = [pool.submit(client.predict, ROWS) for _ in range(6)]
+            assert all(isinstance(one.exception(), ServingError) for one in asked)
+            assert time.monotonic() - start < 1.5  # one after the other it would be 3 s
+
+
+@pytest.mark.parametrize("signature_name", ["serving_default", "examples"])
+def test_numbers_beyond_all_floats(client: GrpcClient, signature_name: str) -> None:
+    with pytest.raises(InputError, match="column 'price' must hold float values, but row 0 holds 1000"):
+        client.predict([{**ROWS[0], "price": 10**400}], signature_name)
+    assert client.predict([{**ROWS[0], "price": 10**300}], signature_name)["buy"].tolist() == [np.inf]
 
 
 def test_the_deadline(served: tuple[str, Service]) -> None:

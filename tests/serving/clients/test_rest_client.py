@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import socket
@@ -24,7 +25,7 @@ from htlnet_tf.serving import (
     TimedOutError,
     UnavailableError,
 )
-from tests.serving.clients.stub import Stub, stub_server
+from tests.serving.clients.stub import METADATA, Stub, stub_server
 
 ROWS = [{"city": "rome", "count": 2, "price": 1.5}, {"city": "", "count": -1, "price": 2}]
 FRAME = pd.DataFrame(ROWS, index=["a", "b"])
@@ -165,10 +166,13 @@ def test_input_that_does_not_fit_is_refused_before_sending(
 ) -> None:
     client.signature()
 
-    def must_not_send(*_: Any, **__: Any) -> None:
-        raise AssertionError("a request was sent")
+    request = client._http.request
 
-    monkeypatch.setattr(client._http, "request", must_not_send)
+    def must_not_post(method: str, *args: Any, **kw: Any) -> Any:
+        assert method == "GET", "rows were sent"
+        return request(method, *args, **kw)
+
+    monkeypatch.setattr(client._http, "request", must_not_post)
     with pytest.raises(InputError, match=message):
         client.predict(rows)
 
@@ -255,6 +259,64 @@ def test_signatures_are_read_once_and_again_after_a_refusal(recorder: tuple[Rest
         client.predict(ONE_ROW)
     client.predict(ONE_ROW)
     assert handler.requests.count("GET /v1/models/m/metadata") == 2
+
+
+def changed(**names: str) -> dict[str, Any]:
+    """`METADATA` of a version with one more input or output, given as `inputs="z"` or `outputs="z"`."""
+    metadata = copy.deepcopy(METADATA)
+    signature: dict[str, Any] = metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    for kind, name in names.items():
+        signature[kind][name] = dict(signature["outputs"]["y"])
+    return metadata
+
+
+@pytest.mark.parametrize("row_format", [False, True])
+def test_a_new_version_with_one_more_output(recorder: tuple[RestClient, type[Stub]], row_format: bool) -> None:
+    client, handler = recorder
+    client.predict(ONE_ROW)
+    handler.metadata = changed(outputs="z")
+    body = {"predictions": [{"y": 0.5, "z": 2.0}]} if row_format else {"outputs": {"y": [0.5], "z": [2.0]}}
+    handler.replies = [(200, json.dumps(body).encode())]
+    assert client.predict(ONE_ROW, row_format=row_format).to_dict("list") == {"y": [0.5], "z": [2.0]}
+    assert handler.requests.count("GET /v1/models/m/metadata") == 2
+    # And back: the server is asked once, not again and again, where its metadata does not explain its answer.
+    handler.replies, handler.requests[:] = [(200, b'{"outputs": [0.5]}')], []
+    with pytest.raises(ServingError, match="has not the outputs that the model declares"):
+        client.predict(ONE_ROW)
+    assert handler.requests == ["POST /v1/models/m:predict", "GET /v1/models/m/metadata"]
+    handler.metadata = METADATA
+    assert client.predict(ONE_ROW).to_dict("list") == {"y": [0.5]}
+
+
+def test_a_new_version_with_one_more_input(recorder: tuple[RestClient, type[Stub]]) -> None:
+    client, handler = recorder
+    client.predict(ONE_ROW)
+    with pytest.raises(InputError, match="column 'z' is unknown"):
+        client.predict({**ONE_ROW, "z": [7.0]})
+    handler.metadata = changed(inputs="z")
+    assert client.predict({**ONE_ROW, "z": [7.0]})["y"].tolist() == [0.5]
+    assert json.loads(handler.bodies[-1])["inputs"]["z"] == [7.0]
+    handler.metadata = {}  # what cannot be read changes nothing about the refusal
+    with pytest.raises(InputError, match="column 'z' is missing"):
+        client.predict(ONE_ROW)
+
+
+def test_input_is_refused_by_metadata_just_read_without_reading_it_again(
+    recorder: tuple[RestClient, type[Stub]],
+) -> None:
+    client, handler = recorder
+    with pytest.raises(InputError, match="column 'f' is missing"):
+        client.predict({"s": ["x"]})
+    assert handler.requests == ["GET /v1/models/m/metadata"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("f", 10**400), ("f", -(10**5000)), ("s", 10**5000), ("i", 10**5000)], ids=["f", "f-", "s", "i"]
+)
+def test_numbers_beyond_all_floats_and_texts(recorder: tuple[RestClient, type[Stub]], name: str, value: int) -> None:
+    with pytest.raises(InputError, match=f"column '{name}' must hold .* values.*, but row 1 holds .*"):
+        sent(recorder, **{name: [1, value]})
+    assert sent(recorder, f=[1, 10**300])["f"] == [1, 10**300]
 
 
 def test_a_label_is_named_in_the_path() -> None:
@@ -360,6 +422,8 @@ def test_serialized_examples_are_sent_as_they_are(ranker_server: EmbeddedServer)
     [
         ((200, b"<html>"), "is not a JSON object"),
         ((200, b"[]"), "is not a JSON object"),
+        ((200, b"[" * 200_000), "is not a JSON object"),
+        ((400, b"[" * 200_000), r"Bad Request \(HTTP 400\)"),
         ((502, b"<html>bad gateway"), r"Bad Gateway \(HTTP 502\)"),
         ((200, b'{"predictions": [1]}'), "output 'y' is not a table|output 'y' must have"),
         ((200, b'{"outputs": [1.0, 2.0]}'), r"must have one value or one list per row, but is \[2\] for 1 rows"),

@@ -54,6 +54,12 @@ def test_scores_are_in_the_order_of_the_rows(server: EmbeddedServer, tmp_path: P
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+def test_a_column_of_lists_is_refused_with_what_to_do(server: EmbeddedServer, tmp_path: Path) -> None:
+    frame = rows(2).assign(city=[["a", "b"], ["c"]])
+    with pytest.raises(InputError, match=r"column 'city' .* row 0 .* joined by the separator that the model's schema"):
+        score_file(server.url, "tiny", write(frame, tmp_path / "rows.parquet"), tmp_path / "scores.csv")
+
+
 def test_scores_over_grpc(ranker_server: EmbeddedServer, tmp_path: Path) -> None:
     frame = pd.DataFrame({"age": 2.0, "user": "anna", "item": np.arange(1200), "price": 0.5})
     target = tmp_path / "scores.csv"

@@ -487,6 +487,18 @@ def test_a_fault_is_told_in_one_sentence(slow: tuple[Waiting, Running], caplog: 
     assert "a fault of the server" in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"\xff\xff\xff", b"\x0a\x03\x0a\x01\xff"])
+@pytest.mark.parametrize("method", ["PredictionService/Predict", "ModelService/HandleReloadConfigRequest"])
+def test_bytes_that_are_no_message_are_refused_without_a_traceback(
+    tiny: Running, caplog: pytest.LogCaptureFixture, method: str, content: bytes
+) -> None:
+    assert refusal(tiny.channel.unary_unary(f"/tensorflow.serving.{method}"), content) == (
+        "INVALID_ARGUMENT",
+        "Failed to parse the request message.",
+    )
+    assert not caplog.records
+
+
 def test_an_address_that_cannot_be_used_is_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -221,6 +223,42 @@ def test_work_that_takes_too_long_is_given_up(run: Runner, gate: threading.Event
     assert run(limits, lambda: 1) == 1
     assert not begun
     assert limits.in_flight == 0
+    limits.close()
+
+
+class _Held:
+    """What a waiting request keeps in memory."""
+
+    def work(self) -> int:
+        return 7
+
+
+@runners
+def test_what_is_given_up_while_it_waits_keeps_nothing(run: Runner, gate: threading.Event) -> None:
+    limits = Limits(timeout_seconds=20, max_workers=1, max_queue=1)
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(limits.run_blocking, lambda: gate.wait(10))
+        while limits.in_flight == 0:
+            time.sleep(0.001)
+        alive = weakref.WeakSet()
+        for _ in range(50):
+            held = _Held()
+            alive.add(held)
+            with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
+                run(limits, held.work, timeout_seconds=0.0001)
+            del held
+        gc.collect()
+        assert len(alive) == 0
+        assert limits.in_flight == 1
+        assert limits._pool._work_queue.qsize() <= 2
+        second = callers.submit(limits.run_blocking, _Held().work)
+        while limits.in_flight < 2:
+            time.sleep(0.001)
+        with pytest.raises(StatusError, match="UNAVAILABLE"):  # the bound is still kept
+            run(limits, lambda: None)
+        gate.set()
+        assert first.result(5)
+        assert second.result(5) == 7
     limits.close()
 
 

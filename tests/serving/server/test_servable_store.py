@@ -257,10 +257,12 @@ def test_a_label_on_a_version_that_is_not_available_is_refused(models: Path) -> 
         store.reload(config("", policy=ALL, labels='version_labels { key: "stable" value: 77 }'))
     assert (caught.value.code, caught.value.message) == ("FAILED_PRECONDITION", message)
     assert store.resolve("m", label="stable").version == 1  # nothing has changed
-    # As in TF Serving a configuration cannot bring a version and label it in one step.
+    # A version that is there, but that the configuration itself does not ask for, is refused as in TF Serving.
     publish(models, 3)
+    specific = "model_version_policy { specific { versions: 1 versions: 2 } }"
     with pytest.raises(StatusError, match="version 3 of model m"):
-        store.reload(config("", policy=ALL, labels='version_labels { key: "new" value: 3 }'))
+        store.reload(config("", policy=specific, labels='version_labels { key: "new" value: 3 }'))
+    assert states(store) == {2: "AVAILABLE", 1: "AVAILABLE"}
     with pytest.raises(InputError, match="version 9 of model m"):
         store_of(models, config("", policy=ALL, labels='version_labels { key: "stable" value: 9 }'))
 
@@ -276,6 +278,86 @@ def test_labels_for_unavailable_versions_can_be_allowed(models: Path) -> None:
     assert store.resolve("m", label="canary").version == 2
     with pytest.raises(StatusError, match="FAILED_PRECONDITION"):  # a label that is in force cannot move there
         store.reload(config("", policy=ALL, labels='version_labels { key: "canary" value: 5 }'))
+
+
+def specific(*versions: int, stable: int) -> ModelServerConfig:
+    numbers = " ".join(f"versions: {version}" for version in versions)
+    label = f'version_labels {{ key: "stable" value: {stable} }}'
+    return config("", policy=f"model_version_policy {{ specific {{ {numbers} }} }}", labels=label)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_reload_can_load_a_version_and_label_it(models: Path, allowed: bool) -> None:
+    publish(models, 1, 2)
+    store = store_of(models, specific(1, stable=1), allow_version_labels_for_unavailable_models=allowed)
+    store.reload(specific(2, stable=2))
+    assert store.resolve("m", label="stable").version == 2
+    assert states(store) == {2: "AVAILABLE", 1: "END"}
+    publish(models, 5, name="other")  # of a model that is new as well
+    other = 'config { name: "other" base_path: "/models/other" model_platform: "tensorflow" '
+    store.reload(config(other + 'version_labels { key: "stable" value: 5 } }'))
+    assert store.resolve("other", label="stable").version == 5
+
+
+def test_nothing_is_unloaded_before_the_label_has_moved(models: Path) -> None:
+    store: ServableStore
+    seen = []
+
+    def load(folder: Path) -> Servable:
+        if folder.name == "2":
+            seen.append(store.resolve("m", label="stable").version)
+        return Servable(folder)
+
+    publish(models, 1, 2)
+    store = ServableStore(models, specific(1, stable=1), loader=load)  # type: ignore[arg-type]
+    store.load()
+    store.reload(specific(2, stable=2))
+    assert seen == [1]
+
+
+def test_a_reload_whose_labelled_version_does_not_load_changes_nothing(models: Path) -> None:
+    publish(models, 1, 4)
+    publish(models, 2, good=False)
+    publish(models, 1, name="other", good=False)
+    loads = []
+
+    def load(folder: Path) -> Servable:
+        loads.append(f"{folder.parent.name}/{folder.name}")
+        return Servable(folder)
+
+    store = ServableStore(models, specific(1, stable=1), loader=load)  # type: ignore[arg-type]
+    store.load()
+    other = 'config { name: "other" base_path: "/models/other" model_platform: "tensorflow" '
+    for _ in range(2):  # the second time it is known what does not load, and so nothing is loaded at all
+        with pytest.raises(StatusError, match=r"FAILED_PRECONDITION: .* version 2 of model m"):
+            store.reload(specific(2, 4, stable=2))
+        with pytest.raises(StatusError, match=r"FAILED_PRECONDITION: .* version 1 of model other"):
+            store.reload(config(other + 'version_labels { key: "stable" value: 1 } }'))
+        assert states(store) == {4: "END", 2: "NOT_FOUND", 1: "AVAILABLE"}
+        assert store.resolve("m", label="stable").version == 1
+        assert store.names == ["m"]
+    assert loads == ["m/1", "m/4", "m/2", "other/1"]
+
+
+def test_whatever_the_loader_raises_ends_that_version_only(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def load(folder: Path) -> Servable:
+        if folder.parent.name == "m" and folder.name == "2":
+            raise PermissionError(13, "Permission denied")
+        return Servable(folder)
+
+    publish(models, 1)
+    publish(models, 1, name="other")
+    store = ServableStore(models, loader=load)  # type: ignore[arg-type]
+    store.load()
+    publish(models, 2)
+    publish(models, 2, name="other")
+    store.refresh()
+    store.refresh()
+    assert states(store) == {2: "UNKNOWN", 1: "AVAILABLE"}
+    assert states(store, "other") == {2: "AVAILABLE", 1: "END"}
+    failed = store.status("m", 2)[0]
+    assert (failed.state, failed.error_message) == ("END", "PermissionError: [Errno 13] Permission denied")
+    assert caplog.text.count("Traceback") == 1
 
 
 def test_reload_adds_and_removes_models(models: Path) -> None:

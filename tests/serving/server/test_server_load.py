@@ -96,6 +96,17 @@ def test_large_bodies_are_refused(models: Path) -> None:
             assert http.post(url, content=iter([fits, b" "])).status_code == 413  # of no declared length
 
 
+def test_a_body_that_stalls_is_given_up(models: Path) -> None:
+    with EmbeddedServer(models, port=0, request_timeout_seconds=0.3) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"POST /v1/models/tiny:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            received = b"".join(iter(lambda: connection.recv(4096), b""))  # to the end: the server hangs up
+        assert received.startswith(b"HTTP/1.1 408 ")
+        assert b"did not arrive within 0.3 s" in received
+        assert good(server.url).status_code == 200
+
+
 def test_a_client_that_leaves_early_does_no_harm(models: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with EmbeddedServer(models, port=0) as server:
         host, port = server.url.removeprefix("http://").split(":")

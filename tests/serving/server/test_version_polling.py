@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving import EmbeddedServer
@@ -112,6 +113,23 @@ def test_a_corrupt_version_leaves_the_old_one_serving(http: httpx.Client, models
         f"`saved_model.pb`)\nSpecified file path: {folder / '9'}"
     )
     assert click(http) == 15.0
+
+
+def test_a_version_whose_signature_names_no_tensor_leaves_the_old_one_serving(
+    http: httpx.Client, models: Path, folder: Path
+) -> None:
+    def rename(path: Path) -> None:
+        file = path / "saved_model.pb"
+        message = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        message.meta_graphs[0].signature_def["regress"].inputs["inputs"].name = "absent:0"
+        file.write_bytes(message.SerializeToString())
+
+    publish(models, folder, "2", rename)
+    wait_for(http, "2", "END")
+    assert states(http) == {"2": ("END", "INVALID_ARGUMENT"), "1": ("AVAILABLE", "OK")}
+    (entry, _) = http.get("/v1/models/tiny").json()["model_version_status"]
+    assert "absent" in entry["status"]["error_message"]
+    assert click(http) == 1.5
 
 
 def test_removed_versions_are_dropped(http: httpx.Client, models: Path, folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""AdaTT: experts of each target, fused across targets, with a residual of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from htlnet_tf.gradients import GramFunction
+from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.layers.task_fusion import TaskFusion
+from htlnet_tf.layers.tower import Tower
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.schema import Schema
+
+
+class AdaTT(MultiTaskModel):
+    """The AdaTT-sp baseline (experts of the targets alone, no shared ones).
+
+    Levels are stacked. In each, target t has experts E_t, which read what the level below made for t, and
+    y_t = g_t(x_t) [E_1 .. E_T] + v_t E_t: a gate over the experts of all targets, and a residual of its native ones.
+
+    One expert per target and level is the default of the authors' code. A path from the shared input to a target is
+    128, 64, 32 wide, as in the package's other models.
+
+    Args:
+      schema: The declared columns.
+      encoder: Fitted on the training rows.
+      embedding_dim: Width d of the embedding rows of features that declare none of their own.
+      level_units: Width of the experts of each level; there are as many levels as widths.
+      num_experts: Experts per target and level.
+      tower_units: Widths of each tower's hidden layers.
+      gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
+      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
+      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
+      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+
+    Raises:
+      InputError: The encoder was fitted for another schema.
+
+    References:
+      Li, Zhang, Zhang et al.: "AdaTT: Adaptive Task-to-Task Fusion Network for Multitask Learning in Recommendations",
+      KDD 2023, section 3.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        encoder: FeatureEncoder,
+        *,
+        embedding_dim: int = 10,
+        level_units: Sequence[int] = (128, 64),
+        num_experts: int = 1,
+        tower_units: Sequence[int] = (32,),
+        gradient_adjustment: GramFunction | None = None,
+        embedding_l2: float = 1e-5,
+        gradient_metrics: bool = False,
+        on_nonfinite: Policy = "raise",
+        name: str = "adatt",
+    ) -> None:
+        super().__init__(
+            schema,
+            encoder,
+            embedding_dim=embedding_dim,
+            gradient_adjustment=gradient_adjustment,
+            embedding_l2=embedding_l2,
+            gradient_metrics=gradient_metrics,
+            on_nonfinite=on_nonfinite,
+            name=name,
+        )
+        targets = self.schema.targets
+        self.levels = [
+            TaskFusion(len(targets), num_experts, (width,), name=f"level_{i}") for i, width in enumerate(level_units)
+        ]
+        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in targets]
+        self.create_weights()
+
+    def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
+        """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
+        hidden = list(views)
+        for level in self.levels:
+            hidden = level(hidden)
+        return [tower(x)[1] for tower, x in zip(self.towers, hidden, strict=True)]

@@ -1,0 +1,42 @@
+"""The methods that solve a problem on the Gram matrix, inside `fit` and by their names in configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import htlnet_tf as htl
+from htlnet_tf.config import RunConfig
+from htlnet_tf.runs import build_model
+
+NAMES = {
+    "aligned_mtl": htl.AlignedMTL,
+    "cagrad": htl.CAGrad,
+    "imtl_g": htl.IMTLG,
+    "mgda": htl.MGDA,
+    "nash_mtl": htl.NashMTL,
+}
+
+
+@pytest.mark.parametrize("kind", NAMES.values())
+def test_every_method_trains(
+    make_model: Callable[..., Any], schema: htl.Schema, frame: pd.DataFrame, encoder: Any, kind: Any
+) -> None:
+    model = make_model(htl.HTLNet, gradient_adjustment=kind())
+    dataset = htl.data.make_dataset(frame, schema, encoder, batch_size=64, shuffle=True, seed=0)
+    history = model.fit(dataset, epochs=3, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_configurations_name_them(tmp_path: Path, schema: htl.Schema, encoder: Any, name: str) -> None:
+    path = tmp_path / "config.yaml"
+    arguments = f"{{gradient_adjustment: {{name: {name}, core: click}}}}"
+    path.write_text(f"data: {{loader: generated}}\nmodel: {{name: htlnet, arguments: {arguments}}}")
+    adjustment = build_model(RunConfig.from_yaml(path), schema, encoder).gradient_adjustment
+    assert type(adjustment) is NAMES[name]
+    assert adjustment.core == "click"
