@@ -67,6 +67,14 @@ def test_a_run_folder_starts_evaluate_and_export(tmp_path: Path) -> None:
     assert summary["test_metrics"]["metrics"]["click"]["auc"] == run.report.value("click", "auc")
 
 
+def test_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    path = tmp_path / "deep" / "my.yaml"
+    path.write_text("data: {loader: generic, path: ../logs/*.parquet}\n")
+    assert RunConfig.from_yaml(path).data.path == str((tmp_path / "logs" / "*.parquet").resolve())
+    assert RunConfig.from_yaml(path).with_data("x.csv").data.path == str(Path("x.csv").resolve())
+
+
 def test_a_seed_makes_a_run_reproducible(tmp_path: Path) -> None:
     one, two = (train(config(tmp_path), tmp_path / name, write=lambda _: None) for name in ("a", "b"))
     for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):

@@ -73,7 +73,7 @@ def test_a_run_s_version_tells_what_the_run_folder_has(
     assert (exported.verified_rows, exported.report.warmup_requests) == (84, 2)
     summary = json.loads((exported.path / "assets.extra" / "training_summary.json").read_text())
     assert summary["split"] == split.to_dict()
-    assert summary["source"]["path"] == "rows.csv"
+    assert summary["source"]["path"] == str((run / "rows.csv").resolve())  # paths are relative to the configuration
     assert summary["data"]["sha256"] == hashlib.sha256((run / "encoder.json").read_bytes()).hexdigest()
     (info,) = htl.export.list_versions(tmp_path / "models")
     assert (info.training_rows, info.metrics) == (400, {"click": {"auc": 0.75}})
