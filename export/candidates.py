@@ -10,7 +10,7 @@ import tensorflow as tf
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema import Categorical, Cross, Schema, Timestamp
+from htlnet_tf.schema import Cross, Schema, Timestamp
 
 
 def candidate_specs(encoder: FeatureEncoder) -> dict[str, tf.TensorSpec]:
@@ -44,14 +44,7 @@ def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dic
     encoder, schema = model.encoder, model.schema
     items = item_columns(schema)
     count = tf.shape(next(raw[name] for name in raw if name in items))[0]
-    rows: dict[str, tf.Tensor] = {}
-    for feature in schema.inputs:
-        if isinstance(feature, Categorical):
-            rows[feature.name] = encoder.categorical_rows(feature, raw[feature.name])
-        else:
-            rows.update(encoder.computed_rows(feature, raw[feature.name]))
-    rows.update(encoder.cross_rows(rows))
-    embedded = _embed(model, rows, _shared_fields(schema), count)
+    embedded = _embed(model, encoder.field_rows(raw), _shared_fields(schema), count)
     # A number costs less than its broadcast, so it is repeated first.
     numbers = {f.name: tf.broadcast_to(raw[f.name], [count]) for f in schema.numerics}
     shared = model.shared_input(embedded, {"numeric": encoder.numbers(numbers, count)})

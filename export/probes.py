@@ -6,6 +6,7 @@ import numpy as np
 
 from htlnet_tf.data import columns
 from htlnet_tf.data.counting import as_dtype
+from htlnet_tf.features import UNITS_PER_SECOND
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.schema import Categorical, Numeric, Timestamp
 
@@ -16,7 +17,7 @@ def probe_rows(encoder: FeatureEncoder, count: int = 64, seed: int = 0) -> dict[
     rows: dict[str, np.ndarray] = {}
     for feature in encoder.schema.inputs:
         if isinstance(feature, Timestamp):
-            day = 86_400 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[feature.unit]
+            day = 86_400 * UNITS_PER_SECOND[feature.unit]
             times = random.integers(0, 20_000 * day, count)
             times[::7], times[1::14] = columns.MISSING_INT64, -1
             rows[feature.name] = times

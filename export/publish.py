@@ -18,7 +18,7 @@ from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import locked_config, read_config
 from htlnet_tf.export.probes import probe_rows
 from htlnet_tf.export.servable import Servable
-from htlnet_tf.export.summary import SUMMARY_FILE, training_summary
+from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
 from htlnet_tf.models.base import MultiTaskModel
@@ -108,7 +108,9 @@ def export_model(
             write_warmup(stage / WARMUP_FILE, model.encoder, base.name, held_out, warmup_rows, warmed)
         report = verify(model, stage, probes)
         document = training_summary(model, summary) | {"verification": report.to_dict()}
-        (extra / SUMMARY_FILE).write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
+        (extra / version_folders.SUMMARY_FILE).write_text(
+            json.dumps(document, indent=2, allow_nan=False), encoding="utf-8"
+        )
         final = version_folders.publish(stage, base)
     removed: list[int] = []
     if keep is not None:

@@ -16,7 +16,6 @@ import numpy as np
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models.base import MultiTaskModel
 
-SUMMARY_FILE = "training_summary.json"
 _PACKAGES = (
     *("htlnet-tf", "tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-serving-api"),
     *("numpy", "pandas", "pyarrow", "protobuf"),

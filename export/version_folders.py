@@ -13,20 +13,17 @@ from pathlib import Path
 from htlnet_tf.errors import InputError
 from htlnet_tf.export import locks
 from htlnet_tf.files import atomic_file
+from htlnet_tf.serving.server.version_folders import MAX_VERSION, version_folders
 
 LOCK_FILE = ".lock"
+SUMMARY_FILE = "training_summary.json"
 LAST_VERSION_FILE = ".last_version"
 _OWNER_FILE = "owner"
-_MAX_VERSION = 2**63 - 1  # as the server reads them
 
 
 def versions(base: Path) -> dict[int, Path]:
-    """The version folders of a model, oldest first: those whose whole name is a number, zeros in front or not."""
-    if not base.is_dir():
-        return {}
-    children = [child for child in base.iterdir() if child.name.isascii() and child.name.isdigit()]
-    found = {int(child.name): child for child in children if int(child.name) <= _MAX_VERSION and child.is_dir()}
-    return dict(sorted(found.items()))
+    """The version folders of a model as the server finds them, oldest first; none if the model has no folder."""
+    return dict(sorted(version_folders(base).items())) if base.is_dir() else {}
 
 
 @contextlib.contextmanager
@@ -84,8 +81,8 @@ def publish(content: Path, base: Path) -> Path:
         while True:
             taken = [int(child.name) for child in base.iterdir() if child.name.isascii() and child.name.isdigit()]
             number = max(_last_version(base), *taken, 0) + 1
-            if number > _MAX_VERSION:
-                raise InputError(f"version numbers end at {_MAX_VERSION}, and '{base}' has used that one")
+            if number > MAX_VERSION:
+                raise InputError(f"version numbers end at {MAX_VERSION}, and '{base}' has used that one")
             with atomic_file(base / LAST_VERSION_FILE) as partial:
                 partial.write_text(f"{number}\n", encoding="ascii")
                 _flush(partial)

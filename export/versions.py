@@ -16,7 +16,7 @@ from htlnet_tf.export.promotion import promote, rollback
 
 __all__ = ["VersionInfo", "list_versions", "promote", "rollback", "to_text"]
 
-_SUMMARY = Path("assets.extra") / "training_summary.json"
+_SUMMARY = Path("assets.extra") / version_folders.SUMMARY_FILE
 _SHOWN = ("auc", "accuracy", "nrmse")
 
 

@@ -14,6 +14,7 @@ Encoding = Literal["vocabulary", "hash"]
 Pooling = Literal["mean", "sum", "max"]
 TimePart = Literal["hour", "weekday"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
+UNITS_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 # Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.encoded import EncodedRows, Rows, encode_rows
+from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows, Stream, check_rows
@@ -116,6 +117,6 @@ def _coverage(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
         coverage.add(rows.features["ids"])
     else:
         for frame in dataclasses.replace(rows, schema=encoder.schema):
-            check_rows(frame, encoder.schema)
-            coverage.add(encoder.encode(frame)["ids"])
+            coverage.add(encoder.encode(frame)["ids"])  # which checks the features
+            label_values(frame, encoder.schema)
     return coverage

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.features import TimeUnit
+from htlnet_tf.features import UNITS_PER_SECOND, TimeUnit
 
 Kind = Literal["number", "bool", "text", "list", "time", "duration", "empty"]
 
@@ -115,7 +115,7 @@ def days_since_1970(values: Values) -> tuple[np.ndarray, np.ndarray]:
     return days, known
 
 
-EPOCH_UNITS: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+EPOCH_UNITS = UNITS_PER_SECOND
 """How many of the unit make a second."""
 
 

@@ -14,12 +14,12 @@ from htlnet_tf.data.counting import as_dtype, missing_codes
 from htlnet_tf.data.raw_features import distinct_values, raw_features, raw_numbers
 from htlnet_tf.data.statistics import TrainingStatistics
 from htlnet_tf.errors import RowError
+from htlnet_tf.features import UNITS_PER_SECOND
 from htlnet_tf.layers.row_blocks import lay_out, owner_of
 from htlnet_tf.schema import Categorical, Cross, Numeric, Schema, Timestamp
 
 CLIP = 10.0
 _CHUNK_ROWS = 65_536  # small enough for the caches: twice as fast as a million rows at once
-_UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _THURSDAY = 3  # 1970-01-01, where Monday is 0
 
 Encoded = dict[str, tf.Tensor]
@@ -133,15 +133,19 @@ class FeatureEncoder(tf.Module):
         Returns:
           `"ids"`, int32 [B, num_slots]: rows of the embedding tables. `"numeric"`, float32 [B, num_numeric].
         """
+        rows = self.field_rows(raw)
+        ids = tf.concat([rows[field.name] for field in self.layout.fields], axis=1)
+        return {"ids": ids, "numeric": self.numbers(raw, tf.shape(ids)[0])}
+
+    def field_rows(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The rows of each field, int32 [B, slots], from raw columns; those of one row give one row."""
         rows: dict[str, tf.Tensor] = {}
         for feature in self.schema.inputs:
             if isinstance(feature, Categorical):
                 rows[feature.name] = self.categorical_rows(feature, raw[feature.name])
             else:
                 rows.update(self.computed_rows(feature, raw[feature.name]))
-        rows.update(self.cross_rows(rows))
-        ids = tf.concat([rows[field.name] for field in self.layout.fields], axis=1)
-        return {"ids": ids, "numeric": self.numbers(raw, tf.shape(ids)[0])}
+        return rows | self.cross_rows(rows)
 
     def encode(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
         """Encodes a whole frame by the same operations, each distinct value of a categorical column once.
@@ -220,7 +224,7 @@ class FeatureEncoder(tf.Module):
             bucket = tf.raw_ops.Bucketize(input=values, boundaries=list(self.statistics.boundaries[feature.name]))
             rows = tf.where(_is_missing(feature, values), block.missing, bucket + block.first)
             return {feature.name: rows[:, tf.newaxis]}
-        second = _UNITS_PER_SECOND[feature.unit]
+        second = UNITS_PER_SECOND[feature.unit]
         local = values + int(feature.utc_offset_hours * 3600) * second
         parts = {
             "hour": tf.math.floormod(local // (3600 * second), 24),

@@ -14,6 +14,20 @@ import pandas as pd
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.signatures import TensorInfo
 
+NUMPY_DTYPES = {
+    "DT_FLOAT": np.float32,
+    "DT_DOUBLE": np.float64,
+    "DT_INT8": np.int8,
+    "DT_INT16": np.int16,
+    "DT_INT32": np.int32,
+    "DT_INT64": np.int64,
+    "DT_UINT8": np.uint8,
+    "DT_UINT32": np.uint32,
+    "DT_UINT64": np.uint64,
+    "DT_BOOL": np.bool_,
+}
+"""The dtype of an array by that of a tensor; strings have none."""
+
 # int64 has no NaN. The smallest value stands for "missing" in this package's int64 columns.
 MISSING_INT64 = -(2**63)
 

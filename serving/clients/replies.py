@@ -10,21 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.serving.clients.column_values import NUMPY_DTYPES
 from htlnet_tf.serving.errors import RefusedError, ServingError, TimedOutError, UnavailableError
 from htlnet_tf.serving.signatures import Signature, TensorInfo, signatures_from_json
-
-_DTYPES = {
-    "DT_FLOAT": np.float32,
-    "DT_DOUBLE": np.float64,
-    "DT_INT8": np.int8,
-    "DT_INT16": np.int16,
-    "DT_INT32": np.int32,
-    "DT_INT64": np.int64,
-    "DT_UINT8": np.uint8,
-    "DT_UINT32": np.uint32,
-    "DT_UINT64": np.uint64,
-    "DT_BOOL": np.bool_,
-}
 
 _ERRORS: dict[int, type[ServingError]] = {503: UnavailableError, 504: TimedOutError}
 
@@ -133,7 +121,7 @@ def score_frame(outputs: Mapping[str, Any], signature: Signature, index: pd.Inde
 
 def _output_columns(name: str, values: Any, info: TensorInfo, size: int) -> dict[str, np.ndarray]:
     try:
-        array: np.ndarray = np.array(values, dtype=_DTYPES.get(info.dtype, object))
+        array: np.ndarray = np.array(values, dtype=NUMPY_DTYPES.get(info.dtype, object))
         if info.dtype == "DT_STRING":
             array = _strings(array, name)
     except (ValueError, TypeError, KeyError, OverflowError) as error:

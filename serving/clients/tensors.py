@@ -11,21 +11,9 @@ from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.serving.clients.column_values import NUMPY_DTYPES
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_columns
 from htlnet_tf.serving.signatures import EXAMPLES_SIGNATURE, Signature, TensorInfo
-
-_DTYPES = {
-    "DT_FLOAT": np.float32,
-    "DT_DOUBLE": np.float64,
-    "DT_INT8": np.int8,
-    "DT_INT16": np.int16,
-    "DT_INT32": np.int32,
-    "DT_INT64": np.int64,
-    "DT_UINT8": np.uint8,
-    "DT_UINT32": np.uint32,
-    "DT_UINT64": np.uint64,
-    "DT_BOOL": np.bool_,
-}
 
 
 def tensor_of(name: str, values: list[Any], info: TensorInfo) -> tensor_pb2.TensorProto:
@@ -52,7 +40,7 @@ def tensor_of(name: str, values: list[Any], info: TensorInfo) -> tensor_pb2.Tens
     else:
         # A float64 beyond float32's range becomes infinite, as it does in a server that reads JSON.
         with np.errstate(over="ignore"):
-            tensor.tensor_content = np.asarray(values, _DTYPES[info.dtype]).tobytes()
+            tensor.tensor_content = np.asarray(values, NUMPY_DTYPES[info.dtype]).tobytes()
     return tensor
 
 

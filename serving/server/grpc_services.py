@@ -24,15 +24,13 @@ from htlnet_tf.serving.errors import StatusError, invalid_argument
 from htlnet_tf.serving.server.grpc_answer import Response, answer
 from htlnet_tf.serving.server.grpc_codec import encode_tensor, serialized_examples
 from htlnet_tf.serving.server.grpc_predict import predict_feeds, predict_outputs
-from htlnet_tf.serving.server.inference import Classifications, classify, regress
+from htlnet_tf.serving.server.inference import CLASSIFY_METHOD, REGRESS_METHOD, Classifications, classify, regress
 from htlnet_tf.serving.server.limits import Limits
 from htlnet_tf.serving.server.monitoring import Metrics
 from htlnet_tf.serving.server.servable_store import ResolvedVersion, ServableStore
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE
 
 # TensorFlow, cc/saved_model/signature_constants.h.
-_CLASSIFY_METHOD = "tensorflow/serving/classify"
-_REGRESS_METHOD = "tensorflow/serving/regress"
 
 _SIGNATURE_FIELD = "signature_def"
 
@@ -109,7 +107,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response = inference_pb2.MultiInferenceResponse()
             for task in request.tasks:
                 result = response.results.add(model_spec=_spec(resolved, task.model_spec.signature_name))
-                if task.method_name == _CLASSIFY_METHOD:
+                if task.method_name == CLASSIFY_METHOD:
                     result.classification_result.CopyFrom(self._classify(resolved, task.model_spec, examples))
                 else:
                     result.regression_result.CopyFrom(self._regress(resolved, task.model_spec, examples))
@@ -261,7 +259,7 @@ def _check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
         if key in seen:
             raise invalid_argument(f"Duplicate evaluation of signature: {key}")
         seen.add(key)
-        if task.method_name not in (_CLASSIFY_METHOD, _REGRESS_METHOD):
+        if task.method_name not in (CLASSIFY_METHOD, REGRESS_METHOD):
             raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
 
 

@@ -14,6 +14,10 @@ from htlnet_tf.serving.errors import StatusError, invalid_argument
 from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, Signature
 
+# Method names of signatures, saved_model/signature_constants.h.
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+REGRESS_METHOD = "tensorflow/serving/regress"
+
 # TensorFlow, cc/saved_model/signature_constants.h.
 _INPUTS = "inputs"
 _CLASSES = "classes"

@@ -176,21 +176,6 @@ class ServableStore:
         wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise StatusError("NOT_FOUND", f"Servable not found for request: {wanted}")
 
-    def get(self, name: str, version: int | None = None) -> LoadedVersion:
-        """The servable that `resolve` finds.
-
-        Args:
-          name: Model name.
-          version: Version; None for the latest that is available.
-
-        Returns:
-          The servable.
-
-        Raises:
-          StatusError: As in `resolve`.
-        """
-        return self.resolve(name, version=version).servable
-
     def latest(self, name: str) -> int:
         """The version that answers when a request names none.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_MAX_VERSION = 2**63 - 1
+MAX_VERSION = 2**63 - 1
 
 
 def version_folders(path: Path) -> dict[int, Path]:
@@ -20,5 +20,5 @@ def version_folders(path: Path) -> dict[int, Path]:
     return {
         int(entry.name): entry
         for entry in sorted(path.iterdir())
-        if entry.name.isascii() and entry.name.isdigit() and int(entry.name) <= _MAX_VERSION and entry.is_dir()
+        if entry.name.isascii() and entry.name.isdigit() and int(entry.name) <= MAX_VERSION and entry.is_dir()
     }

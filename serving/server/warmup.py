@@ -12,16 +12,13 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from htlnet_tf.serving.errors import StatusError, invalid_argument
 from htlnet_tf.serving.server.grpc_codec import serialized_examples
 from htlnet_tf.serving.server.grpc_predict import predict_feeds
-from htlnet_tf.serving.server.inference import classify, regress
+from htlnet_tf.serving.server.inference import CLASSIFY_METHOD, REGRESS_METHOD, classify, regress
 from htlnet_tf.serving.server.servables import LoadedVersion, without_deprecation_note
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 
 # TF Serving, servables/tensorflow/saved_model_warmup_util.h.
 _MAX_RECORDS = 1000
-
-_CLASSIFY_METHOD = "tensorflow/serving/classify"
-_REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 def replay_warmup(servable: LoadedVersion, folder: Path) -> int:
@@ -89,9 +86,9 @@ def _answer_tasks(servable: LoadedVersion, log: PredictionLog) -> None:
     request = log.multi_inference_log.request
     examples = serialized_examples(request.input)
     for task in request.tasks:
-        if task.method_name == _CLASSIFY_METHOD:
+        if task.method_name == CLASSIFY_METHOD:
             classify(servable, task.model_spec.signature_name, examples)
-        elif task.method_name == _REGRESS_METHOD:
+        elif task.method_name == REGRESS_METHOD:
             regress(servable, task.model_spec.signature_name, examples)
         else:
             raise StatusError("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
