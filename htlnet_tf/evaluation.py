@@ -1,26 +1,27 @@
 """Exact metrics over a whole split, per target.
 
 The choice of metrics follows the paper (HTLNet, RecSys 2024, arXiv:2403.17442): AUC and LogLoss for what precedes the
-core target, NRMSE and NMAE for the core, Spearman and Gini for ranking by amount. Everything is computed in float64
-over all rows at once; what Keras shows during training are streaming approximations.
+core target, NRMSE and NMAE for the core, Spearman and Gini for ranking by amount. XAUC, the AUC of watch times, and
+group AUC, the AUC within a user's rows, are those of the literature on video feeds and on ads.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Union
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import rankdata, spearmanr
-from sklearn.metrics import log_loss, roc_auc_score
 
 from htlnet_tf.data import columns
 from htlnet_tf.data.encoded import Rows
 from htlnet_tf.data.labels import read_labels
+from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError
+from htlnet_tf.exact_metrics import Floats, UserColumn, metrics_of, user_codes
 from htlnet_tf.layers.coverage import Coverage
 from htlnet_tf.reports import MetricRow, Report
 from htlnet_tf.schema import Continuous, Schema
@@ -28,8 +29,45 @@ from htlnet_tf.schema import Continuous, Schema
 if TYPE_CHECKING:
     from htlnet_tf.models.base import MultiTaskModel
 
-Floats = npt.NDArray[np.float64]
-_Outcome = Union[float, str]  # a metric's value, or the reason why it has none
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Rows with what a model predicts for them.
+
+    Args:
+      labels: [N] rows, one column per target, as logged.
+      predictions: [N] rows with the index of `labels`, the columns of `htlnet_tf.prediction.predict`.
+      users: [N], each row's user, None where it is missing; None if the schema declares no user.
+      out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there.
+    """
+
+    labels: pd.DataFrame
+    predictions: pd.DataFrame
+    users: pd.Series | None = None
+    out_of_vocabulary: Mapping[str, float] = field(default_factory=dict)
+
+    def report(self, schema: Schema) -> Report:
+        """The exact metrics of each target, see `evaluate_predictions`.
+
+        Raises:
+          InputError: A label is not valid for its target of this schema.
+        """
+        report = evaluate_predictions(schema, self.labels, self.predictions, self.users)
+        return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
+
+
+class Judged(NamedTuple):
+    """What one target is judged on.
+
+    Attributes:
+      labels: float64 [M], of the rows where the label was observed.
+      predictions: float64 [M, K], of these rows; K is the number of classes of a multiclass target, else 1.
+      observed: bool [N], which rows these are.
+    """
+
+    labels: Floats
+    predictions: Floats
+    observed: npt.NDArray[np.bool_]
 
 
 def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
@@ -37,7 +75,7 @@ def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
 
     Args:
       model: A model of this package (it knows its `schema` and its feature encoder).
-      rows: Raw rows with the schema's features and targets as columns: a frame, or a stream of files.
+      rows: Raw rows with the schema's features, targets and user as columns: a frame, or a stream of files.
 
     Returns:
       The report over all rows; each target's metrics are over the rows where its label was observed. It also tells per
@@ -46,14 +84,20 @@ def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
     Raises:
       InputError: There are no rows, a column is missing, or a label is not valid for its target.
     """
+    return score(model, rows).report(model.schema)
+
+
+def score(model: MultiTaskModel, rows: Rows) -> Scored:
+    """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
     from htlnet_tf.prediction import predict_encoded  # judging ready-made predictions must not need it
 
     schema, encoder = model.schema, model.encoder
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
-    labels, predictions = [], []
+    labels, predictions, users = [], [], []
     coverage = Coverage(encoder)
     for frame in frames:
         read_labels(frame, schema)  # before the expensive part, not after it
+        users.append(read_users(frame, schema))
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
         labels.append(frame[[t.name for t in schema.targets]])
@@ -61,20 +105,26 @@ def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
     if not labels:
         raise InputError("there are no rows to judge the model on")
     several = len(labels) > 1
-    report = evaluate_predictions(
-        schema, pd.concat(labels, ignore_index=several), pd.concat(predictions, ignore_index=several)
+    known = [part for part in users if part is not None]
+    return Scored(
+        pd.concat(labels, ignore_index=several),
+        pd.concat(predictions, ignore_index=several),
+        pd.concat(known, ignore_index=several) if known else None,
+        coverage.shares(),
     )
-    return dataclasses.replace(report, out_of_vocabulary=coverage.shares())
 
 
-def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> Report:
+def evaluate_predictions(
+    schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame, users: UserColumn | None = None
+) -> Report:
     """Computes the exact metrics of each target, in float64.
 
     - Binary: `auc` (ties count half), `logloss`, `base_rate` and `mean_prediction`; the last two agree for a
-      calibrated model.
+      calibrated model. If the schema declares a `user`, also `group_auc` (see `htlnet_tf.exact_metrics.group_auc`).
     - Multiclass: `macro_auc` (unweighted mean of the one-versus-rest AUCs), `logloss`, `accuracy`.
     - The core: `nrmse` = RMSE / std(y) with the population standard deviation, `nmae` = MAE / mean(|y|), `spearman`,
-      `gini` (see `normalized_gini`), and in the target's own unit `rmse`, `mae`, `mean_label`, `mean_prediction`.
+      `gini` and `xauc` (see `normalized_gini` and `xauc` there), and in the target's own unit `rmse`, `mae`,
+      `mean_label`, `mean_prediction`.
 
     LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but
     wrong prediction costs 36.04. Class probabilities are first divided by their sum, which in float32 is not quite 1.
@@ -82,21 +132,38 @@ def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.D
 
     A target is judged on the rows where its label was observed: it is present, and what `observed_if` names happened.
     The report tells their number where it is not that of all rows. Sample weights are not used: every such row counts
-    alike.
+    alike. Rows without a user are left out of the group AUC alone.
 
     Args:
       schema: Declares the targets.
       labels: One column per target, NaN or None where a label is missing; further columns are ignored.
       predictions: One column per binary target (its probability) and for the core (its own unit), `{name}_0` ..
         `{name}_{K-1}` per multiclass target. The same rows in the same order, with the same index.
+      users: [N], each row's user, NaN or None where it is missing; a series has the index of `labels`. None although
+        the schema declares a user: `group_auc` is undefined.
 
     Returns:
       The report.
 
     Raises:
       InputError: The frames are empty or differ in length or index, a column is missing, a prediction is missing, or a
-        value is infinite or out of range; the message names the column and the first such row.
+        value is infinite or out of range; the message names the column and the first such row. Or users are given that
+        are not of these rows, or whose column the schema does not declare.
     """
+    judged = judge(schema, labels, predictions)
+    codes = _users(schema, labels, users)
+    rows: list[MetricRow] = []
+    for target in schema.targets:
+        y, p, observed = judged[target.name]
+        for metric, outcome in metrics_of(target.kind, y, p, None if codes is None else codes[observed]).items():
+            value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
+            rows.append(MetricRow(target.name, target.kind, metric, value, note))
+    partly = {name: len(y) for name, (y, _, _) in judged.items() if len(y) < len(labels)}
+    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit, observed_rows=partly)
+
+
+def judge(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Judged]:
+    """Checks labels and predictions and gives those of each target; arguments and errors: `evaluate_predictions`."""
     if len(labels) != len(predictions):
         raise InputError(
             f"labels and predictions must have the same rows, but there are {len(labels)} rows of labels and "
@@ -104,101 +171,38 @@ def evaluate_predictions(schema: Schema, labels: pd.DataFrame, predictions: pd.D
         )
     actual = read_labels(labels, schema)
     predicted = _predictions(schema, predictions)
-    differs = np.flatnonzero(np.asarray(labels.index != predictions.index))
-    if differs.size and not labels.index.equals(predictions.index):  # a NaN in the index differs from itself
+    _require_same_index(labels.index, predictions.index, "predictions")
+    judged: dict[str, Judged] = {}
+    for name, observed in actual.observed.items():
+        judged[name] = Judged(actual.values[name][observed].astype(np.float64), predicted[name][observed], observed)
+    return judged
+
+
+def _users(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:
+    """Each row's user as a number, -1 where it is missing, as all are if they are not given; None without group AUC."""
+    if users is None:
+        return None if schema.user is None else np.full(len(labels), -1, np.int64)
+    if schema.user is None:
+        raise InputError("users are given, but the schema declares no column of users: add `user` to it")
+    codes = user_codes(users)
+    if len(codes) != len(labels):
+        raise InputError(
+            "labels and users must have the same rows, but there are "
+            f"{len(labels)} rows of labels and {len(codes)} users"
+        )
+    if isinstance(users, pd.Series):
+        _require_same_index(labels.index, users.index, "users")
+    return codes
+
+
+def _require_same_index(labels: pd.Index, other: pd.Index, what: str) -> None:
+    differs = np.flatnonzero(np.asarray(labels != other))
+    if differs.size and not labels.equals(other):  # a NaN in the index differs from itself
         row = int(differs[0])
         raise InputError(
-            f"labels and predictions must have the same index in the same order, but at row {row} it is "
-            f"{labels.index[row]} and {predictions.index[row]}; if only the index differs, reset it on both"
+            f"labels and {what} must have the same index in the same order, but at row {row} it is "
+            f"{labels[row]} and {other[row]}; if only the index differs, reset it on both"
         )
-    rows: list[MetricRow] = []
-    for target in schema.targets:
-        observed = actual.observed[target.name]
-        y, p = actual.values[target.name][observed].astype(np.float64), predicted[target.name][observed]
-        names, metrics_of = _METRICS[target.kind]
-        outcomes = metrics_of(y, p) if y.size else dict.fromkeys(names, "no row has an observed label")
-        for metric, outcome in outcomes.items():
-            value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
-            rows.append(MetricRow(target.name, target.kind, metric, value, note))
-    counts = {name: int(observed.sum()) for name, observed in actual.observed.items()}
-    partly = {name: count for name, count in counts.items() if count < len(labels)}
-    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit, observed_rows=partly)
-
-
-def normalized_gini(labels: npt.ArrayLike, predictions: npt.ArrayLike) -> float:
-    """Gini coefficient of the labels ordered by prediction, divided by that of the labels ordered by themselves.
-
-    1 means that ranking by prediction finds the amounts as fast as a perfect ranking, 0 as fast as chance, -1 that the
-    ranking is reversed. The area under a concentration curve is linear in the rows' ranks, so the ratio is
-    cov(y, rank(prediction)) / cov(y, rank(y)) (Lerman and Yitzhaki, 1984). Tied predictions share their mean rank,
-    which is the average over all orders of the tied rows; so the result does not depend on the order of the rows.
-
-    Args:
-      labels: Amounts, `[num_rows]`.
-      predictions: Scores of any unit, `[num_rows]`; only their order counts.
-
-    Returns:
-      A value in [-1, 1]; NaN if all labels are equal, for then every order is perfect.
-    """
-    y, p = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
-    if np.ptp(y) == 0:
-        return float("nan")
-    centred = y - y.mean()
-    return float(centred @ _centred_ranks(p) / (centred @ _centred_ranks(y)))
-
-
-def _centred_ranks(values: Floats) -> Floats:
-    return np.asarray(rankdata(values), np.float64) - (values.size + 1) / 2  # mean ranks are exact in float64
-
-
-def _binary(y: Floats, p: Floats) -> dict[str, _Outcome]:
-    one_class = f"all labels are {y[0]:.0f}" if np.ptp(y) == 0 else ""
-    return {
-        "auc": one_class or roc_auc_score(y, p[:, 0]),
-        "logloss": log_loss(y, p[:, 0], labels=[0.0, 1.0]),
-        "base_rate": y.mean(),
-        "mean_prediction": p.mean(),
-    }
-
-
-def _multiclass(y: Floats, p: Floats) -> dict[str, _Outcome]:
-    classes = range(p.shape[1])
-    absent = [k for k in classes if not np.any(y == k)]
-    no_auc = f"no label is of class {', '.join(map(str, absent))}" if absent else ""
-    return {
-        "macro_auc": no_auc or np.mean([roc_auc_score(y == k, p[:, k]) for k in classes]),
-        "logloss": log_loss(y, p / p.sum(axis=1, keepdims=True), labels=np.arange(p.shape[1], dtype=np.float64)),
-        "accuracy": np.mean(p.argmax(axis=1) == y),
-    }
-
-
-def _continuous(y: Floats, predictions: Floats) -> dict[str, _Outcome]:
-    p = predictions[:, 0]
-    rmse, mae = np.sqrt(np.mean((y - p) ** 2)), np.mean(np.abs(y - p))
-    size, std = np.mean(np.abs(y)), np.std(y)
-    # np.std of equal values may be 1e-17 instead of 0, so ask for equality itself; tiny spreads may underflow to 0.
-    equal_labels = f"all labels are {y[0]:g}" if np.ptp(y) == 0 else ""
-    no_order = equal_labels or (f"all predictions are {p[0]:g}" if np.ptp(p) == 0 else "")
-    return {
-        "nrmse": equal_labels or ("the labels' standard deviation is 0" if std == 0 else rmse / std),
-        "nmae": "all labels are 0" if size == 0 else mae / size,
-        "spearman": no_order or float(spearmanr(y, p).statistic),
-        "gini": equal_labels or normalized_gini(y, p),
-        "rmse": rmse,
-        "mae": mae,
-        "mean_label": y.mean(),
-        "mean_prediction": p.mean(),
-    }
-
-
-_METRICS: dict[str, tuple[tuple[str, ...], Callable[[Floats, Floats], dict[str, _Outcome]]]] = {
-    "binary": (("auc", "logloss", "base_rate", "mean_prediction"), _binary),
-    "multiclass": (("macro_auc", "logloss", "accuracy"), _multiclass),
-    "continuous": (
-        ("nrmse", "nmae", "spearman", "gini", "rmse", "mae", "mean_label", "mean_prediction"),
-        _continuous,
-    ),
-}
 
 
 def _predictions(schema: Schema, frame: pd.DataFrame) -> dict[str, Floats]:

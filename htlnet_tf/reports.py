@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
 
 
 class Metric(NamedTuple):
@@ -27,6 +30,7 @@ class Metric(NamedTuple):
 
 METRICS: dict[str, Metric] = {
     "auc": Metric("AUC", 1),
+    "group_auc": Metric("GAUC", 1),
     "macro_auc": Metric("macro AUC", 1),
     "logloss": Metric("LogLoss", -1),
     "accuracy": Metric("accuracy", 1),
@@ -34,6 +38,7 @@ METRICS: dict[str, Metric] = {
     "nmae": Metric("NMAE", -1),
     "spearman": Metric("Spearman", 1),
     "gini": Metric("Gini", 1),
+    "xauc": Metric("XAUC", 1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),
     "base_rate": Metric("base rate", 0),
@@ -112,6 +117,41 @@ class Report:
             "undefined": undefined,
             "out_of_vocabulary": dict(self.out_of_vocabulary),
         }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], schema: Schema) -> Report:
+        """The report that `to_dict` made the document of.
+
+        Args:
+          document: As `to_dict` gives it, also after a way through JSON.
+          schema: Of the model that was judged; it says the kinds of the targets.
+
+        Raises:
+          InputError: The document is no report, or has a target or a metric that is not known; names it.
+        """
+        kinds = {target.name: target.kind for target in schema.targets}
+        rows = []
+        try:
+            undefined = document["undefined"]
+            for target, metrics in document["metrics"].items():
+                if target not in kinds:
+                    raise InputError(f"the report judges the target '{target}', but the schema has {list(kinds)}")
+                for metric, value in metrics.items():
+                    if metric not in METRICS:
+                        raise InputError(f"the report holds an unknown metric '{metric}', known are {list(METRICS)}")
+                    known = (float(value), "") if value is not None else (np.nan, undefined[target][metric])
+                    rows.append(MetricRow(target, kinds[target], metric, *known))
+            return cls(
+                tuple(rows),
+                document["num_rows"],
+                document["unit"],
+                document["observed_rows"],
+                document["out_of_vocabulary"],
+            )
+        except InputError:  # which is a ValueError
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"this is no report: {type(error).__name__} {error}") from error
 
     def to_text(self, *, digits: int = 4) -> str:
         """A table for people: a block per kind of target, one row per target, metrics as columns.

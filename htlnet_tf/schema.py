@@ -45,6 +45,7 @@ class Schema:
         are `Binary` or `Multiclass`.
       timestamp: The column that says when the row was logged; a split by time needs it. Any ordered dtype.
       sample_weight: A column of weights >= 0, by which each row's losses are multiplied.
+      user: The column that tells users apart, by which group AUC groups; usually a feature. Evaluation alone reads it.
 
     Raises:
       pydantic.ValidationError: A rule is broken; the message names the field.
@@ -54,6 +55,7 @@ class Schema:
     targets: tuple[Target, ...]
     timestamp: str | None = None
     sample_weight: str | None = None
+    user: str | None = None
 
     @field_validator("features", "targets")
     @classmethod
@@ -131,10 +133,18 @@ class Schema:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that training reads, each once: inputs, targets, weights, timestamp."""
-        timestamp = () if self.timestamp is None else (self.timestamp,)
-        named = (*(f.name for f in self.inputs), *(t.name for t in self.targets), *self.weights, *timestamp)
+        """Every column that training and evaluation read, each once: inputs, targets, weights, timestamp, user."""
+        others = (name for name in (self.timestamp, self.user) if name is not None)
+        named = (*(f.name for f in self.inputs), *(t.name for t in self.targets), *self.weights, *others)
         return tuple(dict.fromkeys(named))
+
+    @property
+    def user_column(self) -> Categorical | None:
+        """How the column `user` is read: as the feature that it is, or else as any categorical one."""
+        if self.user is None:
+            return None
+        # What is no input may have a name that an input cannot have; "user" shows in messages only.
+        return next((f for f in self.categoricals if f.name == self.user), Categorical("user", group="user"))
 
     def feature(self, name: str) -> Feature:
         """The feature of a name.
@@ -157,7 +167,7 @@ class Schema:
             "features": [_declaration(f) for f in self.features],
             "targets": [_declaration(t) for t in self.targets],
         }
-        for key in ("timestamp", "sample_weight"):
+        for key in ("timestamp", "sample_weight", "user"):
             if getattr(self, key) is not None:
                 document[key] = getattr(self, key)
         return document
@@ -237,6 +247,11 @@ def _check_columns(schema: Schema) -> None:
     for name in schema.weights:
         if name in outcomes or name == schema.timestamp:
             raise ValueError(f"sample_weight: '{name}' is also a target or the timestamp")
+    if schema.user is not None and schema.user in (*outcomes, *schema.weights, schema.timestamp):
+        raise ValueError(f"user: '{schema.user}' is also a target, a sample weight or the timestamp")
+    for feature in schema.features:
+        if feature.name == schema.user and (not isinstance(feature, Categorical) or feature.separator is not None):
+            raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
 
 
 def _check_references(schema: Schema) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from htlnet_tf.data.sources.tfrecord_writer import write_tfrecord
+from htlnet_tf.data.stream import open_stream
 from htlnet_tf.errors import InputError
-from htlnet_tf.evaluation import evaluate, evaluate_predictions, normalized_gini
+from htlnet_tf.evaluation import Scored, evaluate, evaluate_predictions, score
 from htlnet_tf.reports import Report, compare_reports, comparison_text, summarise_reports
 from htlnet_tf.schema import Binary, Categorical, Continuous, Multiclass, Schema
 
@@ -66,16 +69,6 @@ def auc_report(y: Any, p: Any) -> Report:
     return evaluate_predictions(schema, pd.DataFrame({"c": y, "y": zeros}), pd.DataFrame({"c": p, "y": zeros}))
 
 
-def brute_force_gini(y: np.ndarray, p: np.ndarray) -> float:
-    """Area between the concentration curve and the diagonal, averaged over every order that sorts by `p`."""
-    areas = []
-    for order in itertools.permutations(range(len(y))):
-        if all(p[a] >= p[b] for a, b in itertools.pairwise(order)):
-            shares = np.cumsum(y[list(order)]) / y.sum()
-            areas.append(shares.sum() / len(y) - (len(y) + 1) / (2 * len(y)))
-    return float(np.mean(areas))
-
-
 class TestValues:
     def test_binary(self) -> None:
         r = report()
@@ -105,6 +98,11 @@ class TestValues:
         assert r.value("spend", "spearman") == pytest.approx(4 / np.sqrt(20), abs=1e-15)
         # cov(y, ranks): (2 + 1 + 0 + 3) * 1 = 6 against 2 * 1.5 + 1 * .5 + 0 + 3 * 1.5 = 8.
         assert r.value("spend", "gini") == pytest.approx(6 / 8, abs=1e-15)
+        # Six pairs: 0 and 1, 2 and 5 are predicted equal (half), the other four are in order.
+        assert r.value("spend", "xauc") == pytest.approx(5 / 6, abs=1e-15)
+        assert [row.metric for row in r.rows if row.target == "spend"][:5] == [
+            "nrmse", "nmae", "spearman", "gini", "xauc",
+        ]  # fmt: skip
 
     def test_certain_but_wrong_costs_the_clipped_log(self) -> None:
         r = report(prediction_click=[0.0, 0.0, 0.0, 1.0])
@@ -120,13 +118,6 @@ class TestValues:
         labels, predictions = tables()
         labels["click"] = labels["click"].astype(dtype)
         assert evaluate_predictions(SCHEMA, labels, predictions) == report()
-
-    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=2, max_size=6))
-    @few
-    def test_gini_equals_the_definition(self, rows: list[tuple[int, int]]) -> None:
-        y, p = np.array(rows, np.float64).T
-        assume(np.ptp(y) > 0)
-        assert normalized_gini(y, p) == pytest.approx(brute_force_gini(y, p) / brute_force_gini(y, y), abs=1e-12)
 
 
 class TestMissingLabels:
@@ -193,15 +184,6 @@ class TestProperties:
         assume(np.ptp(y) > 0)
         assert core_report(y, np.full(len(y), np.mean(y))).value("y", "nrmse") == pytest.approx(1, abs=1e-12)
 
-    @given(amounts)
-    @few
-    def test_gini_of_a_perfect_a_reversed_and_no_order(self, y: list[float]) -> None:
-        assume(np.ptp(y) > 0)
-        values = np.array(y)
-        assert normalized_gini(values, values**3) == pytest.approx(1, abs=1e-12)
-        assert normalized_gini(values, -values) == pytest.approx(-1, abs=1e-12)
-        assert normalized_gini(values, np.zeros(len(y))) == pytest.approx(0, abs=1e-12)
-
     @given(
         st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=30),
         st.randoms(),
@@ -226,6 +208,7 @@ class TestUndefined:
             ({"label_spend": [0.1, 0.1, 0.1, 0.1]}, "spend", "nrmse", "all labels are 0.1"),
             ({"label_spend": [0, 0, 0, 0]}, "spend", "nmae", "all labels are 0"),
             ({"label_spend": [0, 0, 0, 0]}, "spend", "gini", "all labels are 0"),
+            ({"label_spend": [0, 0, 0, 0]}, "spend", "xauc", "all labels are 0"),
             ({"label_spend": [3, 3, 3, 3]}, "spend", "spearman", "all labels are 3"),
             ({"label_spend": [0, 0, 0, 1e-200]}, "spend", "nrmse", "the labels' standard deviation is 0"),
             ({"prediction_spend": [7, 7, 7, 7]}, "spend", "spearman", "all predictions are 7"),
@@ -244,13 +227,14 @@ class TestUndefined:
 
     def test_a_constant_prediction_ranks_as_chance(self) -> None:
         assert report(prediction_spend=[7, 7, 7, 7]).value("spend", "gini") == pytest.approx(0, abs=1e-15)
+        assert report(prediction_spend=[7, 7, 7, 7]).value("spend", "xauc") == 0.5
 
     def test_one_row(self) -> None:
         labels, predictions = tables()
         r = evaluate_predictions(SCHEMA, labels[:1], predictions[:1])
         assert r.num_rows == 1
         assert r.value("spend", "mae") == 1.0
-        assert set(r.to_dict()["undefined"]["spend"]) == {"nrmse", "nmae", "spearman", "gini"}
+        assert set(r.to_dict()["undefined"]["spend"]) == {"nrmse", "nmae", "spearman", "gini", "xauc"}
 
 
 class TestBadInput:
@@ -298,7 +282,93 @@ class TestBadInput:
         assert evaluate_predictions(SCHEMA, labels, predictions) == report()
 
 
+WITH_USER = dataclasses.replace(SCHEMA, user="user_id")
+
+
+class TestUsers:
+    """The group AUC of click; its labels are 0 1 0 1, its predictions .25 .5 .5 .75."""
+
+    def group_auc(self, users: Any, **columns: Any) -> tuple[float, str]:
+        rows = evaluate_predictions(WITH_USER, *tables(**columns), users).rows
+        return next((row.value, row.note) for row in rows if (row.target, row.metric) == ("click", "group_auc"))
+
+    def test_is_the_mean_over_users_weighted_by_rows(self) -> None:
+        # One pair each: .5 > .25 and .75 > .5. Then a: .5 = .5, half, while b has no row of class 1.
+        assert self.group_auc(["a", "a", "b", "b"]) == (1.0, "")
+        assert self.group_auc(["b", "a", "a", "b"]) == ((0.5 + 1) / 2, "")
+        # a, three rows: .5 > .25, .5 = .5 -> 1.5 of 2; b has one row.
+        assert self.group_auc(["a", "a", "a", "b"]) == (1.5 / 2, "")
+
+    def test_rows_without_a_user_or_a_label_are_left_out(self) -> None:
+        # a keeps rows 1 and 2: .5 = .5.
+        for missing in (None, np.nan, pd.NA):
+            assert self.group_auc([missing, "a", "a", missing]) == (0.5, "")
+        assert self.group_auc(["a"] * 4, label_click=[None, 1, 0, None]) == (0.5, "")
+        assert evaluate_predictions(WITH_USER, *tables(), [None] * 4).value("click", "auc") == 3.5 / 4
+
+    @pytest.mark.parametrize(
+        ("users", "columns", "reason"),
+        [
+            (["a", "b", "c", "d"], {}, "no user has rows of both classes"),
+            ([1, 2, 1, 2], {"label_click": [0, 1, 0, 1]}, "no user has rows of both classes"),
+            ([None] * 4, {}, "no row has a user"),
+            (None, {}, "no row has a user"),
+            (["a"] * 4, {"label_click": [None] * 4}, "no row has an observed label"),
+        ],
+    )
+    def test_undefined_with_a_reason(self, users: Any, columns: dict[str, Any], reason: str) -> None:
+        value, note = self.group_auc(users, **columns)
+        assert np.isnan(value)
+        assert note == reason
+
+    def test_only_binary_targets_of_a_schema_with_a_user_have_one(self) -> None:
+        assert all(row.metric != "group_auc" for row in report().rows)
+        rows = evaluate_predictions(WITH_USER, *tables(), ["a"] * 4).rows
+        assert [row.target for row in rows if row.metric == "group_auc"] == ["click"]
+        assert [row.metric for row in rows][:3] == ["auc", "group_auc", "logloss"]
+        with pytest.raises(InputError, match="the schema declares no column of users"):
+            evaluate_predictions(SCHEMA, *tables(), ["a"] * 4)
+
+    def test_users_must_be_those_of_the_rows(self) -> None:
+        with pytest.raises(InputError, match="4 rows of labels and 3 users"):
+            self.group_auc(["a"] * 3)
+        with pytest.raises(InputError, match="at row 2 it is 2 and 3"):
+            self.group_auc(pd.Series(["a"] * 4, index=[0, 1, 3, 2]))
+        with pytest.raises(InputError, match="users must be text or whole numbers"):
+            self.group_auc([["a"]] * 4)
+
+    def test_large_numbers_beside_a_gap_stay_apart(self) -> None:
+        # As float64 they would be one user, whose AUC is that of all rows but the first: 1.5 of 2.
+        assert self.group_auc([None, 2**60, 2**60 + 1, 2**60 + 1]) == (1.0, "")
+
+
 class TestReport:
+    def test_survives_a_dictionary(self) -> None:
+        labels, predictions = tables(label_click=[None, 1, 1, 1], label_spend=[3, 3, 3, 3])
+        r = evaluate_predictions(WITH_USER, labels, predictions, ["a"] * 4)
+        r = dataclasses.replace(r, out_of_vocabulary={"user_id": 0.25})
+        document = json.loads(json.dumps(r.to_dict(), allow_nan=False))
+        again = Report.from_dict(document, WITH_USER)
+        pd.testing.assert_frame_equal(again.to_frame(), r.to_frame())  # for which NaN equals NaN
+        assert {row.note for row in again.rows} > {"", "all labels are 3"}
+        assert again.to_dict() == r.to_dict()
+        assert again.to_text() == r.to_text()
+        assert dataclasses.replace(again, rows=r.rows) == r
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"metrics": {"buy": {"auc": 0.5}}}, "^the report judges the target 'buy', but the schema has .*'click'"),
+            ({"metrics": {"click": {"acu": 0.5}}}, "^the report holds an unknown metric 'acu'"),
+            ({"metrics": {"click": {"auc": None}}}, "no report: KeyError 'click'"),
+            ({"metrics": {"click": {"auc": "high"}}}, "no report: .*'high'"),
+            ({"metrics": None}, "no report"),
+        ],
+    )
+    def test_refuses_what_is_no_report(self, changes: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Report.from_dict({**report().to_dict(), **changes}, SCHEMA)
+
     def test_frame_text_and_value(self) -> None:
         r = report()
         frame = r.to_frame()
@@ -390,3 +460,48 @@ def test_the_report_tells_what_the_vocabulary_lacks(make_model: Any, frame: pd.D
     assert report.out_of_vocabulary["user_id"] == pytest.approx(1 / 3)
     assert "user_id 33.3%" in report.to_text()
     assert report.to_dict()["out_of_vocabulary"]["user_id"] == pytest.approx(1 / 3)
+
+
+def test_scored_rows_give_the_report_of_evaluate(make_model: Any, frame: pd.DataFrame) -> None:
+    model = make_model()
+    model.schema = dataclasses.replace(model.schema, user="user_id")
+    scored = score(model, frame)
+    assert isinstance(scored, Scored)
+    assert list(scored.labels) == list(scored.predictions) == ["click", "buy", "spend"]
+    assert scored.users is not None
+    assert scored.users.isna().tolist() == frame["user_id"].isna().tolist()
+    whole = evaluate(model, frame)
+    assert scored.report(model.schema) == whole
+    # By hand from the users' own AUCs.
+    judged = pd.DataFrame({"y": frame["click"], "p": scored.predictions["click"], "user": frame["user_id"]}).dropna()
+    shares = {
+        user: (len(rows), auc_report(rows["y"].to_numpy(), rows["p"].to_numpy()).value("c", "auc"))
+        for user, rows in judged.groupby("user")
+        if rows["y"].nunique() == 2
+    }
+    expected = sum(n * auc for n, auc in shares.values()) / sum(n for n, _ in shares.values())
+    assert whole.value("click", "group_auc") == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(InputError, match="users: column 'shop' is missing"):
+        model.schema = dataclasses.replace(model.schema, user="shop")
+        evaluate(model, frame)
+
+
+def test_without_a_user_in_the_schema_nothing_asks_for_one(make_model: Any, frame: pd.DataFrame) -> None:
+    scored = score(make_model(), frame)
+    assert scored.users is None
+    assert all(row.metric != "group_auc" for row in scored.report(make_model().schema).rows)
+
+
+def test_a_stream_delivers_the_user(make_model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+    model = make_model()
+    model.schema = dataclasses.replace(model.schema, user="account")
+    frame = frame.assign(account=np.arange(len(frame)) % 7 + 2**60)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    write_tfrecord(frame, tmp_path / "rows.tfrecord", model.schema)
+    expected = evaluate(model, frame)
+    for name in ("rows.parquet", "rows.csv", "rows.tfrecord"):
+        stream = dataclasses.replace(open_stream(tmp_path / name, model.schema), chunk_rows=90)
+        assert evaluate(model, stream).value("click", "group_auc") == pytest.approx(
+            expected.value("click", "group_auc"), abs=1e-6
+        )

@@ -23,6 +23,7 @@ from htlnet_tf.schema import (
     Schema,
     Sequence,
     Timestamp,
+    require_same_schema,
 )
 
 _TARGETS = (Binary("click"), Continuous("spend", unit="EUR"))
@@ -86,7 +87,9 @@ def _schemas(draw: st.DrawFn) -> Schema:
         non_negative=draw(st.booleans()),
     )
     timestamp = next(names) if draw(st.booleans()) else None
-    return Schema(features=tuple(features), targets=(*preceding, core), timestamp=timestamp)
+    single = [f.name for f in features if isinstance(f, Categorical) and f.separator is None]
+    user = draw(st.sampled_from([None, "who", *single]))
+    return Schema(features=tuple(features), targets=(*preceding, core), timestamp=timestamp, user=user)
 
 
 @given(_schemas())
@@ -181,6 +184,12 @@ _SPEND = {"kind": "continuous", "name": "spend"}
         ({"timestamp": "spend"}, ["timestamp", "'spend'", "also a target"]),
         ({"timestamp": 5}, ["timestamp", "5"]),
         ({"time": "t"}, ["time"]),
+        ({"user": "click"}, ["user", "'click'", "also a target"]),
+        ({"user": "spend"}, ["user", "'spend'", "also a target"]),
+        ({"user": "time_ms"}, ["user", "'time_ms'", "the timestamp"]),
+        ({"user": "w", "sample_weight": "w"}, ["user", "'w'", "a sample weight"]),
+        ({"user": "age"}, ["user", "'age'", "single-valued categorical"]),
+        ({"user": 5}, ["user", "5"]),
     ],
 )
 def test_every_rule_names_the_field(changes: dict[str, Any], parts: list[str]) -> None:
@@ -283,6 +292,23 @@ def test_masks_and_weights_name_what_they_need() -> None:
         Schema(features=(Categorical("c"),), targets=_TARGETS, sample_weight="c")
     with pytest.raises(ValueError, match="'click' is also a target"):
         Schema(features=(Categorical("c"),), targets=_TARGETS, sample_weight="click")
+
+
+def test_the_user_is_a_feature_or_a_column_of_its_own() -> None:
+    feature = Categorical("user_id", dtype="int64")
+    schema = Schema(features=(feature,), targets=_TARGETS, timestamp="t", user="user_id")
+    assert schema.columns == ("user_id", "click", "spend", "t")
+    assert schema.user_column == feature
+    other = Schema(features=(feature,), targets=_TARGETS, timestamp="t", user="customer id")
+    assert other.columns == ("user_id", "click", "spend", "t", "customer id")
+    assert other.user_column is not None
+    assert (other.user_column.dtype, other.inputs) == (None, (feature,))
+    assert other.to_dict()["user"] == "customer id"
+    require_same_schema(schema, other)
+    assert Schema(features=(feature,), targets=_TARGETS).user_column is None
+    for many in (Categorical("u", separator=","), Timestamp("u"), Cross("u", of=("user_id", "b"))):
+        with pytest.raises(ValueError, match="'u' must be a single-valued categorical feature"):
+            Schema(features=(feature, Categorical("b"), many), targets=_TARGETS, user="u")
 
 
 def test_every_kind_survives_yaml() -> None:

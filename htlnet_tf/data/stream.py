@@ -16,6 +16,7 @@ from htlnet_tf.data.raw_features import distinct_values, raw_numbers
 from htlnet_tf.data.sources.source import Chunk, Source, open_source
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
+from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError, RowError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Categorical, Schema
@@ -287,3 +288,4 @@ def check_rows(frame: pd.DataFrame, schema: Schema) -> None:
         else:
             raw_numbers(frame[feature.name], feature)
     label_values(frame, schema)
+    read_users(frame, schema)

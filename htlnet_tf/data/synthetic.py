@@ -136,6 +136,7 @@ def _schema() -> Schema:
         ),
         targets=(Binary("click"), Binary("purchase"), Continuous("spend", unit="EUR")),
         timestamp="time_ms",
+        user="user_id",
     )
 
 

@@ -27,6 +27,8 @@ def declared_as(schema: Schema, name: str) -> str | None:
             return f"target {target.kind}"
     if name == schema.timestamp:
         return "timestamp"
+    if name == schema.user:
+        return "user"
     return "sample weight" if name in schema.weights else None
 
 

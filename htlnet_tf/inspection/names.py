@@ -47,6 +47,10 @@ _UNIT = re.compile(r".*_(ms|s|sec|secs|seconds|min|minutes|usd|eur|cny)")
 _UNITS = {"sec": "s", "secs": "s", "seconds": "s", "minutes": "min", "usd": "USD", "eur": "EUR", "cny": "CNY"}
 _ID = re.compile(r"(?:.*_)?(?:id|ids|uid|pid|gid|uuid|guid|key|code|hash|sku|asin|zip|zipcode|postcode)")
 _CODE = re.compile(r"(?:.*_)?(?:type|category|cat|class|tab|brand|author|feat\d*|level|bucket|onehot_feat\d*)")
+# "user_id", "customerId", "uid"; but not "user_city_id" or "user_age".
+_USER_ID = re.compile(
+    r"(?:user|customer|member|visitor|viewer|account|buyer|subscriber)(?:_?(?:id|uid|uuid|guid|key|hash))?|uid"
+)
 _AMOUNT_WORDS = _words(
     "num number count cnt total sum days hours minutes seconds ms sec age price cost amount value balance "
     "duration length size width height weight ratio rate ctr score distance km lat lon latitude longitude "
@@ -90,6 +94,11 @@ def core_rank(name: str) -> int | None:
 def is_id_like(name: str) -> bool:
     """Whether whole numbers under this name are identities or codes, not amounts."""
     return bool(_ID.fullmatch(_snake(name)) or _CODE.fullmatch(_snake(name)))
+
+
+def is_user_id(name: str) -> bool:
+    """Whether the name suggests that the values tell users apart."""
+    return bool(_USER_ID.fullmatch(_snake(name)))
 
 
 def is_amount_like(name: str) -> bool:

@@ -16,7 +16,7 @@ from htlnet_tf.inspection.kinds import Proposal, as_timestamp, propose_feature
 from htlnet_tf.inspection.leakage import Suspect
 from htlnet_tf.inspection.profile import ColumnProfile
 from htlnet_tf.inspection.sample import Sample
-from htlnet_tf.schema import Schema
+from htlnet_tf.schema import Categorical, Schema
 
 _GROUPS = ("user", "item", "context")  # the order in which a schema reads best
 _SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
@@ -82,7 +82,7 @@ def build_schema(proposals: Mapping[str, Proposal], funnel: Funnel, timestamp: s
         )
     features = [p.feature for p in proposals.values() if p.feature is not None]
     ordered = sorted(features, key=lambda feature: _GROUPS.index(feature.group))
-    document = {"features": ordered, "targets": funnel.targets, "timestamp": timestamp}
+    document = {"features": ordered, "targets": funnel.targets, "timestamp": timestamp, "user": _user(proposals)}
     return validate(_SCHEMA, document, source="the proposed schema")
 
 
@@ -104,6 +104,13 @@ def schema_text(schema: Schema, profiles: Mapping[str, ColumnProfile], proposals
             ).strip()
             lines.append(f"- {text}  # {_comment(profiles[item['name']], proposals[item['name']])}")
     return "\n".join([*lines, yaml.safe_dump(document, sort_keys=False).strip() if document else ""]).rstrip() + "\n"
+
+
+def _user(proposals: Mapping[str, Proposal]) -> str | None:
+    """The column that tells users apart by its name; None if there is none, or several, or it is no such feature."""
+    found = [name for name in proposals if names.is_user_id(name)]
+    feature = proposals[found[0]].feature if len(found) == 1 else None
+    return found[0] if isinstance(feature, Categorical) and feature.separator is None else None
 
 
 def _comment(profile: ColumnProfile, proposal: Proposal) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.raw_features import categorical_dtype, distinct_values, raw_numbers
+from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import RowError
 from htlnet_tf.schema import Categorical, Numeric, Schema, Timestamp
 
@@ -62,6 +63,11 @@ class SchemaCheck:
         for name in self._inputs:
             self._check_input(frame, first_row, name)
         self._check_labels(frame, first_row)
+        try:
+            read_users(frame, self._schema)
+        except RowError as error:
+            if error.column not in self._inputs:  # else it has been noted as a feature
+                self._note(frame, first_row, error.column, error.rule, error.rows)
 
     def result(self) -> tuple[BrokenRule, ...]:
         """The broken rules by column, in the schema's order, then by their first row."""

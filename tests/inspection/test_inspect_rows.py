@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -305,6 +306,28 @@ def test_the_proposal_survives_yaml(inspection: Inspection, tmp_path: Path) -> N
     assert Schema.from_yaml(path) == inspection.propose_schema()
     line = next(line for line in path.read_text("utf-8").splitlines() if "name: user_id" in line)
     assert "# 20 distinct, 3.5% missing" in line  # rows 5, 34, .. 382: 14 of 400
+
+
+def test_the_one_column_of_users_is_proposed(inspection: Inspection) -> None:
+    assert inspection.propose_schema().user == "user_id"
+    frame = planted()
+    two = inspect_rows(frame.assign(customerId=frame["user_id"]), **NAMED)
+    assert two.propose_schema().user is None
+    none = inspect_rows(frame.rename(columns={"user_id": "user_city"}), **NAMED)
+    assert none.propose_schema().user is None
+    constant = inspect_rows(frame.assign(user_id="u"), **NAMED)
+    assert constant.propose_schema().user is None
+
+
+def test_a_declared_user_is_shown_and_checked(schema: Schema) -> None:
+    declared = dataclasses.replace(schema, user="shopper")
+    frame = small_frame().assign(shopper=[0.5, *range(399)])
+    found = inspect_rows(frame, schema=declared)
+    assert {c["name"]: c["declared"] for c in found.to_dict()["columns"]}["shopper"] == "user"
+    assert [(b.column, b.rows, b.row) for b in found.broken_rules] == [("shopper", 1, 0)]
+    assert inspect_rows(frame.assign(shopper="s"), schema=declared).ok
+    with pytest.raises(InputError, match=r"lacks the columns \['shopper'\]"):
+        inspect_rows(frame.drop(columns="shopper"), schema=declared)
 
 
 def test_the_report_is_plain_and_narrow(inspection: Inspection) -> None:

@@ -93,6 +93,12 @@ def test_groups_by_name(name: str, group: str) -> None:
     assert names.group_of(name) == group
 
 
+def test_names_of_users() -> None:
+    alike = ["user_id", "userId", "uid", "customer", "visitor_uuid", "account-key", "memberid"]
+    others = ["user_age", "item_id", "user_city_id", "author_id", "users_seen", "id"]
+    assert [names.is_user_id(name) for name in (*alike, *others)] == [True] * len(alike) + [False] * len(others)
+
+
 def test_units_by_name() -> None:
     assert [names.unit_of(n) for n in ("play_time_ms", "watch_sec", "spend_usd", "spend")] == ["ms", "s", "USD", None]
 

@@ -34,8 +34,12 @@ _INFERRED: tuple[tuple[pa.DataType, Kind], ...] = (
 
 
 def declared_kinds(schema: Schema) -> dict[str, Kind]:
-    """What the text of a schema's columns stands for; a categorical feature whose dtype is left open holds text."""
+    """What the text of a schema's columns stands for; a categorical feature whose dtype is left open holds text, and so
+    does a user that is no feature.
+    """
     kinds: dict[str, Kind] = dict.fromkeys(schema.columns, "number")
+    if schema.user is not None:
+        kinds[schema.user] = "text"
     if schema.timestamp is not None:
         kinds[schema.timestamp] = "time"
     for feature in schema.inputs:

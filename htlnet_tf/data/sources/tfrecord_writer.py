@@ -20,12 +20,12 @@ _MAX_INT64 = 2**63 - 1
 def write_tfrecord(frame: pd.DataFrame, path: str | Path, schema: Schema) -> None:
     """Writes the schema's columns, one `tf.train.Example` per row; packed by gzip if `path` ends in `.gz`.
 
-    Categorical features become bytes or int64 as their dtype says (multi-valued ones several values), timestamp
-    features int64 in their unit. Further columns of integers or booleans become int64. So do columns of floats whose
-    values are all whole, if they are the schema's timestamp or a target of classes, or if float32 would round one.
-    Other columns of numbers (also where one is beyond int64) become float, which in a TFRecord is float32 and rounds;
-    the schema's timestamp is never rounded, and it becomes ISO 8601 text if it holds dates or text. A missing value is
-    a list without values.
+    Categorical features become bytes or int64 as their dtype says (multi-valued ones several values), and so does the
+    schema's user; timestamp features become int64 in their unit. Further columns of integers or booleans become int64.
+    So do columns of floats whose values are all whole, if they are the schema's timestamp or a target of classes, or if
+    float32 would round one. Other columns of numbers (also where one is beyond int64) become float, which in a TFRecord
+    is float32 and rounds; the schema's timestamp is never rounded, and it becomes ISO 8601 text if it holds dates or
+    text. A missing value is a list without values.
 
     Args:
       frame: Rows with the schema's columns; others are left out.
@@ -53,6 +53,8 @@ def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
     import tensorflow as tf
 
     feature = next((f for f in schema.inputs if f.name == column.name), None)
+    if column.name == schema.user:
+        feature = schema.user_column
     if isinstance(feature, Categorical):
         codes, values = distinct_values(column, feature)
     elif isinstance(feature, Timestamp):
