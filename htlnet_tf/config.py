@@ -7,7 +7,7 @@ import importlib
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
@@ -43,6 +43,8 @@ class DataConfig:
         and lists them in the run folder.
       num_rows: Rows to generate.
       seed: Of the generator.
+      dependence: Of the generated steps, in [0, 1], see `htlnet_tf.data.synthetic.generate_funnel`.
+      unit: Of the generated amounts.
     """
 
     loader: Loader
@@ -51,9 +53,13 @@ class DataConfig:
     on_bad_rows: Literal["error", "skip"] = "error"
     num_rows: int = Field(default=300_000, ge=1000)
     seed: int = Field(default=0, ge=0)
+    dependence: float = Field(default=0.8, ge=0, le=1)
+    unit: Literal["EUR", "cent"] = "EUR"
 
     @model_validator(mode="after")
     def _fits_the_loader(self) -> DataConfig:
+        if self.loader != "generated" and (self.dependence != 0.8 or self.unit != "EUR"):
+            raise ValueError(f"dependence and unit are for the loader 'generated', not for '{self.loader}'")
         if self.loader != "generic" and (self.streaming or self.on_bad_rows != "error"):
             raise ValueError(f"streaming and on_bad_rows are for the loader 'generic', not for '{self.loader}'")
         return self
@@ -100,6 +106,7 @@ class RunConfig:
     Args:
       data: Where the rows come from.
       schema: The declared columns; None for the generated rows, which bring their own.
+      standardise: Stands in for the core target's `standardise` in the schema; None: as the schema says.
       split: Which rows train, validate and test, see `htlnet_tf.data.split_config`; a list of three numbers is short
         for such shares in order of time.
       model: Which model.
@@ -108,6 +115,7 @@ class RunConfig:
 
     data: DataConfig
     schema: Schema | None = None
+    standardise: bool | None = None
     split: SplitConfig = TimeSplit(fractions=(0.8, 0.1, 0.1))
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -135,6 +143,13 @@ class RunConfig:
         if path is None:
             return self
         return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(Path(path).resolve())))
+
+    def settled(self, schema: Schema) -> Schema:
+        """A schema with this configuration's `standardise`."""
+        if self.standardise is None:
+            return schema
+        core = dataclasses.replace(schema.core, standardise=self.standardise)
+        return dataclasses.replace(schema, targets=(*schema.preceding, core))
 
     def to_yaml(self) -> str:
         """The configuration as YAML text, the schema included."""
@@ -166,8 +181,23 @@ def find_config(name: str) -> RunConfig:
     return RunConfig.from_yaml(name if name.endswith((".yaml", ".yml")) or Path(name).is_file() else shipped(name))
 
 
-def load_rows(config: RunConfig) -> tuple[Rows, Schema]:
-    """The rows, a frame or a stream of files, and their schema.
+class LoadedRows(NamedTuple):
+    """What a configuration loads.
+
+    Attributes:
+      rows: A frame or a stream of files.
+      schema: Declares their columns.
+      truth: What no model can beat, with the index of `rows` and a column per target: of generated rows, the true
+        probabilities and expectations. None where it is not known.
+    """
+
+    rows: Rows
+    schema: Schema
+    truth: pd.DataFrame | None
+
+
+def load_rows(config: RunConfig) -> LoadedRows:
+    """The rows with their schema, the configuration's `standardise` in it, and the truth where it is known.
 
     Raises:
       InputError: The data cannot be read, or no schema is declared for them.
@@ -179,22 +209,27 @@ def load_rows(config: RunConfig) -> tuple[Rows, Schema]:
         raise InputError(f"the loader '{loader}' needs a path: --data PATH, or data.path in the configuration")
     if config.schema is None:
         raise InputError(f"the loader '{loader}' needs a schema in the configuration")
+    schema = config.settled(config.schema)
     if loader == "generic":
         from htlnet_tf.data.stream import open_stream
 
-        return open_stream(config.data.path, config.schema, on_bad_rows=config.data.on_bad_rows), config.schema
+        return LoadedRows(open_stream(config.data.path, schema, on_bad_rows=config.data.on_bad_rows), schema, None)
     module, function = _PUBLISHED[loader]
     load = getattr(importlib.import_module(module), function)
-    return load(config.data.path, config.schema), config.schema
+    return LoadedRows(load(config.data.path, schema), schema, None)
 
 
-def _generated(config: RunConfig) -> tuple[pd.DataFrame, Schema]:
+def _generated(config: RunConfig) -> LoadedRows:
     from htlnet_tf.data.synthetic import generate_funnel
 
     if config.data.path is not None:
         raise InputError(f"the loader 'generated' reads no data, but a path was given: '{config.data.path}'")
-    funnel = generate_funnel(config.data.num_rows, seed=config.data.seed)
-    return funnel.frame, config.schema or funnel.schema
+    data = config.data
+    funnel = generate_funnel(data.num_rows, seed=data.seed, dependence=data.dependence, unit=data.unit)
+    schema = config.settled(config.schema or funnel.schema)
+    # Of a target that counts only after another, or that is no step of this funnel, the truth is not this one.
+    known = all(t.name in funnel.truth and t.observed_if is None for t in schema.targets)
+    return LoadedRows(funnel.frame, schema, funnel.truth if known else None)
 
 
 _PUBLISHED: dict[str, tuple[str, str]] = {

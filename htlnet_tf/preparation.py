@@ -36,6 +36,8 @@ class Prepared:
       test: Test rows, raw, which only the final evaluation sees.
       out_of_vocabulary: By feature with a vocabulary, the shares of the values in `train` and `valid` that it lacks.
       bad_rows: What a stream has skipped so far; None for rows that came as a frame.
+      truth: Of the test rows, in their order and with their index, see `htlnet_tf.config.LoadedRows`; None where it is
+        not known.
     """
 
     schema: Schema
@@ -46,6 +48,7 @@ class Prepared:
     test: Rows
     out_of_vocabulary: pd.DataFrame
     bad_rows: BadRows | None = None
+    truth: pd.DataFrame | None = None
 
 
 def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
@@ -54,7 +57,7 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
     Raises:
       InputError: The data or the schema are not usable, or a part of the split is empty.
     """
-    rows, schema = load_rows(config)
+    rows, schema, truth = load_rows(config)
     if isinstance(rows, Stream):
         rows = dataclasses.replace(rows, by_time=config.split.by == "time")
     split = fit_split(config, rows, schema)
@@ -85,7 +88,15 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
     if bad_rows:
         write(f"{len(bad_rows):,} bad rows were skipped; the first: {bad_rows.first()}")
     return Prepared(
-        encoder.schema, encoder, split, encoded["train"], encoded["valid"], test, pd.DataFrame(unknown), bad_rows
+        encoder.schema,
+        encoder,
+        split,
+        encoded["train"],
+        encoded["valid"],
+        test,
+        pd.DataFrame(unknown),
+        bad_rows,
+        truth=truth.loc[test.index] if truth is not None and isinstance(test, pd.DataFrame) else None,
     )
 
 

@@ -128,7 +128,7 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
     """
     config = load_config(directory).with_data(data)
     split = Split.from_yaml(Path(directory) / "split.yaml")
-    rows, _ = load_rows(config)
+    rows = load_rows(config).rows
     if not isinstance(rows, pd.DataFrame):
         return rows.of(split, "test")
     test = rows[split.parts(rows) == PARTS.index("test")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import yaml
 import htlnet_tf as htl
 from htlnet_tf.callbacks import KeepBest
 from htlnet_tf.comparison import compare
-from htlnet_tf.config import RunConfig, find_config, shipped
+from htlnet_tf.config import DataConfig, RunConfig, find_config, load_rows, shipped
+from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
+from htlnet_tf.preparation import prepare
 from htlnet_tf.runs import build_model, export_run, load_held_out, load_model
 from htlnet_tf.training import load_test_rows, train
 
@@ -132,6 +135,11 @@ def test_compare_gives_every_model_the_same_rows_and_seeds(tmp_path: Path) -> No
             "streaming and on_bad_rows are for",
         ),
         ({"schema": {"features": []}}, "schema.*targets"),
+        ({"data": {"loader": "generated", "dependence": 1.5}}, "data.dependence"),
+        ({"data": {"loader": "generated", "unit": "USD"}}, "data.unit.*'EUR' or 'cent'"),
+        ({"data": {"loader": "generic", "dependence": 0.5}}, "dependence and unit are for the loader 'generated'"),
+        ({"data": {"loader": "generic", "unit": "cent"}}, "dependence and unit are for .* not for 'generic'"),
+        ({"standardise": "perhaps"}, "standardise"),
     ],
 )
 def test_a_faulty_configuration_names_the_field(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -207,8 +215,64 @@ def test_the_data_path_is_kept_for_evaluate(tmp_path: Path, monkeypatch: pytest.
     assert kuairand.with_data(None) is kuairand
 
 
+def test_generated_rows_come_as_asked_for_with_their_truth(tmp_path: Path) -> None:
+    text = "{data: {loader: generated, num_rows: 4000, seed: 3, dependence: 0.2, unit: cent}, standardise: false}"
+    asked = config(tmp_path, text)
+    rows, schema, truth = load_rows(asked)
+    made = generate_funnel(4000, seed=3, dependence=0.2, unit="cent")
+    assert isinstance(rows, pd.DataFrame) and truth is not None
+    pd.testing.assert_frame_equal(rows, made.frame)
+    pd.testing.assert_frame_equal(truth, made.truth)
+    assert schema.core == dataclasses.replace(made.schema.core, standardise=False)
+    assert schema.preceding == made.schema.preceding
+    prepared = prepare(asked, write=lambda _: None)
+    assert isinstance(prepared.test, pd.DataFrame) and prepared.truth is not None
+    pd.testing.assert_frame_equal(prepared.truth, made.truth.loc[prepared.test.index])
+    assert prepared.schema.core == schema.core
+
+
+def test_truth_of_other_targets_is_not_known(tmp_path: Path) -> None:
+    plain = config(tmp_path)
+    click, purchase, spend = generate_funnel(1000).schema.targets
+    for targets in ((click, dataclasses.replace(purchase, observed_if="click"), spend), (htl.Binary("sold"), spend)):
+        other = dataclasses.replace(generate_funnel(1000).schema, targets=targets)
+        assert load_rows(dataclasses.replace(plain, schema=other)).truth is None
+    fewer = dataclasses.replace(generate_funnel(1000).schema, targets=(click, spend))
+    assert load_rows(dataclasses.replace(plain, schema=fewer)).truth is not None
+
+
+@pytest.mark.parametrize("asked", [True, False, None])
+@pytest.mark.parametrize("declared", [True, False])
+def test_standardise_stands_in_for_the_schemas(tmp_path: Path, asked: bool | None, declared: bool) -> None:
+    schema = generate_funnel(1000).schema
+    core = dataclasses.replace(schema.core, standardise=declared)
+    schema = dataclasses.replace(schema, targets=(*schema.preceding, core))
+    asked_for = RunConfig(DataConfig("generated", num_rows=1000), schema=schema, standardise=asked)
+    loaded = load_rows(asked_for)
+    assert loaded.schema.core.standardise is (declared if asked is None else asked)
+    # As a run folder keeps it: with the settled schema.
+    kept = dataclasses.replace(asked_for, schema=loaded.schema)
+    again = config(tmp_path, kept.to_yaml())
+    assert again == kept
+    assert load_rows(again).schema == loaded.schema
+
+
+def test_a_raw_core_is_kept_in_the_run_folder(tmp_path: Path) -> None:
+    text = SMALL.replace("epochs: 2", "epochs: 1") + "standardise: false\n"
+    run = train(config(tmp_path, text), tmp_path / "run", write=lambda _: None)
+    kept, model = load_model(tmp_path / "run")
+    assert kept.standardise is False and kept.schema == model.schema == run.model.schema
+    assert model.schema.core.standardise is False
+
+
 def test_shipped_configurations() -> None:
     assert find_config("generated").data.loader == "generated"
+    funnel = find_config("funnel_1m")
+    assert (funnel.data.loader, funnel.data.num_rows, funnel.schema) == ("generated", 1_000_000, None)
+    raw = find_config("kuairand_pure_raw")
+    assert dataclasses.replace(raw, standardise=None) == find_config("kuairand_pure")
+    assert raw.schema is not None
+    assert raw.schema.core.standardise and not raw.settled(raw.schema).core.standardise
     kuairand = find_config("kuairand_pure")
     assert kuairand.schema is not None
     assert kuairand.schema.core.unit == "ms"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import numbers
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema
+
+Unit = Literal["EUR", "cent"]
+_PER_EUR: dict[Unit, float] = {"EUR": 1.0, "cent": 100.0}
 
 _CANDIDATES = 10  # rows per request
 _NUM_DAYS = 28
@@ -33,6 +38,9 @@ _DEVICE_PURCHASE = np.array([0.35, -0.25, 0.10])
 # With effects of the strengths below: a click rate of about 0.28, a purchase rate of about 0.08 of all rows.
 _CLICK_BIAS = -1.30
 _PURCHASE_BIAS = -1.70
+# Who clicks is likelier to buy the more the steps have in common; a lower bias keeps the purchase rate where it is.
+_BIAS_PER_DEPENDENCE = -0.75
+_DEPENDENCE = 0.8  # the usual one
 _AMOUNT_SIGMA = 0.30  # standard deviation of the log of an amount, given everything about the row
 
 
@@ -43,7 +51,7 @@ class SyntheticFunnel:
     Args:
       frame: One row per impression; the columns are those of `schema`.
       truth: Row by row, with the index of `frame`, float64: `click` = P(click | x), `purchase` = P(purchase | x), which
-        is P(click | x) P(purchase | click, x), and `spend` = E[spend | x] in EUR, which is that times
+        is P(click | x) P(purchase | click, x), and `spend` = E[spend | x] in the unit of `frame`, which is that times
         E[amount | purchase, x]. No model can rank or predict better than these do.
       schema: The schema of `frame`.
     """
@@ -61,6 +69,7 @@ class _Side:
     share: np.ndarray  # of the requests, or of the impressions
     group: np.ndarray  # code of the segment, or of the category
     z: np.ndarray  # age, or log of the price, standardised
+    z_purchase: np.ndarray  # what stands for z in the interaction that decides on a purchase
     click: np.ndarray  # main effect on the logit of a click
     purchase: np.ndarray  # ... of a purchase after it
     log_amount: np.ndarray  # ... on the log of the amount
@@ -73,6 +82,8 @@ def generate_funnel(
     num_users: int = 500,
     num_items: int = 240,
     start: str | datetime.datetime = "2024-03-01",
+    dependence: float = _DEPENDENCE,
+    unit: Unit = "EUR",
 ) -> SyntheticFunnel:
     """Draws impressions of a shop in which a click may lead to a purchase and a purchase to an amount spent.
 
@@ -85,19 +96,31 @@ def generate_funnel(
     truth: with 240,000 rows, 8:1:1 by time, a structured logistic regression and plain towers on shared embeddings lose
     about 0.004 and 0.01 of its purchase AUC.
 
+    `dependence` sets how much of what drives a purchase after a click is what drives the click. From 0 to 0.8 it is the
+    correlation of the two tables of segment by category, the strongest effect; those of the effects of person, article,
+    brand and tags, and of age by log price, grow with it from 0 to 1. What a purchase does not share with the click is
+    redrawn with the same strength: an independent table, independent effects, age by brand. Age, country, price, device
+    and hour act on each step in their own way. From 0.8 to 1 the logit of a purchase moves on a straight line to that
+    of the click, which it equals at 1 but for a constant. Users, items, clicks and the amounts given a purchase are the
+    same at every dependence; a constant in the logit of a purchase keeps its rate at about 8 %.
+
     Args:
       num_rows: Number of impressions. Ten at a time belong to one request: one user, time and device, ten items.
       seed: Seed of the generator; the frame is a function of the arguments.
       num_users: Number of users, at least 2.
       num_items: Number of items, at least 20, so that the ten items of a request differ.
       start: The first day, as ISO 8601 text or a timestamp; UTC if it has no time zone. The rows span 28 days.
+      dependence: In [0, 1], how much the steps of the funnel have in common.
+      unit: Of `spend`, in frame, truth and schema: `"EUR"`, or `"cent"` for the same amounts times 100. The feature
+        `price` stays in EUR.
 
     Returns:
       Frame, truth and schema; index 0 .. num_rows-1 in the order of time. About 28 % of the rows are clicked, 8 % end
       in a purchase. `country` is missing for some users and `tags` for some items.
 
     Raises:
-      InputError: A number is not an integer or too small, or `start` is not a time.
+      InputError: A number is not an integer or too small, `start` is not a time, `dependence` is not a number in
+        [0, 1], or `unit` is not known.
 
     Example:
       >>> shop = generate_funnel(50_000, seed=1)
@@ -111,15 +134,26 @@ def generate_funnel(
     ):
         if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
             raise InputError(f"{name} must be an integer of at least {least}; received {value!r}")
+    if not isinstance(dependence, numbers.Real) or isinstance(dependence, bool) or not 0 <= dependence <= 1:
+        raise InputError(f"dependence must be a number in [0, 1]; received {dependence!r}")
+    if unit not in get_args(Unit):
+        raise InputError(f"unit must be one of {list(get_args(Unit))}; received {unit!r}")
     start_ms = _start_ms(start)
     # The shop has a generator of its own, so that it stays the same for any number of rows.
-    shop_rng, log_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(int(seed)).spawn(2))
-    users, items = _draw_users(shop_rng, int(num_users)), _draw_items(shop_rng, int(num_items))
-    frame, truth = _draw_rows(log_rng, users, items, _affinities(shop_rng), int(num_rows), start_ms)
-    return SyntheticFunnel(frame=frame, truth=truth, schema=_schema())
+    # What a purchase does not share with a click comes from a third one, so that clicks depend on the seed alone.
+    shop_rng, log_rng, own_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(int(seed)).spawn(3))
+    shared = min(float(dependence), _DEPENDENCE)
+    users = _draw_users(shop_rng, int(num_users), own_rng, shared / _DEPENDENCE)
+    items = _draw_items(shop_rng, int(num_items), own_rng, shared / _DEPENDENCE)
+    affinities = _affinities(shop_rng, shared)
+    frame, truth = _draw_rows(log_rng, users, items, affinities, int(num_rows), start_ms, float(dependence))
+    # Times 1.0 leaves every amount as it is.
+    frame["spend"] *= _PER_EUR[unit]
+    truth["spend"] *= _PER_EUR[unit]
+    return SyntheticFunnel(frame=frame, truth=truth, schema=_schema(unit))
 
 
-def _schema() -> Schema:
+def _schema(unit: Unit) -> Schema:
     return Schema(
         features=(
             Categorical("user_id", group="user", dtype="string"),
@@ -134,7 +168,7 @@ def _schema() -> Schema:
             Categorical("hour", group="context", dtype="int64"),
             Categorical("device", group="context", dtype="string"),
         ),
-        targets=(Binary("click"), Binary("purchase"), Continuous("spend", unit="EUR")),
+        targets=(Binary("click"), Binary("purchase"), Continuous("spend", unit=unit)),
         timestamp="time_ms",
         user="user_id",
     )
@@ -157,13 +191,22 @@ def _effect(rng: np.random.Generator, size: int) -> np.ndarray:
     return _standardised(rng.standard_normal(size))  # so that the strengths below hold whatever the seed
 
 
+def _correlated(effect: np.ndarray, other: np.ndarray, by: float) -> np.ndarray:
+    """Of `other` what makes it correlate with `effect` by `by` whatever the seed; both are standardised, as the result.
+
+    `effect` itself for 1, bit for bit.
+    """
+    rest = _standardised(other - (other * effect).mean() * effect)
+    return by * effect + math.sqrt((1 - by) * (1 + by)) * rest
+
+
 def _share(rng: np.random.Generator, size: int) -> np.ndarray:
     # A flat Zipf law: the most popular is shown about twice as often as the average, so everyone has enough rows.
     weight = rng.permutation((np.arange(size) + 1 + 0.1 * size) ** -0.4)
     return weight / weight.sum()
 
 
-def _draw_users(rng: np.random.Generator, size: int) -> _Side:
+def _draw_users(rng: np.random.Generator, size: int, own_rng: np.random.Generator, shared: float) -> _Side:
     segment = rng.integers(len(_SEGMENTS), size=size)
     age = rng.integers(18, 76, size=size)
     country = rng.choice(len(_COUNTRIES), size=size, p=_COUNTRY_SHARE)
@@ -172,18 +215,20 @@ def _draw_users(rng: np.random.Generator, size: int) -> _Side:
     z = _standardised(age.astype(np.float64))
     # One effect for both steps: who clicks more readily also buys more readily. Purchases alone are too few to tell.
     person = _effect(rng, size)
+    buyer = _correlated(person, _effect(own_rng, size), shared)
     return _Side(
         columns=columns,
         share=_share(rng, size),
         group=segment,
         z=z,
+        z_purchase=z,
         click=0.20 * person + 0.15 * _effect(rng, len(_COUNTRIES))[country] - 0.20 * z,
-        purchase=0.10 * person + 0.20 * _effect(rng, len(_COUNTRIES))[country] + 0.25 * z,
+        purchase=0.10 * buyer + 0.20 * _effect(rng, len(_COUNTRIES))[country] + 0.25 * z,
         log_amount=0.10 * _effect(rng, len(_COUNTRIES))[country] + 0.15 * z,
     )
 
 
-def _draw_items(rng: np.random.Generator, size: int) -> _Side:
+def _draw_items(rng: np.random.Generator, size: int, own_rng: np.random.Generator, shared: float) -> _Side:
     category = rng.integers(len(_CATEGORIES), size=size)
     brand = rng.integers(len(_BRANDS), size=size)
     price = np.round(np.exp(np.clip(rng.normal(3.2, 0.5, size=size), 1.8, 4.6)), 2)  # median 25 EUR, 6 to 100
@@ -194,30 +239,34 @@ def _draw_items(rng: np.random.Generator, size: int) -> _Side:
     z = _standardised(np.log(price))
 
     # Shared by both steps, as for the users.
-    article, brand_effect = _effect(rng, size), _effect(rng, len(_BRANDS))[brand]
+    article, of_brand = _effect(rng, size), _effect(rng, len(_BRANDS))
+    brand_effect = of_brand[brand]
     tag_effect = _standardised(has_tag @ _effect(rng, len(_TAGS)))
+    sold_article = _correlated(article, _effect(own_rng, size), shared)
+    sold_brand = _correlated(of_brand, _effect(own_rng, len(_BRANDS)), shared)[brand]
+    sold_tag = _correlated(tag_effect, _standardised(has_tag @ _effect(own_rng, len(_TAGS))), shared)
     return _Side(
         columns=columns,
         share=_share(rng, size),
         group=category,
         z=z,
+        z_purchase=_correlated(z, _standardised(_effect(own_rng, len(_BRANDS))[brand]), shared),
         click=0.20 * article + 0.20 * brand_effect + 0.20 * tag_effect,
-        purchase=0.10 * article + 0.10 * brand_effect + 0.15 * tag_effect - 0.20 * z,
+        purchase=0.10 * sold_article + 0.10 * sold_brand + 0.15 * sold_tag - 0.20 * z,
         log_amount=np.log(price),
     )
 
 
-def _affinities(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _affinities(rng: np.random.Generator, correlation: float) -> tuple[np.ndarray, np.ndarray]:
     """For a click, and for a purchase after it: effects on the logit, float64 [num_segments, num_categories]."""
 
     def table() -> np.ndarray:
         tastes, positions = rng.standard_normal((len(_SEGMENTS), 2)), rng.standard_normal((len(_CATEGORIES), 2))
         return _standardised(tastes @ positions.T)
 
-    # Correlated by 0.8 whatever the seed: who likes to look at a category is likelier to buy there, but not surely.
+    # Usually correlated by 0.8: who likes to look at a category is likelier to buy there, but not surely.
     looking, other = table(), table()
-    buying = 0.8 * looking + 0.6 * _standardised(other - (other * looking).mean() * looking)
-    return 0.90 * looking, 0.90 * buying
+    return 0.90 * looking, 0.90 * _correlated(looking, other, correlation)
 
 
 def _draw_rows(
@@ -227,6 +276,7 @@ def _draw_rows(
     affinities: tuple[np.ndarray, np.ndarray],
     num_rows: int,
     start_ms: int,
+    dependence: float,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     num_requests = -(-num_rows // _CANDIDATES)
     request = np.arange(num_rows) // _CANDIDATES
@@ -237,12 +287,16 @@ def _draw_rows(
     hour = time_ms // _HOUR_MS % 24
 
     cell = (users.group[user], items.group[item])
-    age_by_price = users.z[user] * items.z[item]
+    clicked_by_age, bought_by_age = users.z[user] * items.z[item], users.z_purchase[user] * items.z_purchase[item]
     evening = np.sin((hour - 14) * (2 * np.pi / 24))  # highest at 20 h
     click_logit = _CLICK_BIAS + users.click[user] + items.click[item] + affinities[0][cell]
-    click_logit += 0.50 * age_by_price + _DEVICE_CLICK[device] + 0.25 * evening
+    click_logit += 0.50 * clicked_by_age + _DEVICE_CLICK[device] + 0.25 * evening
     purchase_logit = _PURCHASE_BIAS + users.purchase[user] + items.purchase[item] + affinities[1][cell]
-    purchase_logit += 0.60 * age_by_price + _DEVICE_PURCHASE[device] + 0.10 * evening
+    purchase_logit += 0.60 * bought_by_age + _DEVICE_PURCHASE[device] + 0.10 * evening
+    if dependence > _DEPENDENCE:
+        way = (dependence - _DEPENDENCE) / (1 - _DEPENDENCE)
+        purchase_logit += way * (click_logit - _CLICK_BIAS + _PURCHASE_BIAS - purchase_logit)
+    purchase_logit += _BIAS_PER_DEPENDENCE * (dependence - _DEPENDENCE)
     log_amount = users.log_amount[user] + items.log_amount[item]
 
     p_click, p_purchase = 1 / (1 + np.exp(-click_logit)), 1 / (1 + np.exp(-purchase_logit))

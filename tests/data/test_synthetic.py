@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from htlnet_tf.data.splits import time_split
-from htlnet_tf.data.synthetic import SyntheticFunnel, generate_funnel
+from htlnet_tf.data.synthetic import SyntheticFunnel, _affinities, generate_funnel
 from htlnet_tf.errors import InputError
 
 
@@ -25,6 +25,62 @@ def test_the_same_seed_gives_the_same_rows_and_another_does_not() -> None:
     pd.testing.assert_frame_equal(one.frame, two.frame)
     pd.testing.assert_frame_equal(one.truth, two.truth)
     assert not one.frame["click"].equals(other.frame["click"])
+
+
+def test_the_usual_shop_stays_as_it_was() -> None:
+    """The sums are those of the version without `dependence` and `unit`, whose every bit they keep."""
+    made = generate_funnel(2_000)
+    sums = [526, 137, 3_420_938_166_800_370, 2_243_603]
+    assert made.frame[["click", "purchase", "time_ms", "item_id"]].sum().tolist() == sums
+    # To 1e-14 and not exactly: another processor may round exp and sin otherwise.
+    expected = [float.fromhex(s) for s in ("0x1.0a0c5e56d8a94p+9", "0x1.1f49134327655p+7", "0x1.04bb31d75ef84p+12")]
+    np.testing.assert_allclose(made.truth.sum(), expected, rtol=1e-14)
+    np.testing.assert_allclose(made.frame["spend"].sum(), float.fromhex("0x1.078876e0192a1p+12"), rtol=1e-14)
+
+
+def logits(made: SyntheticFunnel) -> tuple[np.ndarray, np.ndarray]:
+    """Of a click and of a purchase after it."""
+    click, purchase = made.truth["click"].to_numpy(), (made.truth["purchase"] / made.truth["click"]).to_numpy()
+    return np.log(click / (1 - click)), np.log(purchase / (1 - purchase))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dependence_is_how_much_the_logits_of_the_steps_have_in_common(seed: int) -> None:
+    made = {d: generate_funnel(40_000, seed=seed, dependence=d) for d in (0, 0.5, 0.8, 0.9, 1)}
+    none, half, usual, more, one = (float(np.corrcoef(*logits(m))[0, 1]) for m in made.values())
+    assert abs(none) < 0.15 and 0.3 < half < 0.5 and 0.6 < usual < 0.75 and 0.85 < more < 0.95
+    assert one == pytest.approx(1, abs=1e-9)
+    click, purchase = logits(made[1])
+    assert np.ptp(purchase - click) < 1e-9, "they are the same but for a constant"
+    usual_frame = made[0.8].frame
+    for shop in made.values():
+        others = ["purchase", "spend"]
+        pd.testing.assert_frame_equal(shop.frame.drop(columns=others), usual_frame.drop(columns=others))
+        assert 0.065 < shop.frame["purchase"].mean() < 0.095
+        assert (shop.truth["purchase"] < shop.truth["click"]).all()
+
+
+@pytest.mark.parametrize("dependence", [0.0, 1.0])
+def test_truth_is_calibrated_at_every_dependence(dependence: float) -> None:
+    made = generate_funnel(60_000, seed=4, dependence=dependence)
+    for target in ("purchase", "spend"):
+        deciles = pd.qcut(made.truth[target], 10, labels=False)
+        errors = (made.frame[target] - made.truth[target]).groupby(deciles).agg(["mean", "std", "size"])
+        assert (errors["mean"].abs() < 4 * errors["std"] / np.sqrt(errors["size"])).all()
+
+
+def test_tastes_correlate_by_the_dependence_and_are_as_strong_at_each() -> None:
+    for correlation in (0.0, 0.5, 0.8):
+        looking, buying = _affinities(np.random.default_rng(7), correlation)
+        assert np.corrcoef(looking.ravel(), buying.ravel())[0, 1] == pytest.approx(correlation, abs=1e-12)
+        assert looking.std() == pytest.approx(0.9) and buying.std() == pytest.approx(0.9)
+
+
+def test_cents_are_the_same_amounts_times_100() -> None:
+    euro, cent = generate_funnel(3_000), generate_funnel(3_000, unit="cent")
+    assert (euro.schema.core.unit, cent.schema.core.unit) == ("EUR", "cent")
+    for one, other in ((euro.frame, cent.frame), (euro.truth, cent.truth)):
+        pd.testing.assert_frame_equal(one.assign(spend=one["spend"] * 100), other)
 
 
 def test_the_shop_does_not_depend_on_the_number_of_rows() -> None:
@@ -136,6 +192,12 @@ def test_the_number_of_rows_need_not_be_a_multiple_of_ten() -> None:
         ({"num_items": 19}, ["num_items", "at least 20"]),
         ({"start": "soon"}, ["start", "'soon'"]),
         ({"start": 5}, ["start", "5"]),
+        ({"dependence": -0.1}, ["dependence", "[0, 1]", "-0.1"]),
+        ({"dependence": 1.1}, ["dependence", "1.1"]),
+        ({"dependence": float("nan")}, ["dependence", "nan"]),
+        ({"dependence": "half"}, ["dependence", "'half'"]),
+        ({"dependence": True}, ["dependence", "True"]),
+        ({"unit": "USD"}, ["unit", "'cent'", "'USD'"]),
     ],
 )
 def test_arguments_out_of_range(arguments: dict[str, Any], parts: list[str]) -> None:
