@@ -47,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "PCGrad",
         ],
         "layers.feature_encoder": ["FeatureEncoder"],
+        "layers.uncertainty_weights": ["UncertaintyWeights"],
         "models.adatt": ["AdaTT"],
         "models.aitm": ["AITM"],
         "models.esmm": ["ESMM"],

@@ -73,7 +73,7 @@ class ModelConfig:
       name: A key of `htlnet_tf.models.MODELS`.
       arguments: Keyword arguments of the model. `gradient_adjustment` is `"htlnet"`, `"sum"`, `"pcgrad"`,
         `"metabalance"`, `"mgda"`, `"cagrad"`, `"imtl_g"`, `"aligned_mtl"` or `"nash_mtl"`, or a mapping of its
-        arguments with such a `name` (HTLNet's if there is none).
+        arguments with such a `name` (HTLNet's if there is none). `loss_weighting` is `"uncertainty"`.
     """
 
     name: str = "htlnet"

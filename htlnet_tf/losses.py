@@ -41,6 +41,11 @@ class RowLosses(NamedTuple):
     values: tf.Tensor
     observed: tf.Tensor | None
 
+    @property
+    def any_observed(self) -> tf.Tensor:
+        """Whether a row takes part, a boolean scalar."""
+        return tf.size(self.values) > 0 if self.observed is None else tf.reduce_any(self.observed > 0.0)
+
     def mean(self, replicas: int = 1) -> tf.Tensor:
         """The sum of the weighted losses over the number of rows that take part, a scalar; 0 if none does.
 

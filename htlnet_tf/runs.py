@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from htlnet_tf.gradients import (
     PCGrad,
 )
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.layers.uncertainty_weights import LossWeighting, UncertaintyWeights
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.optimizers import LazyAdam
@@ -78,6 +79,8 @@ def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> M
     try:
         if "gradient_adjustment" in arguments:
             arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
+        if "loss_weighting" in arguments:
+            arguments["loss_weighting"] = _loss_weighting(arguments["loss_weighting"], encoder.schema)
         model = chosen(schema, encoder, **arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
@@ -233,3 +236,13 @@ def _adjustment(declared: Any) -> Adjustment:
     if name not in _ADJUSTMENTS:
         raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(_ADJUSTMENTS)}")
     return _ADJUSTMENTS[name].from_config(arguments)
+
+
+_LOSS_WEIGHTINGS: dict[str, Callable[[Schema], LossWeighting]] = {"uncertainty": UncertaintyWeights}
+
+
+def _loss_weighting(declared: Any, schema: Schema) -> LossWeighting:
+    """A loss weighting from its name."""
+    if declared not in list(_LOSS_WEIGHTINGS):
+        raise ValueError(f"loss_weighting '{declared}' is not known; there are {sorted(_LOSS_WEIGHTINGS)}")
+    return _LOSS_WEIGHTINGS[declared](schema)

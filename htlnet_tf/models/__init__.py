@@ -5,7 +5,7 @@ from __future__ import annotations
 from htlnet_tf.errors import InputError
 from htlnet_tf.models.adatt import AdaTT
 from htlnet_tf.models.aitm import AITM
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.models.esmm import ESMM
 from htlnet_tf.models.htlnet import HTLNet
 from htlnet_tf.models.mmoe import MMoE
@@ -44,6 +44,7 @@ __all__ = [
     "AdaTT",
     "HTLNet",
     "MMoE",
+    "ModelOptions",
     "MultiTaskModel",
     "SharedBottom",
     "SingleTask",

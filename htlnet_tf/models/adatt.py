@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+from typing_extensions import Unpack
 
-from htlnet_tf.gradients import GramFunction
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.task_fusion import TaskFusion
 from htlnet_tf.layers.tower import Tower
-from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema
 
 
@@ -27,21 +26,19 @@ class AdaTT(MultiTaskModel):
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       level_units: Width of the experts of each level; there are as many levels as widths.
       num_experts: Experts per target and level.
       tower_units: Widths of each tower's hidden layers.
-      gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      name: Of the model.
+      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
+        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
 
     References:
       Li, Zhang, Zhang et al.: "AdaTT: Adaptive Task-to-Task Fusion Network for Multitask Learning in Recommendations",
-      KDD 2023, section 3.
+      KDD 2023, section 3.1, equations 1 to 10.
     """
 
     def __init__(
@@ -49,26 +46,13 @@ class AdaTT(MultiTaskModel):
         schema: Schema,
         encoder: FeatureEncoder,
         *,
-        embedding_dim: int = 10,
         level_units: Sequence[int] = (128, 64),
         num_experts: int = 1,
         tower_units: Sequence[int] = (32,),
-        gradient_adjustment: GramFunction | None = None,
-        embedding_l2: float = 1e-5,
-        gradient_metrics: bool = False,
-        on_nonfinite: Policy = "raise",
         name: str = "adatt",
+        **options: Unpack[ModelOptions],
     ) -> None:
-        super().__init__(
-            schema,
-            encoder,
-            embedding_dim=embedding_dim,
-            gradient_adjustment=gradient_adjustment,
-            embedding_l2=embedding_l2,
-            gradient_metrics=gradient_metrics,
-            on_nonfinite=on_nonfinite,
-            name=name,
-        )
+        super().__init__(schema, encoder, name=name, **options)
         targets = self.schema.targets
         self.levels = [
             TaskFusion(len(targets), num_experts, (width,), name=f"level_{i}") for i, width in enumerate(level_units)

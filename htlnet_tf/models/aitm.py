@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from typing_extensions import Unpack
 
-from htlnet_tf.gradients import GramFunction
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.losses import RowLosses
-from htlnet_tf.models.base import MultiTaskModel, Weights
-from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.base import ModelOptions, MultiTaskModel, Weights
 from htlnet_tf.schema import Binary, Schema
 
 
@@ -30,19 +29,19 @@ class AITM(MultiTaskModel):
     comparable with other models'. A target with `observed_if` has no such order and takes no part; nor has a multiclass
     or the core target. Set it to 0 where the steps do not imply one another (a long view without a click).
 
-    Widths, k = 32 and the calibrator's weight 0.6 are those of the authors' code; its dropout and batch normalisation,
-    which no other model here has, are left out.
+    Widths, k = 32, linear W_v, W_k and W_q and the calibrator's weight 0.6 are those of the authors' code for two
+    targets (github.com/xidongbo/AITM, AITM.py). Their code for more (AITM_standard.py, with the weight 0.3) has one set
+    of W for all targets; here each has its own. The code's dropout and batch normalisation, which no other model here
+    has, are left out.
 
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       tower_units: Widths of each tower's hidden layers; the last one is k.
       calibrator: Weight of the calibrator's loss, alpha in the paper; 0: none.
-      gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      name: Of the model.
+      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
+        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -50,7 +49,8 @@ class AITM(MultiTaskModel):
 
     References:
       Xi, Chen, Yan, Zhang, Zhu, Zhuang, Chen: "Modeling the Sequential Dependence among Audience Multi-step Conversions
-      with Multi-task Learning in Targeted Display Advertising", KDD 2021, arXiv:2105.08489, section 3.
+      with Multi-task Learning in Targeted Display Advertising", KDD 2021, arXiv:2105.08489: the
+      Adaptive Information Transfer module and the Behavioral Expectation Calibrator.
     """
 
     def __init__(
@@ -58,25 +58,12 @@ class AITM(MultiTaskModel):
         schema: Schema,
         encoder: FeatureEncoder,
         *,
-        embedding_dim: int = 10,
         tower_units: Sequence[int] = (128, 64, 32),
         calibrator: float = 0.6,
-        gradient_adjustment: GramFunction | None = None,
-        embedding_l2: float = 1e-5,
-        gradient_metrics: bool = False,
-        on_nonfinite: Policy = "raise",
         name: str = "aitm",
+        **options: Unpack[ModelOptions],
     ) -> None:
-        super().__init__(
-            schema,
-            encoder,
-            embedding_dim=embedding_dim,
-            gradient_adjustment=gradient_adjustment,
-            embedding_l2=embedding_l2,
-            gradient_metrics=gradient_metrics,
-            on_nonfinite=on_nonfinite,
-            name=name,
-        )
+        super().__init__(schema, encoder, name=name, **options)
         if calibrator < 0 or not tower_units:
             received = f"received {calibrator} and {tuple(tower_units)}"
             raise ValueError(f"calibrator must not be negative and a tower needs a hidden layer, {received}")
@@ -100,33 +87,22 @@ class AITM(MultiTaskModel):
             outputs.append(output if target.num_outputs > 1 else tf.squeeze(output, axis=-1))
         return outputs
 
-    def calibrator_losses(self, outputs: Sequence[tf.Tensor], weights: Weights = None) -> dict[int, RowLosses]:
-        """max(p_t - p_s, 0) per row, by the position of t, of the targets that the calibrator has an order for.
+    def auxiliary_losses(self, outputs: Sequence[tf.Tensor], weights: Weights = None) -> dict[str, RowLosses]:
+        """`calibrator` * max(p_t - p_s, 0) per row, of the targets t that the calibrator has an order for.
 
-        Args:
-          outputs: What `task_outputs` returned.
-          weights: float32 [B] by target name; a row that takes no part in target t takes none here.
+        A row that takes no part in target t takes none here; its weight has no effect otherwise. See
+        `MultiTaskModel.auxiliary_losses`.
         """
-        losses: dict[int, RowLosses] = {}
+        losses: dict[str, RowLosses] = {}
         before: tf.Tensor | None = None
-        for t, (target, output) in enumerate(zip(self.schema.targets, outputs, strict=True)):
-            if not isinstance(target, Binary):
+        for target, output in zip(self.schema.targets, outputs, strict=True):
+            if self.calibrator == 0 or not isinstance(target, Binary):
                 continue
             probability = tf.sigmoid(output)
             if before is not None and target.observed_if is None:
-                excess = tf.nn.relu(probability - before)
+                excess = self.calibrator * tf.nn.relu(probability - before)
                 weight = None if weights is None else weights.get(target.name)
                 observed = None if weight is None else tf.cast(tf.not_equal(weight, 0.0), excess.dtype)
-                losses[t] = RowLosses(excess if observed is None else excess * observed, observed)
+                losses[target.name] = RowLosses(excess if observed is None else excess * observed, observed)
             before = probability
-        return losses
-
-    def _task_losses(
-        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
-    ) -> list[tf.Tensor]:
-        losses = super()._task_losses(targets, outputs, weights)
-        if self.calibrator > 0:
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            for t, rows in self.calibrator_losses(outputs, weights).items():
-                losses[t] += self.calibrator * rows.mean(replicas)
         return losses

@@ -8,12 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from typing_extensions import TypedDict
 
 from htlnet_tf.data.streaming import pending_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.losses import RowLosses, make_task, row_losses, training_scale, weights_by_target
 from htlnet_tf.metrics import GradientStatistics, Total
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
@@ -23,6 +25,32 @@ from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema, require_sam
 
 Features = Mapping[str, tf.Tensor]
 Weights = Mapping[str, tf.Tensor] | None
+
+
+class ModelOptions(TypedDict, total=False):
+    """The keyword arguments that the models share.
+
+    Attributes:
+      embedding_dim: Width d of the embedding rows of features that declare none of their own; 10.
+      gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
+      loss_weighting: Losses -> weighted losses, see `LossWeighting`, e.g. `UncertaintyWeights`; None: as they are. The
+        weighted losses are what is trained and what the gradient adjustment and metrics see; the losses that `fit`
+        shows are not weighted.
+      embedding_l2: Strength l of l * ||row||^2, added for each embedding row that a batch touches (under a strategy, by
+        each replica with 1 / replicas of it); 1e-5.
+      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`. False, the default, with the plain sum
+        takes the ordinary backward pass; otherwise there is one per task (one in all if the towers are independent).
+      on_nonfinite: What to do about a step whose losses or gradients are not finite: `"raise"`, the default, stops
+        `fit` with a `NonFiniteError` before the step is applied; `"skip"` leaves it out and counts it as
+        `skipped_steps`.
+    """
+
+    embedding_dim: int
+    gradient_adjustment: GramFunction | None
+    loss_weighting: LossWeighting | None
+    embedding_l2: float
+    gradient_metrics: bool
+    on_nonfinite: Policy
 
 
 class MultiTaskModel(tfrs.Model, abc.ABC):
@@ -47,14 +75,9 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of the embedding rows of features that declare none of their own.
-      gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2, added for each embedding row that a batch touches (under a strategy, by
-        each replica with 1 / replicas of it).
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`. False with the plain sum takes the
-        ordinary backward pass, which needs no per-task gradients.
-      on_nonfinite: What to do about a step whose losses or gradients are not finite: `"raise"` stops `fit` with a
-        `NonFiniteError` before the step is applied; `"skip"` leaves it out and counts it as `skipped_steps`.
+      name: Of the model.
+
+      The other arguments are those of `ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema, or the adjustment's core is no target.
@@ -70,8 +93,9 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         *,
         embedding_dim: int = 10,
         gradient_adjustment: GramFunction | None = None,
+        loss_weighting: LossWeighting | None = None,
         embedding_l2: float = 1e-5,
-        gradient_metrics: bool = True,
+        gradient_metrics: bool = False,
         on_nonfinite: Policy = "raise",
         name: str | None = None,
     ) -> None:
@@ -85,6 +109,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         self._encoder = (encoder,)
         self.core_scale = training_scale(self.schema.core, encoder.statistics.core)
         self.gradient_adjustment = gradient_adjustment or GradientSum()
+        self.loss_weighting = loss_weighting
         self.embedding_l2 = embedding_l2
         self.embedding = shared_embedding(encoder.layout, embedding_dim)
         self.tasks = {t.name: make_task(t, self.core_scale) for t in self.schema.targets}
@@ -112,6 +137,21 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         Returns:
           Per target, a logit [B] (binary), logits [B, K] (multiclass), or a value [B] on the trained scale (core).
         """
+
+    def auxiliary_losses(self, outputs: Sequence[tf.Tensor], weights: Weights = None) -> Mapping[str, RowLosses]:
+        """Hook for terms beside the targets' own losses, such as a penalty on what the towers predict.
+
+        The mean of a term over the rows that take part in it is added to its target's loss in training: it is weighed
+        with it, and counted with it in the gradient adjustment. What `fit` shows does not contain it.
+
+        Args:
+          outputs: What `task_outputs` returned.
+          weights: float32 [B] by target name, 0 for a row that takes no part; None: every row does.
+
+        Returns:
+          Terms by target name; none in this class.
+        """
+        return {}
 
     @property
     def encoder(self) -> FeatureEncoder:
@@ -225,7 +265,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
-        """The sum of the tasks' mean losses, a scalar (the interface of `tfrs.Model`)."""
+        """The sum of what is trained per target, a scalar (the interface of `tfrs.Model`)."""
         features, targets, sample_weights = self._unpack(inputs)
         return tf.add_n(self._task_losses(targets, self._outputs(features, training), sample_weights))
 
@@ -257,10 +297,16 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     def _task_losses(
         self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
     ) -> list[tf.Tensor]:
-        """Mean loss per target over the rows that take part, scalars."""
+        """What is trained per target, scalars: the mean loss over the rows that take part, added to and weighed."""
         # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return [losses.mean(replicas) for losses in self._row_losses(targets, outputs, weights)]
+        rows = dict(zip(self.tasks, self._row_losses(targets, outputs, weights), strict=True))
+        losses = {name: of_target.mean(replicas) for name, of_target in rows.items()}
+        for name, auxiliary in self.auxiliary_losses(outputs, weights).items():
+            losses[name] += auxiliary.mean(replicas)
+        if self.loss_weighting is None:
+            return list(losses.values())
+        return list(self.loss_weighting(list(losses.values()), [of_target.any_observed for of_target in rows.values()]))
 
     def _update_metrics(
         self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None

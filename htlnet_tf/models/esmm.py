@@ -6,12 +6,11 @@ import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
+from typing_extensions import Unpack
 
-from htlnet_tf.gradients import GramFunction
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.tower import Tower
-from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Binary, Multiclass, Schema
 
 
@@ -39,19 +38,17 @@ class ESMM(MultiTaskModel):
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       tower_units: Widths of each tower's hidden layers.
-      gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      name: Of the model.
+      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
+        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
 
     References:
       Ma, Zhao, Huang, Wang, Hu, Zhu, Gai: "Entire Space Multi-Task Model: An Effective Approach for Estimating
-      Post-Click Conversion Rate", SIGIR 2018, equations 1 and 5.
+      Post-Click Conversion Rate", SIGIR 2018, equations 1 and 3.
     """
 
     def __init__(
@@ -59,24 +56,11 @@ class ESMM(MultiTaskModel):
         schema: Schema,
         encoder: FeatureEncoder,
         *,
-        embedding_dim: int = 10,
         tower_units: Sequence[int] = (128, 64, 32),
-        gradient_adjustment: GramFunction | None = None,
-        embedding_l2: float = 1e-5,
-        gradient_metrics: bool = False,
-        on_nonfinite: Policy = "raise",
         name: str = "esmm",
+        **options: Unpack[ModelOptions],
     ) -> None:
-        super().__init__(
-            schema,
-            encoder,
-            embedding_dim=embedding_dim,
-            gradient_adjustment=gradient_adjustment,
-            embedding_l2=embedding_l2,
-            gradient_metrics=gradient_metrics,
-            on_nonfinite=on_nonfinite,
-            name=name,
-        )
+        super().__init__(schema, encoder, name=name, **options)
         self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in self.schema.targets]
         self.create_weights()
 

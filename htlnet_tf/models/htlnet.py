@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from htlnet_tf.gradients import GradientAdjustment, GramFunction
+from htlnet_tf.gradients import GradientAdjustment, GradientSum, GramFunction
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.tower import Tower
+from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.schema import Multiclass, Schema
@@ -32,7 +33,9 @@ class HTLNet(MultiTaskModel):
       tower_units: Widths of each tower's hidden layers; the first is the representation's.
       label_embedding_dim: Width L of a label embedding.
       fusion_width: Width of what each Information Fusion Unit returns.
-      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings.
+      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings, or the
+        plain sum where a loss weighting stands in its place.
+      loss_weighting: Losses -> weighted losses, see `ModelOptions`; None: as they are.
       tau_start: Gumbel-softmax temperature at the first step.
       tau_min: Temperature that the annealing ends at.
       tau_decay: Its exponential rate per optimizer step.
@@ -43,7 +46,7 @@ class HTLNet(MultiTaskModel):
       gumbel: False feeds the expected label embedding in training too (ablation).
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      on_nonfinite: `"raise"` or `"skip"`, see `ModelOptions`.
 
     Example:
       >>> model = HTLNet(schema, encoder, embedding_dim=10)
@@ -68,6 +71,7 @@ class HTLNet(MultiTaskModel):
         label_embedding_dim: int = 10,
         fusion_width: int = 64,
         gradient_adjustment: GramFunction | None = None,
+        loss_weighting: LossWeighting | None = None,
         tau_start: float = 1.0,
         tau_min: float = 0.1,
         tau_decay: float = 1e-3,
@@ -81,11 +85,14 @@ class HTLNet(MultiTaskModel):
         on_nonfinite: Policy = "raise",
         name: str = "htlnet",
     ) -> None:
+        if gradient_adjustment is None:
+            gradient_adjustment = GradientAdjustment() if loss_weighting is None else GradientSum()
         super().__init__(
             schema,
             encoder,
             embedding_dim=embedding_dim,
-            gradient_adjustment=GradientAdjustment() if gradient_adjustment is None else gradient_adjustment,
+            gradient_adjustment=gradient_adjustment,
+            loss_weighting=loss_weighting,
             embedding_l2=embedding_l2,
             gradient_metrics=gradient_metrics,
             on_nonfinite=on_nonfinite,

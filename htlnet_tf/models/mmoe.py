@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+from typing_extensions import Unpack
 
-from htlnet_tf.gradients import GramFunction
 from htlnet_tf.layers.experts import Experts
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.gates import Gate
 from htlnet_tf.layers.tower import Tower
-from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema
 
 
@@ -28,21 +27,19 @@ class MMoE(MultiTaskModel):
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       num_experts: n.
       expert_units: Widths of an expert's layers.
       tower_units: Widths of each tower's hidden layers.
-      gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      name: Of the model.
+      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
+        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
 
     References:
       Ma, Zhao, Yi, Chen, Hong, Chi: "Modeling Task Relationships in Multi-task Learning with Multi-gate
-      Mixture-of-Experts", KDD 2018, equations 5 to 7.
+      Mixture-of-Experts", KDD 2018, section 4.2, equations 6 to 8.
     """
 
     def __init__(
@@ -50,26 +47,13 @@ class MMoE(MultiTaskModel):
         schema: Schema,
         encoder: FeatureEncoder,
         *,
-        embedding_dim: int = 10,
         num_experts: int = 8,
         expert_units: Sequence[int] = (128,),
         tower_units: Sequence[int] = (64, 32),
-        gradient_adjustment: GramFunction | None = None,
-        embedding_l2: float = 1e-5,
-        gradient_metrics: bool = False,
-        on_nonfinite: Policy = "raise",
         name: str = "mmoe",
+        **options: Unpack[ModelOptions],
     ) -> None:
-        super().__init__(
-            schema,
-            encoder,
-            embedding_dim=embedding_dim,
-            gradient_adjustment=gradient_adjustment,
-            embedding_l2=embedding_l2,
-            gradient_metrics=gradient_metrics,
-            on_nonfinite=on_nonfinite,
-            name=name,
-        )
+        super().__init__(schema, encoder, name=name, **options)
         targets = self.schema.targets
         self.experts = Experts(num_experts, expert_units, name="experts")
         self.gates = [Gate(num_experts, name=f"{t.name}_gate") for t in targets]

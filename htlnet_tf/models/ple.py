@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
+from typing_extensions import Unpack
 
-from htlnet_tf.gradients import GramFunction
 from htlnet_tf.layers.customized_gate_control import CustomizedGateControl
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.tower import Tower
-from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema
 
 
@@ -23,29 +22,28 @@ class PLE(MultiTaskModel):
     gate mixes all of them for the shared experts one level up. In the last level (and so in a model of one level, which
     is CGC) a target's experts learn from its own loss alone; in a level below, the shared gate lets other losses in.
 
-    The paper tunes the numbers of experts, which are layers of one width. By default there are as many per level as
+    The paper's schedule of loss weights (section 4.3) is left out. It tunes the numbers of experts, which are layers of
+    one width. By default there are as many per level as
     MMoE has for three targets, 8; a path from the shared input to a target is 128, 64, 32 wide, as in the package's
     other models.
 
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
-      embedding_dim: Width d of the embedding rows of features that declare none of their own.
       level_units: Width of the experts of each level; there are as many levels as widths.
       task_experts: Experts per target and level.
       shared_experts: Shared experts per level.
       tower_units: Widths of each tower's hidden layers.
-      gradient_adjustment: Gram matrix -> coefficients; None: the plain sum.
-      embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`; costs one backward pass per task.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      name: Of the model.
+      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
+        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
 
     References:
       Tang, Liu, Zhao, Gong: "Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for
-      Personalized Recommendations", RecSys 2020, section 4.
+      Personalized Recommendations", RecSys 2020, sections 4.1 and 4.2, equations 2 to 7.
     """
 
     def __init__(
@@ -53,27 +51,14 @@ class PLE(MultiTaskModel):
         schema: Schema,
         encoder: FeatureEncoder,
         *,
-        embedding_dim: int = 10,
         level_units: Sequence[int] = (128, 64),
         task_experts: int = 2,
         shared_experts: int = 2,
         tower_units: Sequence[int] = (32,),
-        gradient_adjustment: GramFunction | None = None,
-        embedding_l2: float = 1e-5,
-        gradient_metrics: bool = False,
-        on_nonfinite: Policy = "raise",
         name: str = "ple",
+        **options: Unpack[ModelOptions],
     ) -> None:
-        super().__init__(
-            schema,
-            encoder,
-            embedding_dim=embedding_dim,
-            gradient_adjustment=gradient_adjustment,
-            embedding_l2=embedding_l2,
-            gradient_metrics=gradient_metrics,
-            on_nonfinite=on_nonfinite,
-            name=name,
-        )
+        super().__init__(schema, encoder, name=name, **options)
         targets = self.schema.targets
         self.levels = [
             CustomizedGateControl(

@@ -25,7 +25,8 @@ class SingleTask(MultiTaskModel):
     of another model with the same `embedding_dim`.
 
     There is no shared parameter, the Gram matrix is diagonal, and so there is nothing to adjust: the model takes no
-    `gradient_adjustment`.
+    `gradient_adjustment`. Nor does it take a `loss_weighting`: a weight would scale all gradients of a target's own
+    network alike, which Adam all but undoes.
 
     Args:
       schema: The declared columns.
@@ -34,7 +35,7 @@ class SingleTask(MultiTaskModel):
       tower_units: Widths of each DNN's hidden layers.
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show the norm of every task's embedding gradient in `fit`.
-      on_nonfinite: `"raise"` or `"skip"`, see `MultiTaskModel`.
+      on_nonfinite: `"raise"` or `"skip"`, see `ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.

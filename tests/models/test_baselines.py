@@ -255,8 +255,10 @@ class TestAITM:
         model = make_model(MODELS["aitm"], calibrator=0.6)
         plain = make_model(MODELS["aitm"], calibrator=0.0)
         outputs = [tf.zeros([3]), tf.constant(np.log([3.0, 1 / 3, 9.0]), tf.float32), tf.zeros([3])]
-        (excess,) = model.calibrator_losses(outputs).values()
-        np.testing.assert_allclose(excess.values, [0.25, 0.0, 0.4], atol=1e-6)
+        ((name, excess),) = model.auxiliary_losses(outputs).items()
+        assert name == "buy"
+        np.testing.assert_allclose(excess.values, [0.15, 0.0, 0.24], atol=1e-6)
+        assert plain.auxiliary_losses(outputs) == {}
         targets = {"click": tf.zeros([3]), "buy": tf.zeros([3]), "spend": tf.zeros([3])}
         masks = {"buy": tf.constant([1.0, 2.0, 0.0])}
         for weights, expected in ((None, 0.6 * 0.65 / 3), (masks, 0.6 * 0.25 / 2)):
@@ -286,6 +288,6 @@ class TestAITM:
         targets = [htl.Binary("click"), htl.Binary("buy", observed_if="click"), htl.Continuous("spend")]
         funnel = htl.Schema(features=schema.features, targets=targets)
         model = htl.AITM(funnel, htl.FeatureEncoder.fit(funnel, frame), tower_units=(8,))
-        assert model.calibrator_losses([tf.zeros([2])] * 3) == {}
+        assert model.auxiliary_losses([tf.zeros([2])] * 3) == {}
         with pytest.raises(ValueError, match="calibrator must not be negative"):
             htl.AITM(funnel, model.encoder, calibrator=-1.0)

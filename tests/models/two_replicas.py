@@ -26,10 +26,13 @@ frame = small_frame(401)  # a last batch of one row: one of two replicas gets no
 encoder = htl.FeatureEncoder.fit(schema, frame)
 
 
-def train(strategy: Any, rows: int = 400, **arguments: Any) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+def train(
+    strategy: Any, rows: int = 400, *, weighted: bool = False, **arguments: Any
+) -> tuple[dict[str, list[float]], list[np.ndarray]]:
     tf.keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = htl.HTLNet(schema, encoder, tower_units=(8,), gumbel=False, **arguments)
+        weighting = htl.UncertaintyWeights(schema) if weighted else None
+        model = htl.HTLNet(schema, encoder, tower_units=(8,), gumbel=False, loss_weighting=weighting, **arguments)
         model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
     dataset = htl.data.make_dataset(frame[:rows], schema, encoder, batch_size=100)
     history = model.fit(dataset, epochs=2, verbose=0).history
@@ -44,6 +47,9 @@ for a, b in zip(single_weights, double_weights, strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 for name in ("loss", "click_loss", "spend_loss", "spend_nrmse", "spend_nmae"):
     np.testing.assert_allclose(single[name], double[name], rtol=1e-4, err_msg=name)
+weighted = plain | {"weighted": True}  # learned loss weights: half of each regulariser on each replica
+for a, b in zip(train(one, **weighted)[1], train(two, **weighted)[1], strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 # Half a batch's gradient is not the batch's, but of its size.
 ratio = np.asarray(double["spend_gradient_norm"]) / np.asarray(single["spend_gradient_norm"])
 assert ((ratio > 0.7) & (ratio < 2.5)).all(), ratio
