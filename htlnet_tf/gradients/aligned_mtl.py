@@ -13,9 +13,10 @@ class AlignedMTL(Adjustment):
 
     With the matrix of gradients G = U S V' (one column per task) the aligned gradients are sigma * U V', with sigma the
     smallest singular value that is not 0; the result is their sum. In terms of the Gram matrix M = V L V':
-    c = sigma * V L^(-1/2) V' 1, over the eigenvalues that are not 0. This is the sum of the aligned gradients, as in
-    the authors' code, not their mean; its norm is sqrt(n) * sigma where the n gradients are linearly independent, at
-    most sqrt(n) times the shortest gradient's: nearly dependent ones make short steps.
+    c = sigma * V L^(-1/2) V' w, over the eigenvalues that are not 0, with the paper's task weights w = 1. This is the
+    sum of the aligned gradients, as in the authors' code, not their mean; its norm is sqrt(n) * sigma where the n
+    gradients are linearly independent, at most sqrt(n) times the shortest gradient's: nearly dependent ones make short
+    steps.
 
     The rank, on which sigma hangs, is that of the cosines, so that a task whose loss is 1000 times larger than
     another's does not make that one's gradient count as 0.
@@ -25,7 +26,7 @@ class AlignedMTL(Adjustment):
 
     References:
       Senushkin, Patakin, Kuznetsov, Konushin: "Independent Component Alignment for Multi-Task Learning", CVPR 2023,
-      section 4, algorithm 1.
+      section 5, equation 5 and algorithm 1.
     """
 
     def __init__(self, *, core: str | None = None) -> None:

@@ -16,20 +16,20 @@ class CAGrad(Adjustment):
     d = G_0 + c ||G_0|| / ||G_w|| * G_w, with G_w = sum_t w_t G_t and w = argmin <G_w, G_0> + c ||G_0|| ||G_w|| over
     w >= 0, sum_t w_t = 1. The coefficients give n * d for n tasks with a gradient, so c = 0 is the plain sum:
     c_t = 1 + c ||sum_s G_s|| / ||G_w|| * w_t. The result is up to 1 + c times as long as the sum; as in the paper's
-    algorithm it is not scaled back.
+    algorithm it is not scaled back, while LibMTL's default divides it by 1 + c^2.
 
     The dual is solved exactly: inside a face of the simplex its stationary point is the root of a quadratic equation,
     and all 2^T - 1 faces are solved at once. At most 10 targets.
 
     Args:
       c: How far the direction may be from the mean, in units of the mean's norm, in [0, 1): 0 is the mean; below 1 the
-        paper's method converges to a stationary point of the mean loss. The paper's choice on NYU-v2 and Cityscapes is
-        0.4.
+        paper's method converges to a stationary point of the mean loss. The paper chose 0.4 for NYU-v2 and 0.2 for
+        Cityscapes.
       core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
 
     References:
       Liu, Liu, Jin, Stone, Liu: "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021,
-      algorithm 1.
+      section 3.1, equation 3 and algorithm 1.
     """
 
     arguments = ("c",)

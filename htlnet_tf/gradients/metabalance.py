@@ -29,8 +29,8 @@ class MetaBalance(Adjustment):
 
     References:
       He, Feng, Cheng, Ji, Guo, Caverlee: "MetaBalance: Improving Multi-Task Recommendations via Adapting Gradient
-      Magnitudes of Auxiliary Tasks", WWW 2022, algorithm 1 and section 3.3; there per parameter, here on all shared
-      rows.
+      Magnitudes of Auxiliary Tasks", WWW 2022, arXiv:2203.06801; there for each parameter of the network apart, here on
+      all shared rows. The defaults of r and beta are those of the authors' code.
     """
 
     arguments = ("relax", "beta", "strategy")

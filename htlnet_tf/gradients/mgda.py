@@ -25,7 +25,7 @@ class MGDA(Adjustment):
     References:
       Désidéri: "Multiple-gradient descent algorithm (MGDA) for multiobjective optimization", Comptes Rendus
       Mathématique 350, 2012; Sener, Koltun: "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018,
-      equation 3.
+      section 3, equation 3.
     """
 
     def __init__(self, *, core: str | None = None) -> None:

@@ -13,7 +13,8 @@ class Gate(tf.keras.layers.Layer):
 
     References:
       Ma et al.: "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018,
-      equations 6 and 7; PLE (RecSys 2020), equations 1 to 3, and AdaTT (KDD 2023) use the same gate.
+      equations 7 and 8. PLE (RecSys 2020), equations 2 and 3, and AdaTT (KDD 2023), equations 9 and 10, use the same
+      gate.
     """
 
     def __init__(self, num_experts: int, *, name: str) -> None:

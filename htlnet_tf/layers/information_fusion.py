@@ -18,7 +18,8 @@ class InformationFusion(tf.keras.layers.Layer):
       width: Width of v, k, q and of the result.
 
     References:
-      HTLNet (arXiv:2403.17442), section 3.4; the attention is AITM's (KDD 2021), equations 3 to 5.
+      HTLNet (arXiv:2403.17442), section 3.4; the attention is that of AITM's (KDD 2021) Adaptive Information Transfer
+      module.
     """
 
     def __init__(self, width: int = 64, *, name: str) -> None:
