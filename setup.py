@@ -63,6 +63,7 @@ setup(
         "htlnet_tf.inspection",
         "htlnet_tf.layers",
         "htlnet_tf.models",
+        "htlnet_tf.plots",
         "htlnet_tf.serving",
         "htlnet_tf.serving.clients",
         "htlnet_tf.serving.server",

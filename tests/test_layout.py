@@ -27,7 +27,7 @@ ROOMS = [
     ["losses", "data.streaming"],
     ["data.dataset", "plots"],
     ["models"],
-    ["prediction"],
+    ["prediction", "attention"],
     ["evaluation", "calibration", "callbacks", "inspection"],
     ["serving.errors", "serving.signatures"],
     ["serving"],

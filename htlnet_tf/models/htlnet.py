@@ -13,7 +13,7 @@ from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.base import Features, MultiTaskModel
 from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.schema import Multiclass, Schema
 
@@ -130,22 +130,51 @@ class HTLNet(MultiTaskModel):
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
-        representations: list[tf.Tensor] = []
-        labels: list[tf.Tensor] = []
-        outputs: list[tf.Tensor] = []
+        return [output for _, output in self._run_towers(views, training)]
+
+    def attention_weights(self, features: Features) -> dict[str, dict[str, tf.Tensor]]:
+        """What the Information Fusion Units attend to, in inference mode.
+
+        Args:
+          features: `"ids"` int32 [B, num_slots] and `"numeric"` float32 [B, num_numeric].
+
+        Returns:
+          By target with n > 1 preceding targets, and there by unit, `"representation"` or `"label"`: the weights of the
+          preceding targets in funnel order, float32 [B, n]; each row sums to 1. A unit that the model does not use, or
+          that concatenates, has none and is left out, and so is a target without any.
+        """
+        shared = self.shared_input(self.embedding(features["ids"]), features)
+        found: dict[str, dict[str, tf.Tensor]] = {}
+        targets = self.schema.targets
+        for t, (handed, _) in enumerate(self._run_towers([shared] * len(targets), training=False)):
+            for unit, inputs in handed.items():
+                fusion = self._fusion(unit, t)
+                if len(inputs) > 1 and isinstance(fusion, InformationFusion):
+                    found.setdefault(targets[t].name, {})[unit] = fusion.attend(inputs)[1]
+        return found
+
+    def _run_towers(
+        self, views: Sequence[tf.Tensor], training: bool
+    ) -> list[tuple[dict[str, list[tf.Tensor]], tf.Tensor]]:
+        """Runs the towers; per target, by unit what the earlier targets hand to it, and its output."""
+        towers: list[tuple[dict[str, list[tf.Tensor]], tf.Tensor]] = []
+        handed: dict[str, list[tf.Tensor]] = {}  # without the units that are not used, and empty for the first tower
         for t, (view, tower) in enumerate(zip(views, self.towers, strict=True)):
-            inputs = [view]
-            if t > 0 and self.use_representation:
-                inputs.append(self.representation_fusions[t](representations))
-            if t > 0 and self.use_label_embedding:
-                inputs.append(self.label_fusions[t](labels))
+            inputs = [view, *(self._fusion(unit, t)(vectors) for unit, vectors in handed.items())]
             representation, output = tower(tf.concat(inputs, axis=1) if len(inputs) > 1 else view)
-            outputs.append(output)
+            towers.append((handed, output))
             if t < len(views) - 1:
-                representations.append(self._hand_on(representation))
+                own = {}
+                if self.use_representation:
+                    own["representation"] = self._hand_on(representation)
                 if self.use_label_embedding:
-                    labels.append(self.label_embeddings[t](self._hand_on(_log_probabilities(output)), training))
-        return outputs
+                    own["label"] = self.label_embeddings[t](self._hand_on(_log_probabilities(output)), training)
+                handed = {unit: [*handed.get(unit, ()), vector] for unit, vector in own.items()}
+        return towers
+
+    def _fusion(self, unit: str, t: int) -> Any:
+        """The Information Fusion Unit of tower t, or what stands in its place."""
+        return (self.representation_fusions if unit == "representation" else self.label_fusions)[t]
 
     def on_step_end(self) -> None:
         """Anneals the Gumbel-softmax temperatures."""
