@@ -13,22 +13,48 @@ from htlnet_tf.schema import Schema
 
 
 class KeepBest(tf.keras.callbacks.EarlyStopping):
-    """Early stopping on the validation loss that always ends with the best epoch's weights.
+    """Early stopping on the validation's relative loss that always ends with the best epoch's weights.
 
-    Keras restores them only where it stopped early; a run that used all its epochs would keep the last epoch's.
+    In the relative loss, see `htlnet_tf.metrics.RelativeLoss`, every target counts alike; in the plain sum of the
+    losses a core that is not standardised would be all that counts. Keras restores the best weights only where it
+    stopped early; a run that used all its epochs would keep the last epoch's.
 
     Args:
-      patience: Epochs without a better validation loss before training stops.
+      patience: Epochs without a better validation before training stops.
     """
 
     def __init__(self, patience: int = 1) -> None:
-        super().__init__(monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
+        super().__init__(monitor="val_relative_loss", mode="min", patience=patience, restore_best_weights=True)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Puts the best weights back."""
         super().on_train_end(logs)
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
+
+
+class TrainingSeconds(tf.keras.callbacks.Callback):
+    """Keeps the seconds that each epoch trained, without its validation.
+
+    Attributes:
+      seconds: One value per epoch.
+    """
+
+    _supports_tf_logs = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._started = time.monotonic()
+        self.seconds.append(0.0)
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Reads the clock; after the last batch the value stays."""
+        self.seconds[-1] = time.monotonic() - self._started
 
 
 class GradientHistory(tf.keras.callbacks.Callback):
@@ -69,17 +95,24 @@ class ProgressLines(tf.keras.callbacks.Callback):
     Args:
       schema: Says which metrics to show: the validation metric of each target.
       label: Put before each line.
+      parts: Keras' epochs in a pass over the training rows; lines count passes.
       every: Seconds between lines within an epoch.
       write: Where the lines go.
     """
 
     def __init__(
-        self, schema: Schema, label: str = "", *, every: float = 5.0, write: Callable[[str], None] = print
+        self,
+        schema: Schema,
+        label: str = "",
+        *,
+        parts: int = 1,
+        every: float = 5.0,
+        write: Callable[[str], None] = print,
     ) -> None:
         super().__init__()
         shown = {"binary": "auc", "multiclass": "accuracy", "continuous": "nrmse"}
         self._metrics = [f"{target.name}_{shown[target.kind]}" for target in schema.targets]
-        self._label, self._every, self._write = label, every, write
+        self._label, self._parts, self._every, self._write = label, parts, every, write
         self._epoch, self._started, self._spoke = 0, 0.0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -93,18 +126,24 @@ class ProgressLines(tf.keras.callbacks.Callback):
             self._spoke = now
             steps = self.params.get("steps")
             loss = (logs or {}).get("loss", float("nan"))
-            self._write(f"  {self._label}epoch {self._epoch + 1}: step {batch + 1}/{steps or '?'}, loss {loss:.4f}")
+            self._write(
+                f"  {self._label}epoch {self._passes(self._epoch)}: step {batch + 1}/{steps or '?'}, loss {loss:.4f}"
+            )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Sums the epoch up."""
         logs = logs or {}
         shown = [f"{m.replace('_', ' ')} {_number(logs[f'val_{m}'])}" for m in self._metrics if f"val_{m}" in logs]
-        validation = f" | validation: loss {logs['val_loss']:.4f}, {', '.join(shown)}" if "val_loss" in logs else ""
+        relative = f" | validation: relative loss {_number(logs.get('val_relative_loss', math.nan))}"
+        validation = f"{relative}, {', '.join(shown)}" if "val_loss" in logs else ""
         seconds = time.monotonic() - self._started
         self._write(
-            f"  {self._label}epoch {epoch + 1}/{self.params.get('epochs')}: "
+            f"  {self._label}epoch {self._passes(epoch)}/{self._passes(self.params['epochs'] - 1)}: "
             f"{seconds:.0f} s, loss {logs.get('loss', float('nan')):.4f}{validation}"
         )
+
+    def _passes(self, epoch: int) -> str:
+        return f"{(epoch + 1) / self._parts:g}"
 
 
 def _number(value: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Sequence
 from dataclasses import field
 from importlib import resources
 from pathlib import Path
@@ -88,7 +89,10 @@ class TrainingConfig:
       epochs: At most this many.
       batch_size: Rows per step.
       learning_rate: Of `LazyAdam`.
-      patience: Epochs without a better validation loss before training stops; the best epoch's weights are kept.
+      patience: Passes over the training rows without a better validation (the mean of the targets' relative losses, see
+        `htlnet_tf.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
+      validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
+        begin to overfit in the second one.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
     """
 
@@ -96,6 +100,7 @@ class TrainingConfig:
     batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     patience: int = Field(default=1, ge=0)
+    validations_per_epoch: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
 
 
@@ -126,13 +131,20 @@ class RunConfig:
         return {"by": "time", "fractions": split} if isinstance(split, (list, tuple)) else split
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> RunConfig:
+    def from_yaml(cls, path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
         """Reads a configuration file. Paths in it (`data.path`, and `schema` if it is a file) are relative to it.
+
+        Args:
+          path: The file.
+          changes: Settings in place of the file's, each `field=value`, `field` with dots (`training.epochs=3`,
+            `model.arguments.embedding_dim=16`) and `value` in YAML.
 
         Raises:
           InputError: The file is missing, is not YAML, or breaks a rule; the message names the field.
         """
         document = read_yaml(path)
+        for change in changes:
+            _change(document, change, source=str(path))
         if isinstance(document, dict) and isinstance(document.get("schema"), str):
             document = document | {"schema": Schema.from_yaml(Path(path).parent / document["schema"])}
         config: RunConfig = validate(_ADAPTER, document, source=str(path))
@@ -172,13 +184,39 @@ def shipped(name: str) -> Path:
     return folder / f"{name}.yaml"
 
 
-def find_config(name: str) -> RunConfig:
+def find_config(name: str, changes: Sequence[str] = ()) -> RunConfig:
     """Reads a configuration by path, or by name if it ships with the package.
+
+    Args:
+      name: The path or the name.
+      changes: As for `RunConfig.from_yaml`.
 
     Raises:
       InputError: There is none, or it breaks a rule.
     """
-    return RunConfig.from_yaml(name if name.endswith((".yaml", ".yml")) or Path(name).is_file() else shipped(name))
+    path = name if name.endswith((".yaml", ".yml")) or Path(name).is_file() else shipped(name)
+    return RunConfig.from_yaml(path, changes)
+
+
+def _change(document: Any, change: str, *, source: str) -> None:
+    """Puts `field=value` into a document that was read from `source`."""
+    field_name, equals, text = change.partition("=")
+    *parents, last = field_name.split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"'{change}': the value is not YAML: {error}") from error
+    if not equals or not all((*parents, last)):
+        raise InputError(f"a change is written field=value, with dots in the field; received '{change}'")
+    for parent in parents:
+        if not isinstance(document, dict):
+            break
+        if document.get(parent) is None:
+            document[parent] = {}
+        document = document[parent]
+    if not isinstance(document, dict):
+        raise InputError(f"'{change}': in {source}, '{'.'.join(parents)}' has no fields of its own")
+    document[last] = value
 
 
 class LoadedRows(NamedTuple):

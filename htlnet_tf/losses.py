@@ -30,6 +30,12 @@ def make_task(target: Binary | Multiclass | Continuous, core: Moments) -> tfrs.t
     return _TASKS[type(target)](target, core)
 
 
+def constant_loss(target: Binary | Multiclass | Continuous) -> metrics.ConstantLoss:
+    """The metric of the best constant's loss, which a target's own loss is measured against."""
+    classes = None if isinstance(target, Continuous) else target.num_classes if isinstance(target, Multiclass) else 2
+    return metrics.ConstantLoss(classes, f"{target.name}_constant_loss")
+
+
 class RowLosses(NamedTuple):
     """A target's losses in a batch.
 

@@ -100,6 +100,82 @@ class NMAE(_Sums):
         return self._sums["error"] / self._sums["magnitude"]
 
 
+class ConstantLoss(_Sums):
+    """The loss that the best constant prediction has on the rows seen, averaged as a target's own loss is.
+
+    The entropy of the labels for classes, their variance for a number; a weight multiplies a row's loss, and the
+    divisor is the number of rows that take part.
+
+    Args:
+      num_classes: Of the labels, 2 for a binary target; None: the labels are numbers, the loss is the squared error.
+    """
+
+    def __init__(self, num_classes: int | None, name: str = "constant_loss") -> None:
+        self._classes = [f"class_{k}" for k in range(num_classes or 0)]
+        super().__init__(["rows", "weight", *(self._classes or ("y", "y_squared"))], name)
+
+    def update_state(self, y_true: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Adds rows: labels [B] on the trained scale, anything where the weight is 0; weights [B] or None."""
+        y = tf.cast(y_true, tf.float64)
+        weight = tf.ones_like(y) if sample_weight is None else tf.cast(sample_weight, tf.float64)
+        y = tf.where(weight != 0.0, y, 0.0)  # 0 times NaN is NaN
+        self._add(None, rows=tf.cast(weight != 0.0, tf.float64))
+        sums = {name: tf.cast(y == float(k), tf.float64) for k, name in enumerate(self._classes)}
+        self._add(weight, weight=tf.ones_like(y), **(sums or {"y": y, "y_squared": y * y}))
+
+    def result(self) -> tf.Tensor:
+        """The loss, a float64 scalar; 0 for constant labels, or if no row takes part."""
+        weight = self._sums["weight"]
+        if self._classes:
+            counts = tf.stack([self._sums[name] for name in self._classes])
+            total = -tf.reduce_sum(tf.math.xlogy(counts, tf.math.divide_no_nan(counts, weight)))
+        else:
+            square = self._sums["y_squared"]
+            total = square - tf.math.divide_no_nan(self._sums["y"] ** 2, weight)
+            total = tf.where(total > 1e-12 * square, total, 0.0)  # what rounding leaves of constant labels
+        return tf.math.divide_no_nan(total, self._sums["rows"])
+
+
+class RelativeLoss(tf.keras.metrics.Metric):
+    """The mean over targets of the loss divided by that of the best constant prediction.
+
+    It is the normalised cross entropy of a binary target and NRMSE^2 of the core, so every target counts alike whatever
+    the scale of its loss; a target whose labels are constant is left out. 1: no better than knowing the averages. Like
+    `Total` it keeps nothing of its own.
+
+    Args:
+      losses: Of each target, the metric of its mean loss.
+      constants: Of each target, its `ConstantLoss`.
+
+    References:
+      He et al.: "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014, section 3 (normalised
+      entropy).
+    """
+
+    def __init__(
+        self, losses: Sequence[tf.keras.metrics.Metric], constants: Sequence[ConstantLoss], name: str = "relative_loss"
+    ) -> None:
+        super().__init__(name=name)
+        # In a function, as in Total.
+        self._ratios = lambda: [
+            (tf.cast(loss.result(), tf.float64), constant.result())
+            for loss, constant in zip(losses, constants, strict=True)
+        ]
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing."""
+
+    def reset_state(self) -> None:
+        """Does nothing."""
+
+    def result(self) -> tf.Tensor:
+        """The metric, a float64 scalar; NaN if the labels of every target are constant."""
+        losses, constants = (tf.stack(values) for values in zip(*self._ratios(), strict=True))
+        varied = tf.reduce_sum(tf.cast(constants > 0.0, tf.float64))
+        ratios = tf.reduce_sum(tf.math.divide_no_nan(losses, constants))
+        return tf.where(varied > 0.0, ratios / varied, float("nan"))
+
+
 class GradientStatistics(tf.keras.metrics.Metric):
     """Per task and step: the gradient's norm, its cosine with the core's, its coefficient, and whether it conflicts.
 

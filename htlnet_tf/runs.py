@@ -15,6 +15,7 @@ from htlnet_tf.config import RunConfig
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
 from htlnet_tf.errors import InputError
+from htlnet_tf.evaluation import Scored
 from htlnet_tf.gradients import (
     IMTLG,
     MGDA,
@@ -55,6 +56,10 @@ class Run:
       out_of_vocabulary: By feature with a vocabulary, the share of the values in `train`, `valid` and `test` that are
         not in it.
       bad_rows: The rows that were skipped; None if they were not looked for.
+      scored: The test rows with the model's predictions, which the report is of.
+      best_check: The validation, from 1, whose weights the model has; there are
+        `config.training.validations_per_epoch` in a pass over the training rows.
+      seconds: Of training before each validation.
     """
 
     config: RunConfig
@@ -65,7 +70,10 @@ class Run:
     held_out: pd.DataFrame
     split: Split
     out_of_vocabulary: pd.DataFrame
-    bad_rows: BadRows | None = None
+    bad_rows: BadRows | None
+    scored: Scored
+    best_check: int
+    seconds: list[float]
 
 
 def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
@@ -99,7 +107,7 @@ def save_run(run: Run, directory: Path) -> None:
     """Writes a run's files into an existing directory."""
     schema = run.model.schema
     save_model(run.config, run.model, directory)
-    _table(run.history, "epoch").to_csv(directory / "history.csv")
+    numbered(run.history, "epoch").to_csv(directory / "history.csv")
     metrics = json.dumps(run.report.to_dict(), indent=2, allow_nan=False)
     (directory / "metrics.json").write_text(metrics, encoding="utf-8")
     run.held_out.to_parquet(directory / "held_out.parquet")
@@ -109,11 +117,12 @@ def save_run(run: Run, directory: Path) -> None:
         run.bad_rows.write(directory / "bad_rows.csv")
     plot_learning_curves(run.history, schema, directory / "learning_curves.png")
     if run.gradient_history:
-        _table(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
+        numbered(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
         plot_gradients({type(run.model).__name__: run.gradient_history}, schema, directory / "gradients.png")
 
 
-def _table(history: dict[str, list[float]], index: str) -> pd.DataFrame:
+def numbered(history: dict[str, list[float]], index: str) -> pd.DataFrame:
+    """A history as a table, its rows counted from 1 under the name `index`."""
     table = pd.DataFrame(history)
     table.index = pd.RangeIndex(1, len(table) + 1, name=index)
     return table
@@ -216,7 +225,7 @@ def export_run(
     )
 
 
-_ADJUSTMENTS: dict[str, type[Adjustment]] = {
+ADJUSTMENTS: dict[str, type[Adjustment]] = {
     "aligned_mtl": AlignedMTL,
     "cagrad": CAGrad,
     "htlnet": GradientAdjustment,
@@ -233,9 +242,9 @@ def _adjustment(declared: Any) -> Adjustment:
     """An adjustment from its name, or from its arguments with a `name` (HTLNet's if there is none)."""
     arguments = {"name": declared} if isinstance(declared, str) else dict(declared)
     name = arguments.pop("name", "htlnet")
-    if name not in _ADJUSTMENTS:
-        raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(_ADJUSTMENTS)}")
-    return _ADJUSTMENTS[name].from_config(arguments)
+    if name not in ADJUSTMENTS:
+        raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(ADJUSTMENTS)}")
+    return ADJUSTMENTS[name].from_config(arguments)
 
 
 _LOSS_WEIGHTINGS: dict[str, Callable[[Schema], LossWeighting]] = {"uncertainty": UncertaintyWeights}

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.callbacks import GradientHistory, KeepBest, ProgressLines
+from htlnet_tf.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.dataset import make_dataset
 from htlnet_tf.data.encoded import Rows
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.errors import InputError, NonFiniteError
-from htlnet_tf.evaluation import evaluate
+from htlnet_tf.evaluation import score
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.models import model_class
+from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.preparation import Prepared, prepare
 from htlnet_tf.runs import Run, build_model, load_config, save_model, save_run
 
@@ -27,15 +30,34 @@ _EVALUATION_BATCH = 8192
 Write = Callable[[str], None]
 
 
-def fit(
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model that has not been judged yet.
+
+    Attributes:
+      model: Has the weights of its best validation.
+      history: Per validation, Keras' `History.history`.
+      gradient_history: Per step, see `GradientHistory`.
+      best_check: The number of the best validation, from 1.
+      seconds: Of training before each validation.
+    """
+
+    model: MultiTaskModel
+    history: dict[str, list[float]]
+    gradient_history: dict[str, list[float]]
+    best_check: int
+    seconds: list[float]
+
+
+def train_model(
     config: RunConfig,
     prepared: Prepared,
     *,
     label: str = "",
     last_good: Path | None = None,
     write: Write = print,
-) -> Run:
-    """Trains the configured model and judges it on the test rows.
+) -> Trained:
+    """Trains the configured model; the test rows are not looked at.
 
     Args:
       config: Which model and how to train it.
@@ -59,13 +81,22 @@ def fit(
         seed=config.training.seed,
     )
     valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH)
-    gradients = GradientHistory()
+    parts = config.training.validations_per_epoch
+    steps = None
+    if parts > 1:
+        # A part of a pass is an epoch to Keras, which validates after each; the pass goes on where it stopped.
+        steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
+        train = train.repeat()
+    keep_best = KeepBest(config.training.patience * parts)
+    gradients, timer = GradientHistory(), TrainingSeconds()
+    progress = ProgressLines(schema, label, parts=parts, write=write)
     try:
         history = model.fit(
             train,
             validation_data=valid,
-            epochs=config.training.epochs,
-            callbacks=[KeepBest(config.training.patience), ProgressLines(schema, label, write=write), gradients],
+            epochs=config.training.epochs * parts,
+            steps_per_epoch=steps,
+            callbacks=[keep_best, progress, gradients, timer],
             verbose=0,
         ).history
     except NonFiniteError as error:
@@ -74,11 +105,46 @@ def fit(
         with atomic_directory(last_good, overwrite=True) as stage:
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
-    report = evaluate(model, prepared.test)
-    shares = prepared.out_of_vocabulary.assign(test=pd.Series(report.out_of_vocabulary, dtype=float))
+    return Trained(model, history, gradients.history, keep_best.best_epoch + 1, timer.seconds)
+
+
+def fit(
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    label: str = "",
+    last_good: Path | None = None,
+    write: Write = print,
+) -> Run:
+    """Trains the configured model and judges it on the test rows.
+
+    Args:
+      config: As for `train_model`, as the following.
+      prepared: The rows.
+      label: Put before each progress line.
+      last_good: Where to leave the last good weights if a step is not finite.
+      write: Where progress lines go.
+
+    Raises:
+      NonFiniteError: A loss or gradient is not finite.
+    """
+    trained = train_model(config, prepared, label=label, last_good=last_good, write=write)
+    scored = score(trained.model, prepared.test)
     test = prepared.test if isinstance(prepared.test, pd.DataFrame) else next(iter(prepared.test))
-    held_out = test.head(HELD_OUT_ROWS)
-    return Run(config, model, history, gradients.history, report, held_out, prepared.split, shares, prepared.bad_rows)
+    return Run(
+        config=config,
+        model=trained.model,
+        history=trained.history,
+        gradient_history=trained.gradient_history,
+        report=scored.report(prepared.schema),
+        held_out=test.head(HELD_OUT_ROWS),
+        split=prepared.split,
+        out_of_vocabulary=prepared.out_of_vocabulary.assign(test=pd.Series(scored.out_of_vocabulary, dtype=float)),
+        bad_rows=prepared.bad_rows,
+        scored=scored,
+        best_check=trained.best_check,
+        seconds=trained.seconds,
+    )
 
 
 def train(

@@ -8,7 +8,7 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 import htlnet_tf  # noqa: F401
-from htlnet_tf.metrics import AUC, NMAE, NRMSE, GradientStatistics, Total
+from htlnet_tf.metrics import AUC, NMAE, NRMSE, ConstantLoss, GradientStatistics, RelativeLoss, Total
 
 
 def test_nrmse_and_nmae_over_unequal_batches() -> None:
@@ -53,6 +53,46 @@ def test_a_total_is_the_sum_of_its_parts() -> None:
     assert float(total.result()) == 5.0
     total.reset_state()
     assert float(total.result()) == 5.0
+
+
+@pytest.mark.parametrize("classes", [2, 3, None])
+def test_the_best_constant_s_loss_over_unequal_batches(classes: int | None) -> None:
+    random = np.random.default_rng(0)
+    y = random.integers(0, classes, 90).astype(float) if classes else random.normal(3e4, 4e4, 90)
+    w = random.choice([0.0, 0.5, 2.0], 90)
+    constant = ConstantLoss(classes)
+    for part in (slice(0, 64), slice(64, 90)):
+        labels = np.where(w > 0, y, np.nan)[part]  # what a row that takes no part holds does not count
+        constant.update_state(tf.constant(labels, tf.float32), tf.constant(w[part], tf.float32))
+    taking_part = (w > 0).sum()
+    if classes:
+        # The cross entropy of the weighted shares, and no other constant's is lower.
+        shares = np.array([w[y == k].sum() for k in range(classes)]) / w.sum()
+        expected = -sum(w @ ((y == k) * np.log(shares[k])) for k in range(classes)) / taking_part
+    else:
+        expected = w @ (y - w @ y / w.sum()) ** 2 / taking_part
+    assert float(constant.result()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_constant_labels_and_no_rows_have_a_constant_loss_of_zero() -> None:
+    for classes, labels in ((2, [1.0, 1.0]), (None, [0.1, 0.1, 0.1]), (2, []), (None, [])):
+        constant = ConstantLoss(classes)
+        constant.update_state(tf.constant(labels, tf.float32))
+        assert float(constant.result()) == 0.0
+
+
+def test_the_relative_loss_counts_every_target_alike() -> None:
+    losses = [tf.keras.metrics.Mean("click_loss"), tf.keras.metrics.Mean("spend_loss")]
+    constants = [ConstantLoss(2), ConstantLoss(None)]
+    relative = RelativeLoss(losses, constants)
+    assert np.isnan(float(relative.result()))  # nothing seen yet
+    # By hand: ln 2 of two labels, a quarter above it; a variance of 4 of labels 1 and 5, of which a loss of 3 is 3/4.
+    constants[0].update_state(tf.constant([0.0, 1.0]))
+    losses[0].update_state(1.25 * np.log(2.0))
+    assert float(relative.result()) == pytest.approx(1.25, rel=1e-6)
+    constants[1].update_state(tf.constant([1.0, 5.0]))
+    losses[1].update_state(3.0)
+    assert float(relative.result()) == pytest.approx((1.25 + 0.75) / 2, rel=1e-6)
 
 
 def test_no_row_is_undefined() -> None:

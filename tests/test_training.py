@@ -13,7 +13,6 @@ import yaml
 
 import htlnet_tf as htl
 from htlnet_tf.callbacks import KeepBest
-from htlnet_tf.comparison import compare
 from htlnet_tf.config import DataConfig, RunConfig, find_config, load_rows, shipped
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
@@ -95,28 +94,44 @@ def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path: Path) -> Non
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "run"]
 
 
-def test_compare_gives_every_model_the_same_rows_and_seeds(tmp_path: Path) -> None:
-    comparison = compare(
-        config(tmp_path), ["htlnet", "shared_bottom"], [0, 1], tmp_path / "comparison", write=lambda _: None
-    )
-    assert comparison.runs[["model", "seed"]].to_numpy().tolist() == [
-        ["htlnet", 0],
-        ["shared_bottom", 0],
-        ["htlnet", 1],
-        ["shared_bottom", 1],
-    ]
-    assert "htlnet (n=2)" in comparison.to_text()
-    files = {p.name for p in (tmp_path / "comparison").iterdir()}
-    assert files == {
-        *("comparison.txt", "comparison.png", "runs.csv", "metrics.json", "config.yaml", "split.yaml"),
-        "out_of_vocabulary.csv",
-    }
-    with pytest.raises(htl.InputError, match="named twice"):
-        compare(config(tmp_path), ["htlnet", "htlnet"], [0], tmp_path / "c")
-    with pytest.raises(htl.InputError, match="'mmoe9' is not known"):
-        compare(config(tmp_path), ["mmoe9"], [0], tmp_path / "c")
-    with pytest.raises(htl.InputError, match="at least one model and one seed"):
-        compare(config(tmp_path), ["htlnet"], [], tmp_path / "c")
+def test_settings_in_place_of_the_file_s(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(SMALL)
+    changes = ["training.epochs=3", "model.arguments.gradient_adjustment.clip=1e9", "split=[0.6, 0.2, 0.2]"]
+    changed = RunConfig.from_yaml(tmp_path / "config.yaml", changes)
+    assert changed.training.epochs == 3
+    assert changed.model.arguments == {"tower_units": [16, 8], "gradient_adjustment": {"gamma": 0.2, "clip": 1e9}}
+    assert changed.split.fractions == (0.6, 0.2, 0.2)
+    assert RunConfig.from_yaml(tmp_path / "config.yaml", ["schema=null", "data.seed=4"]).data.seed == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.epochs", "field=value"),
+        ("=3", "field=value"),
+        ("training..epochs=3", "field=value"),
+        ("training.epochs=[", "not YAML"),
+        ("training.epochs=three", r"training\.epochs"),
+        ("training.epoch=3", r"training\.epoch"),
+        ("model.name.first=3", "'model.name' has no fields"),
+    ],
+)
+def test_wrong_settings_in_place_of_the_file_s(tmp_path: Path, change: str, message: str) -> None:
+    (tmp_path / "config.yaml").write_text(SMALL)
+    with pytest.raises(htl.InputError, match=message):
+        RunConfig.from_yaml(tmp_path / "config.yaml", [change])
+
+
+def test_validations_within_an_epoch(tmp_path: Path) -> None:
+    lines: list[str] = []
+    often = config(tmp_path, SMALL.replace("epochs: 2", "epochs: 2, validations_per_epoch: 3"))
+    run = train(often, tmp_path / "run", write=lines.append)
+    # By hand: 3,200 rows are 13 steps of 256, and a third of them, rounded, 4.
+    assert len(run.history["val_relative_loss"]) == len(run.seconds) == 6
+    assert len(run.gradient_history["click_gradient_norm"]) == 24
+    assert run.best_check == 1 + int(np.argmin(run.history["val_relative_loss"]))
+    assert any("epoch 0.333333/2: " in line for line in lines)
+    assert (np.array(run.seconds) > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -269,13 +284,12 @@ def test_shipped_configurations() -> None:
     assert find_config("generated").data.loader == "generated"
     funnel = find_config("funnel_1m")
     assert (funnel.data.loader, funnel.data.num_rows, funnel.schema) == ("generated", 1_000_000, None)
-    raw = find_config("kuairand_pure_raw")
-    assert dataclasses.replace(raw, standardise=None) == find_config("kuairand_pure")
-    assert raw.schema is not None
-    assert raw.schema.core.standardise and not raw.settled(raw.schema).core.standardise
     kuairand = find_config("kuairand_pure")
     assert kuairand.schema is not None
     assert kuairand.schema.core.unit == "ms"
+    raw = find_config("kuairand_pure", ["standardise=false"])
+    assert dataclasses.replace(raw, standardise=None) == kuairand
+    assert kuairand.schema.core.standardise and not raw.settled(kuairand.schema).core.standardise
     with pytest.raises(htl.InputError, match="no configuration 'other'"):
         shipped("other")
     with pytest.raises(htl.InputError, match=r"cannot read 'none\.yaml'"):

@@ -26,7 +26,7 @@ class CustomizedGateControl(tf.keras.layers.Layer):
 
     References:
       Tang, Liu, Zhao, Gong: "Progressive Layered Extraction (PLE): A Novel Multi-Task Learning (MTL) Model for
-      Personalized Recommendations", RecSys 2020, equations 1 to 5.
+      Personalized Recommendations", RecSys 2020, equations 2 to 6.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class TaskFusion(tf.keras.layers.Layer):
 
     References:
       Li, Zhang, Zhang et al.: "AdaTT: Adaptive Task-to-Task Fusion Network for Multitask Learning in Recommendations",
-      KDD 2023, section 3.2 (AllExpertGF and NativeExpertLF); the start of v_t is the authors' code's, uniform in
+      KDD 2023, section 3.1.1 (AllExpertGF and NativeExpertLF); the start of v_t is the authors' code's, uniform in
       +-sqrt(1 / m).
     """
 

@@ -16,8 +16,8 @@ from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
-from htlnet_tf.losses import RowLosses, make_task, row_losses, training_scale, weights_by_target
-from htlnet_tf.metrics import GradientStatistics, Total
+from htlnet_tf.losses import RowLosses, constant_loss, make_task, row_losses, training_scale, weights_by_target
+from htlnet_tf.metrics import GradientStatistics, RelativeLoss, Total
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
 from htlnet_tf.models.task_gradients import task_gradients
 from htlnet_tf.optimizers import LazyAdam
@@ -69,8 +69,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     does; under a strategy each replica divides by its own number of rows and by the number of replicas. As with Keras'
     `metrics`, the metrics in `fit` count the rows that take part alike. `{target}_loss` of an epoch is over all of its
     rows that take part (0 if there are none), however they fall into batches, and `loss` the sum of these over the
-    targets. Of `fit`'s arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several
-    outputs.
+    targets; `relative_loss`, which validation has beside it, see `htlnet_tf.metrics.RelativeLoss`. Of `fit`'s
+    arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several outputs.
 
     Args:
       schema: The declared columns.
@@ -115,6 +115,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         self.tasks = {t.name: make_task(t, self.core_scale) for t in self.schema.targets}
         self._loss_means = {t.name: tf.keras.metrics.Mean(f"{t.name}_loss") for t in self.schema.targets}
         self._total_loss = Total(list(self._loss_means.values()), "loss")
+        self._constant_losses = {t.name: constant_loss(t) for t in self.schema.targets}
+        self._relative_loss = RelativeLoss(list(self._loss_means.values()), list(self._constant_losses.values()))
         names = [t.name for t in self.schema.targets]
         core = getattr(self.gradient_adjustment, "core", None) or names[-1]
         if core not in names:
@@ -262,6 +264,9 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets, sample_weights = self._unpack(data)
         self._update_metrics(targets, self._outputs(features, training=False), sample_weights)
+        for target in self.schema.targets:
+            weights = None if sample_weights is None else sample_weights.get(target.name)
+            self._constant_losses[target.name].update_state(self._labels(target, targets), weights)
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
@@ -357,6 +362,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         results = {mean.name: mean.result() for mean in (self._total_loss, *self._loss_means.values())}
         for task in self.tasks.values():
             results.update({metric.name: metric.result() for metric in task.metrics})
+        if not training:
+            results["relative_loss"] = self._relative_loss.result()
         if training and self.gradient_statistics is not None:
             results.update(self.gradient_statistics.result())
         if training and self._skipped is not None:
