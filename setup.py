@@ -11,6 +11,7 @@ REQUIRES = [
     "anyio>=4.0",  # waits in the asynchronous client, under httpx anyway
     "httpx>=0.27",  # the REST client: connection pool, timeouts, one API for sync and async
     "grpcio>=1.60",  # the gRPC client and the embedded server's gRPC
+    "joblib>=1.3",  # runs of a comparison side by side; under scikit-learn anyway
     "httpcore>=1.0",  # the sockets under httpx, to set TCP_QUICKACK on
     "lazy-loader>=0.4",  # `import htlnet_tf` without importing TensorFlow (PEP 562)
     "matplotlib>=3.8",  # learning curves, gradient norms, comparisons
@@ -28,10 +29,15 @@ REQUIRES = [
     "tensorflow-recommenders>=0.7.7",  # tfrs.Model and tfrs.tasks.Ranking
     "tensorflow-serving-api>=2.20,<2.21",  # the protocol buffers of TensorFlow Serving, matched with TensorFlow
     "tf-keras>=2.20.1,<2.21",  # Keras 2, which tensorflow-recommenders needs
-    "typing-extensions>=4.0",  # typing.Self on Python 3.10
+    "typing-extensions>=4.1",  # Self, and Unpack of TypedDict, on Python 3.10
+]
+
+TUNE = [
+    "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
 
 DEV = [
+    *TUNE,  # its tests
     "hypothesis>=6.100",  # property tests
     "jsonschema>=4.18",  # the compose file and the Kubernetes manifests against their published schemas
     "mypy>=1.10",
@@ -54,6 +60,7 @@ setup(
     packages=[
         "htlnet_tf",
         "htlnet_tf.benchmarks",
+        "htlnet_tf.comparison",
         "htlnet_tf.configs",
         "htlnet_tf.data",
         "htlnet_tf.data.published",
@@ -88,7 +95,7 @@ setup(
         ],
     },
     install_requires=REQUIRES,
-    extras_require={"dev": DEV},
+    extras_require={"dev": DEV, "tune": TUNE},
     entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

@@ -75,11 +75,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     _add_config(train)
     train.add_argument("--output", metavar="RUN", required=True, help="run folder to write")
 
-    compare = _add(commands, "compare", _compare, "train several models with several seeds and set them side by side")
+    compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
-    compare.add_argument("--models", default="htlnet,shared_bottom", help="names, comma separated (%(default)s)")
+    compare.add_argument("--models", metavar="A,B", help="models, model+method, htlnet-part (default: every model)")
+    compare.add_argument("--methods", metavar="A,B", help="also each model with these optimisation methods; or: all")
+    compare.add_argument("--ablations", action="store_true", help="also HTLNet's ablations, the paper's Tables 3 to 5")
     compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 .. N-1 (%(default)s)")
-    compare.add_argument("--output", metavar="DIR", required=True, help="folder to write")
+    compare.add_argument("--tune", type=int, default=0, metavar="N", help="first N trials per variant on validation")
+    compare.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (%(default)s)")
+    compare.add_argument("--output", metavar="DIR", required=True, help="folder; runs that are there are not repeated")
 
     evaluate = _add(commands, "evaluate", _evaluate, "exact metrics of a run on its test rows")
     evaluate.add_argument("run", metavar="RUN")
@@ -150,6 +154,13 @@ def _add(
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped one: generated, ...")
     parser.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="in place of a setting of the configuration, training.epochs=3; may be repeated",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
 
 
@@ -177,7 +188,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     from htlnet_tf.inspection import inspect_path
 
-    targets = [name.strip() for name in arguments.targets.split(",")] if arguments.targets else None
+    targets = _names(arguments.targets) or None
     inspection = inspect_path(
         arguments.data,
         schema=arguments.schema,
@@ -203,25 +214,35 @@ def _train(arguments: argparse.Namespace) -> None:
     from htlnet_tf.config import find_config
     from htlnet_tf.training import train
 
-    config = find_config(arguments.config)
+    config = find_config(arguments.config, arguments.set)
     run = train(config, arguments.output, data=arguments.data, overwrite=arguments.overwrite, write=_say)
     _say(f"test: {run.report}\n\nwritten to {arguments.output}")
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.comparison import compare
+    from htlnet_tf.comparison import METHODS, compare
     from htlnet_tf.config import find_config
+    from htlnet_tf.models import MODELS
 
+    methods = list(METHODS) if arguments.methods == "all" else _names(arguments.methods)
     comparison = compare(
-        find_config(arguments.config),
-        [name.strip() for name in arguments.models.split(",")],
+        find_config(arguments.config, arguments.set),
+        list(MODELS) if arguments.models is None else _names(arguments.models),
         range(arguments.seeds),
         arguments.output,
+        methods=methods,
+        ablations=arguments.ablations,
+        tune=arguments.tune,
+        jobs=arguments.jobs,
         data=arguments.data,
         overwrite=arguments.overwrite,
         write=_say,
     )
-    _say(f"\n{comparison.to_text()}\n\nwritten to {arguments.output}")
+    _say(f"\n{comparison.text}\n\nwritten to {arguments.output}")
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

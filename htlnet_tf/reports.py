@@ -39,6 +39,7 @@ METRICS: dict[str, Metric] = {
     "spearman": Metric("Spearman", 1),
     "gini": Metric("Gini", 1),
     "xauc": Metric("XAUC", 1),
+    "regret": Metric("regret", -1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),
     "base_rate": Metric("base rate", 0),
@@ -168,7 +169,9 @@ class Report:
             table = [[kind, *(METRICS[m].label for m in metrics)]]
             for target in dict.fromkeys(row.target for row in rows):
                 values = {metric: self.value(target, metric) for metric in metrics}
-                cells = [_format(value, _decimals(metric, value, kind, digits)) for metric, value in values.items()]
+                cells = [
+                    format_value(value, _decimals(metric, value, kind, digits)) for metric, value in values.items()
+                ]
                 table.append([target + unit, *cells])
             blocks.append(_align(table, left=1))
         if self.out_of_vocabulary:
@@ -260,9 +263,9 @@ def compare_reports(reports: Reports, *, digits: int = 4) -> pd.DataFrame:
     for row in summary.to_dict("records"):
         target, metric = row["target"], METRICS[row["metric"]]
         decimals = _decimals(row["metric"], row["mean"], row["kind"], digits)
-        text = _format(row["mean"], decimals)
+        text = format_value(row["mean"], decimals)
         if not np.isnan(row["std"]):
-            text += f" ± {_format(row['std'], decimals)}"
+            text += f" ± {format_value(row['std'], decimals)}"
         unit = f"({units[target]})" if metric.in_unit and units.get(target) else ""
         label = " ".join(filter(None, [metric.label, unit, metric.arrow]))
         cells.setdefault((target, label), {})[columns[row["model"]]] = text + (" *" if row["best"] else "")
@@ -294,7 +297,8 @@ def _decimals(metric: str, value: float, kind: str, digits: int) -> int:
     return int(np.clip(3 - np.floor(np.log10(abs(value))), 1, 12))
 
 
-def _format(value: float, decimals: int) -> str:
+def format_value(value: float, decimals: int) -> str:
+    """A metric's value for people."""
     return "undefined" if np.isnan(value) else f"{value:,.{decimals}f}"
 
 

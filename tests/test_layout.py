@@ -28,7 +28,7 @@ ROOMS = [
     ["data.dataset", "plots"],
     ["models"],
     ["prediction", "attention"],
-    ["evaluation", "calibration", "callbacks", "inspection"],
+    ["evaluation", "calibration", "regret", "callbacks", "inspection"],
     ["serving.errors", "serving.signatures"],
     ["serving"],
     ["export"],

@@ -1,0 +1,182 @@
+"""The folder of a comparison: what it was made with, so that the same command goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from htlnet_tf.comparison.runs import Job, RunRecord, is_done, versions
+from htlnet_tf.config import RunConfig
+from htlnet_tf.data.encoded import EncodedRows
+from htlnet_tf.documents import read_yaml
+from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
+from htlnet_tf.preparation import Prepared
+from htlnet_tf.schema import Schema
+
+_CONFIG, _DATA, _VERSIONS = "comparison.yaml", "data.json", "versions.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """Where a comparison's files go.
+
+    Attributes:
+      root: The folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def open(
+        cls, root: str | Path, config: RunConfig, *, overwrite: bool = False, write: Callable[[str], None] = print
+    ) -> Folder:
+        """Begins a comparison, or goes on with one of the same configuration.
+
+        The model and the seed are the runs' own and may differ, and the data may have moved.
+
+        Args:
+          root: The folder.
+          config: What the comparison is made with.
+          overwrite: Remove a comparison that is there already.
+          write: Where a line goes if versions of packages have changed since.
+
+        Raises:
+          InputError: The folder holds something else, or a comparison of another configuration.
+        """
+        folder = cls(Path(root))
+        if folder.root.exists() and not folder.root.is_dir():
+            raise InputError(f"'{root}' is a file; a directory is needed")
+        there = folder.root.is_dir() and any(folder.root.iterdir())
+        if there and not (folder.root / _CONFIG).is_file():
+            raise InputError(f"'{root}' exists already and is no comparison; name another directory")
+        if there and overwrite:
+            _remove(folder.root)
+            there = False
+        if there:
+            _require_same(
+                folder.root, _identity(yaml.safe_load(config.to_yaml())), _identity(read_yaml(folder.root / _CONFIG))
+            )
+            folder._tell_other_versions(write)
+        else:
+            with atomic_file(folder.root / _CONFIG) as partial:
+                partial.write_text(config.to_yaml(), encoding="utf-8")
+            folder.write_json(_VERSIONS, versions())
+        return folder
+
+    def require_same_data(self, prepared: Prepared) -> None:
+        """Checks that the rows are those of the runs that are there; keeps their fingerprint if there are none.
+
+        Raises:
+          InputError: They are not.
+        """
+        path = self.root / _DATA
+        now = {"num_train": prepared.encoder.statistics.num_rows, "sha256": fingerprint(prepared)}
+        if not path.is_file():
+            self.write_json(_DATA, now)
+            prepared.split.to_yaml(self.root / "split.yaml")
+            prepared.out_of_vocabulary.to_csv(self.root / "out_of_vocabulary.csv", index_label="feature")
+            if prepared.bad_rows:
+                prepared.bad_rows.write(self.root / "bad_rows.csv")
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != now:
+            raise InputError(
+                f"the runs in '{self.root}' were made with other rows ({before['num_train']:,} to train there, "
+                f"{now['num_train']:,} here, or other values); name another directory, or --overwrite"
+            )
+
+    def record(self, job: Job, schema: Schema) -> RunRecord | None:
+        """The run of a job, if it was made.
+
+        Raises:
+          InputError: It was made with other settings, or is damaged.
+        """
+        folder = self.root / job.folder
+        if not is_done(folder):
+            return None
+        record = RunRecord.load(folder, schema)
+        # Through JSON, which makes lists of tuples.
+        _require_same(folder, json.loads(json.dumps(job.settings)), record.settings)
+        return record
+
+    def write_json(self, name: str, document: Any) -> None:
+        """Writes a JSON document."""
+        self.write_text(name, json.dumps(document, indent=2, allow_nan=False))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file."""
+        with atomic_file(self.root / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """Writes a CSV file."""
+        with atomic_file(self.root / name) as partial:
+            table.to_csv(partial, index=False)
+
+    def _tell_other_versions(self, write: Callable[[str], None]) -> None:
+        path, now = self.root / _VERSIONS, versions()
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        changed = [f"{name} {before[name]} -> {now[name]}" for name in before if before[name] != now.get(name)]
+        if changed:
+            write(f"runs of other versions are in '{self.root}': {', '.join(changed)}; each run tells its own")
+
+
+def fingerprint(prepared: Prepared) -> str:
+    """A hash over the rows, features and labels; of parts that are streamed, over what was learnt from them."""
+    digest = hashlib.sha256()
+    for part in (prepared.train, prepared.valid):
+        if isinstance(part, EncodedRows):
+            for arrays in part.tree:
+                for name in sorted(arrays):
+                    digest.update(name.encode())
+                    digest.update(np.ascontiguousarray(arrays[name]).data)
+    statistics = prepared.encoder.statistics
+    digest.update(repr((statistics.core, statistics.moments, statistics.num_rows)).encode())
+    if isinstance(prepared.test, pd.DataFrame):
+        labels = prepared.test[[target.name for target in prepared.schema.targets]]
+        digest.update(pd.util.hash_pandas_object(labels).to_numpy().data)
+    return digest.hexdigest()
+
+
+def _identity(document: dict[str, Any]) -> dict[str, Any]:
+    """What two configurations of one comparison have in common."""
+    kept = {key: value for key, value in document.items() if key != "model"}
+    kept["data"] = {key: value for key, value in kept["data"].items() if key != "path"}
+    kept["training"] = {key: value for key, value in kept.get("training", {}).items() if key != "seed"}
+    return kept
+
+
+def _require_same(where: Path, now: Any, before: Any) -> None:
+    differences = list(_differences(now, before))
+    if differences:
+        raise InputError(
+            f"'{where}' was made with other settings: {'; '.join(differences[:3])}; "
+            "name another directory, or --overwrite"
+        )
+
+
+def _differences(now: Any, before: Any, name: str = "") -> Any:
+    if isinstance(now, dict) and isinstance(before, dict):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(now.get(key), before.get(key), f"{name}.{key}".lstrip("."))
+    elif now != before:
+        yield f"{name} is {before!r} there, {now!r} here"
+
+
+def _remove(root: Path) -> None:
+    """Everything in the folder, the configuration last: it tells that this is a comparison."""
+    for path in sorted(root.iterdir(), key=lambda path: path.name == _CONFIG):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,67 @@
+"""The pictures of a comparison, from the files of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from htlnet_tf.comparison.runs import Job
+from htlnet_tf.comparison.tables import Records, good_reports
+from htlnet_tf.comparison.variants import SUBJECT, Table
+from htlnet_tf.plots import plot_attention, plot_calibration, plot_comparison, plot_gradients
+from htlnet_tf.schema import Schema
+
+WITHOUT_ADJUSTMENT = f"{SUBJECT}+sum"
+"""The variant whose gradients stand beside the subject's."""
+
+
+def draw_pictures(
+    root: Path, tables: Sequence[Table], records: Records, schema: Schema, gradient_jobs: Sequence[Job]
+) -> list[Path]:
+    """Draws what the runs allow: metrics and calibration per table, gradients and attention of HTLNet.
+
+    Args:
+      root: The comparison's folder.
+      tables: The tables of the results.
+      records: The runs, by variant.
+      schema: The declared columns.
+      gradient_jobs: The runs whose gradients stand side by side.
+
+    Returns:
+      The files that were written.
+    """
+    drawn = []
+    for table in tables:
+        labels = {variant: label for label, variant in table.rows.items()}
+        reports = good_reports(records, table.rows.values())
+        if not reports:
+            continue
+        by_label = {labels[v]: list(by_seed.values()) for v, by_seed in reports.items()}
+        drawn.append(plot_comparison(by_label, root / f"metrics_{table.name}.png", title=table.title))
+        calibration = {labels[v]: _read(root, records, v, "calibration.csv") for v in reports}
+        subject = labels.get(SUBJECT)
+        highlight = subject if subject in calibration else None
+        path = root / f"calibration_{table.name}.png"
+        drawn.append(
+            plot_calibration(calibration, schema, path, title="Calibration on the test rows", highlight=highlight)
+        )
+    gradients = {job.variant: root / job.folder / "gradient_history.csv" for job in gradient_jobs}
+    names = {SUBJECT: "with the adjustment", WITHOUT_ADJUSTMENT: "without (plain sum)"}
+    histories = {names[v]: _series(path) for v, path in gradients.items() if path.is_file()}
+    if histories:
+        drawn.append(plot_gradients(histories, schema, root / "gradients.png"))
+    attention = _read(root, records, SUBJECT, "attention.csv") if SUBJECT in records else []
+    if attention:
+        drawn.append(plot_attention(attention, schema, root / "attention.png", title="Attention of the fusion units"))
+    return drawn
+
+
+def _read(root: Path, records: Records, variant: str, name: str) -> list[pd.DataFrame]:
+    paths: Iterable[Path] = (root / Job.folder_of(variant, record.seed) / name for record in records[variant])
+    return [pd.read_csv(path) for path in paths if path.is_file()]
+
+
+def _series(path: Path) -> dict[str, list[float]]:
+    return {str(name): values.tolist() for name, values in pd.read_csv(path, index_col=0).items()}

@@ -1,0 +1,197 @@
+"""One variant with one seed: trained, judged, and kept as a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.attention import attention_table
+from htlnet_tf.calibration import calibration_table
+from htlnet_tf.config import ModelConfig, RunConfig
+from htlnet_tf.data.encoded import Rows
+from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.evaluation import Scored
+from htlnet_tf.files import atomic_directory
+from htlnet_tf.models import HTLNet
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.preparation import Prepared
+from htlnet_tf.regret import regret
+from htlnet_tf.reports import MetricRow, Report
+from htlnet_tf.runs import numbered
+from htlnet_tf.schema import Schema
+from htlnet_tf.training import fit
+
+_RECORD = "run.json"
+_PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "numpy", "pandas", "scikit-learn", "scipy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run that is to be made.
+
+    Attributes:
+      variant: Its name.
+      seed: Of the initial weights, the order of the rows and the noise.
+      config: With the variant's model and the seed.
+    """
+
+    variant: str
+    seed: int
+    config: RunConfig
+
+    @classmethod
+    def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
+        """The job of a variant and a seed."""
+        training = dataclasses.replace(config.training, seed=seed)
+        return cls(variant, seed, dataclasses.replace(config, model=model, training=training))
+
+    @property
+    def folder(self) -> Path:
+        """Where its files go, below the comparison's folder."""
+        return self.folder_of(self.variant, self.seed)
+
+    @staticmethod
+    def folder_of(variant: str, seed: int) -> Path:
+        """As `folder`, of any run."""
+        return Path("runs") / variant / f"seed_{seed}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What else the run depends on, as plain values."""
+        return {"model": dataclasses.asdict(self.config.model), "training": dataclasses.asdict(self.config.training)}
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run that was made.
+
+    Attributes:
+      variant: Its name.
+      seed: Its seed.
+      settings: See `Job.settings`.
+      parameters: Trained numbers, embedding rows included.
+      epochs: Passes over the training rows; a part of a pass counts as such.
+      best_epoch: After how many passes the weights that were judged were taken.
+      seconds_per_epoch: Of training alone, without validation: the median over the parts of passes.
+      versions: Of Python and the packages that the numbers depend on.
+      report: Metrics on the test rows; None if training diverged.
+      failure: Why it did, else empty.
+    """
+
+    variant: str
+    seed: int
+    settings: dict[str, Any]
+    parameters: int
+    epochs: float
+    best_epoch: float
+    seconds_per_epoch: float
+    versions: dict[str, str]
+    report: Report | None
+    failure: str = ""
+
+    def to_json(self) -> str:
+        """As a JSON document."""
+        document = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return json.dumps(document | {"report": self.report and self.report.to_dict()}, indent=2, allow_nan=False)
+
+    @classmethod
+    def load(cls, folder: Path, schema: Schema) -> RunRecord:
+        """Reads a run's folder.
+
+        Raises:
+          InputError: The record is damaged.
+        """
+        path = folder / _RECORD
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            report = document["report"]
+            return cls(**document | {"report": None if report is None else Report.from_dict(report, schema)})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"'{path}' is damaged ({error}); remove its folder to have the run made again") from error
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a run's folder is there."""
+    return (folder / _RECORD).is_file()
+
+
+def make_run(job: Job, prepared: Prepared, root: Path, *, write: Callable[[str], None] = print) -> RunRecord:
+    """Trains and judges one variant with one seed and writes its folder.
+
+    A run that diverges is a result too: it is recorded as such, so that it does not stop the others.
+
+    Args:
+      job: What to run.
+      prepared: The rows.
+      root: The comparison's folder.
+      write: Where progress lines go.
+    """
+    tf.keras.backend.clear_session()  # of the runs before, whose graphs would pile up
+    about: dict[str, Any] = {"variant": job.variant, "seed": job.seed, "settings": job.settings, "versions": versions()}
+    try:
+        run = fit(job.config, prepared, label=f"{job.variant}, seed {job.seed}, ", write=write)
+    except NonFiniteError as error:
+        record = RunRecord(
+            **about, parameters=0, epochs=0.0, best_epoch=0.0, seconds_per_epoch=0.0, report=None, failure=str(error)
+        )
+        with atomic_directory(root / job.folder) as stage:
+            (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+        return record
+    per_epoch = job.config.training.validations_per_epoch
+    record = RunRecord(
+        **about,
+        parameters=sum(int(np.prod(w.shape)) for w in run.model.trainable_variables),
+        epochs=len(run.history["loss"]) / per_epoch,
+        best_epoch=run.best_check / per_epoch,
+        seconds_per_epoch=float(np.median(run.seconds)) * per_epoch,
+        report=_with_regret(run.report, run.scored, prepared),
+    )
+    schema, scored = prepared.schema, run.scored
+    with atomic_directory(root / job.folder) as stage:
+        (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+        numbered(run.history, "check").to_csv(stage / "history.csv")
+        calibration_table(schema, scored.labels, scored.predictions).to_csv(stage / "calibration.csv", index=False)
+        if run.gradient_history:
+            numbered(run.gradient_history, "step").to_csv(stage / "gradient_history.csv")
+        attention = _attention(run.model, prepared.test)
+        if attention is not None:
+            attention.to_csv(stage / "attention.csv", index=False)
+    return record
+
+
+def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
+    if prepared.truth is None:
+        return report
+    schema = prepared.schema
+    lost = regret(schema, scored.labels, prepared.truth, scored.predictions)
+    rows = [MetricRow(t.name, t.kind, "regret", lost[t.name]) for t in schema.targets]
+    return dataclasses.replace(report, rows=(*report.rows, *rows))
+
+
+def _attention(model: MultiTaskModel, rows: Rows) -> pd.DataFrame | None:
+    """The attention weights of HTLNet on the rows (of a stream, on its first part); None if the model has none."""
+    if not isinstance(model, HTLNet):
+        return None
+    frame = rows if isinstance(rows, pd.DataFrame) else next(iter(rows))
+    table = attention_table(model, model.encoder.encode(frame))
+    return None if table.empty else table
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that results depend on."""
+    from htlnet_tf import __version__
+
+    return {
+        "htlnet_tf": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in _PACKAGES},
+    }

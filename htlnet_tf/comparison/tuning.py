@@ -1,0 +1,222 @@
+"""The settings of each variant searched on the validation rows, with as many trials for each."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+from htlnet_tf.comparison.folder import Folder
+from htlnet_tf.comparison.runs import Job
+from htlnet_tf.comparison.workers import in_processes, prepared_rows
+from htlnet_tf.config import ModelConfig, RunConfig
+from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.models import HTLNet, model_class
+from htlnet_tf.preparation import Prepared
+from htlnet_tf.training import train_model
+
+if TYPE_CHECKING:
+    import optuna
+
+    Suggesting = Union[optuna.Trial, optuna.trial.FixedTrial]
+
+_LEARNING_RATES = (3e-4, 3e-3)
+_WIDTHS = (0.5, 1.0, 2.0)
+
+_METHOD_SPACES: dict[str, Callable[[Suggesting], dict[str, float]]] = {
+    "htlnet": lambda trial: {
+        "alpha": trial.suggest_float("alpha", 0.0, 1.0),
+        "gamma": trial.suggest_float("gamma", 0.0, 1.0),
+        "clip": trial.suggest_float("clip", 1.0, 1000.0, log=True),
+    },
+    "metabalance": lambda trial: {"relax": trial.suggest_float("relax", 0.0, 1.0)},
+    "cagrad": lambda trial: {"c": trial.suggest_float("c", 0.0, 0.9)},
+}
+_METHOD_DEFAULTS = {
+    "htlnet": {"alpha": 1.0, "gamma": 0.5, "clip": 100.0},
+    "metabalance": {"relax": 0.7},
+    "cagrad": {"c": 0.4},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """The best settings found for a variant.
+
+    Attributes:
+      model: With the arguments found.
+      learning_rate: Found.
+      parameters: What was searched, by name.
+      value: The relative loss on the validation rows.
+      trials: How many there were.
+    """
+
+    model: ModelConfig
+    learning_rate: float
+    parameters: Mapping[str, float]
+    value: float
+    trials: int
+
+    def job(self, config: RunConfig, variant: str, seed: int) -> Job:
+        """The run of a seed with these settings."""
+        training = dataclasses.replace(config.training, learning_rate=self.learning_rate)
+        return Job.of(dataclasses.replace(config, training=training), variant, self.model, seed)
+
+    def text(self) -> str:
+        """In a line, for people."""
+        shown = ", ".join(f"{name} {value:.3g}" for name, value in self.parameters.items())
+        return f"{shown} (relative loss {self.value:.4f}, {self.trials} trials)"
+
+
+def tune_variants(
+    config: RunConfig,
+    variants: Mapping[str, ModelConfig],
+    prepared: Prepared,
+    folder: Folder,
+    *,
+    trials: int,
+    jobs: int,
+    write: Callable[[str], None],
+) -> dict[str, Tuned]:
+    """Searches the settings of every variant on the validation rows; the test rows are not looked at.
+
+    The learning rate and a factor on all widths of the layers are searched for every variant; where HTLNet's adjustment
+    is at work also alpha, gamma and C, and the one number that MetaBalance and CAGrad have. The first trial has the
+    defaults. What is minimised is what early stopping goes by, the mean of the targets' relative losses, with the
+    configuration's own seed.
+
+    Trials are kept one by one in `tuning/`; stopped at any point, the same call goes on with those that are missing.
+
+    Args:
+      config: The configuration.
+      variants: By name.
+      prepared: The rows.
+      folder: The comparison's folder.
+      trials: For each variant.
+      jobs: Processes; each tunes one variant at a time.
+      write: Where progress lines go.
+
+    Raises:
+      InputError: Optuna is not installed, or no trial of a variant ended with a finite loss.
+    """
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise InputError("tuning needs Optuna: pip install 'htlnet-tf[tune]'") from error
+    (folder.root / "tuning").mkdir(exist_ok=True)
+    calls = [functools.partial(_tune, config, name, model, folder.root, trials) for name, model in variants.items()]
+    results = in_processes(calls, jobs) if jobs > 1 else (call(prepared=prepared, write=write) for call in calls)
+    tuned = {}
+    for done, (name, result) in enumerate(results, start=1):
+        tuned[name] = result
+        write(f"[{done}/{len(variants)}] {name} tuned: {result.text()}")
+    return {name: tuned[name] for name in variants}
+
+
+def _tune(
+    config: RunConfig,
+    name: str,
+    model: ModelConfig,
+    root: Path,
+    trials: int,
+    *,
+    prepared: Prepared | None = None,
+    write: Callable[[str], None] | None = None,
+) -> tuple[str, Tuned]:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    prepared = prepared or prepared_rows(config)
+    path = root / "tuning" / f"{name}.journal"
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path))),
+        study_name=name,
+        load_if_exists=True,
+        direction="minimize",
+    )
+    for unfinished in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(unfinished.number, state=optuna.trial.TrialState.FAIL)
+    finished = _finished(study)
+    if not finished:
+        study.enqueue_trial(_defaults(model), skip_if_exists=True)
+    for number in range(len(finished), trials):
+        # A sampler of its own for each trial, or one that goes on after a stop would propose the first ones again.
+        study.sampler = optuna.samplers.TPESampler(seed=config.training.seed + len(study.trials))
+        label = f"{name}, trial {number + 1}/{trials}, "
+        trial = study.ask()
+        study.tell(trial, _value(trial, config, model, prepared, label, write))
+    study.trials_dataframe().to_csv(root / "tuning" / f"{name}.csv", index=False)
+    if not math.isfinite(study.best_value):
+        raise InputError(f"none of the {trials} trials of {name} ended with a finite loss")
+    chosen, learning_rate = _settings(optuna.trial.FixedTrial(study.best_params), model)
+    return name, Tuned(chosen, learning_rate, study.best_params, study.best_value, len(_finished(study)))
+
+
+def _finished(study: optuna.Study) -> list[Any]:
+    import optuna
+
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def _value(
+    trial: optuna.Trial,
+    config: RunConfig,
+    model: ModelConfig,
+    prepared: Prepared,
+    label: str,
+    write: Callable[[str], None] | None,
+) -> float:
+    chosen, learning_rate = _settings(trial, model)
+    training = dataclasses.replace(config.training, learning_rate=learning_rate)
+    tried = dataclasses.replace(config, model=chosen, training=training)
+    try:
+        trained = train_model(tried, prepared, label=label, write=write or _silent)
+    except NonFiniteError:
+        return math.inf
+    return float(min(trained.history["val_relative_loss"]))
+
+
+def _settings(trial: Suggesting, model: ModelConfig) -> tuple[ModelConfig, float]:
+    """A trial's model and learning rate."""
+    learning_rate = trial.suggest_float("learning_rate", *_LEARNING_RATES, log=True)
+    width = trial.suggest_categorical("width", list(_WIDTHS))
+    arguments = dict(model.arguments)
+    for name, units in _units(model).items():
+        arguments[name] = [max(1, round(width * n)) for n in units]
+    method, own = _method(model)
+    if method in _METHOD_SPACES:
+        arguments["gradient_adjustment"] = own | {"name": method} | _METHOD_SPACES[method](trial)
+    return ModelConfig(model.name, arguments), learning_rate
+
+
+def _defaults(model: ModelConfig) -> dict[str, Any]:
+    method, own = _method(model)
+    defaults = _METHOD_DEFAULTS.get(method, {})
+    return {"learning_rate": 1e-3, "width": 1.0, **defaults, **{k: v for k, v in own.items() if k in defaults}}
+
+
+def _units(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The widths of the model's layers, by the argument that sets them."""
+    parameters = inspect.signature(model_class(model.name)).parameters
+    units = {name: p.default for name, p in parameters.items() if name.endswith("_units")}
+    return {name: tuple(model.arguments.get(name, default)) for name, default in units.items()}
+
+
+def _method(model: ModelConfig) -> tuple[str, dict[str, Any]]:
+    """The name of the model's optimisation method and the arguments it is given."""
+    own = "htlnet" if model_class(model.name) is HTLNet and "loss_weighting" not in model.arguments else "sum"
+    declared = model.arguments.get("gradient_adjustment", own)
+    if isinstance(declared, str):
+        return declared, {}
+    arguments = dict(declared)
+    return arguments.pop("name", "htlnet"), arguments
+
+
+def _silent(line: str) -> None:
+    """The parent tells how far the trials are."""

@@ -1,0 +1,173 @@
+"""What is compared: a model by itself, with another optimisation method, or HTLNet with a part taken away."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from htlnet_tf.config import ModelConfig
+from htlnet_tf.errors import InputError
+from htlnet_tf.models import MODELS, SingleTask, model_class
+
+METHODS: dict[str, dict[str, Any]] = {
+    "sum": {"gradient_adjustment": "sum"},
+    "htlnet": {"gradient_adjustment": "htlnet"},
+    "pcgrad": {"gradient_adjustment": "pcgrad"},
+    "metabalance": {"gradient_adjustment": "metabalance"},
+    "uncertainty": {"gradient_adjustment": "sum", "loss_weighting": "uncertainty"},
+    "mgda": {"gradient_adjustment": "mgda"},
+    "cagrad": {"gradient_adjustment": "cagrad"},
+    "imtl_g": {"gradient_adjustment": "imtl_g"},
+    "aligned_mtl": {"gradient_adjustment": "aligned_mtl"},
+    "nash_mtl": {"gradient_adjustment": "nash_mtl"},
+}
+"""Optimisation methods, by the name behind the plus sign of a variant."""
+
+ABLATIONS: dict[str, ModelConfig] = {
+    "htlnet-architecture": ModelConfig("shared_bottom", {"gradient_adjustment": "htlnet"}),
+    "htlnet-representation": ModelConfig("htlnet", {"use_representation": False}),
+    "htlnet-label_embedding": ModelConfig("htlnet", {"use_label_embedding": False}),
+    "htlnet-attention": ModelConfig("htlnet", {"fusion": "concat"}),
+    "htlnet-stop_gradient": ModelConfig("htlnet", {"stop_gradient": False}),
+}
+"""HTLNet without a part; a minus sign stands before what is missing. Without its adjustment it is `htlnet+sum`."""
+
+SUBJECT = "htlnet"
+"""The model that every other one in a table is tested against."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One table of the results.
+
+    Attributes:
+      name: For file names.
+      title: A heading.
+      rows: By the label of a row, the name of its variant.
+    """
+
+    name: str
+    title: str
+    rows: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Which variants are run, and in which tables they stand.
+
+    Attributes:
+      variants: By name, in the order in which they are run.
+      tables: In the order in which they are shown.
+    """
+
+    variants: Mapping[str, ModelConfig]
+    tables: tuple[Table, ...]
+
+
+def plan(
+    models: Sequence[str], *, methods: Sequence[str] = (), ablations: bool = False, base: ModelConfig | None = None
+) -> Plan:
+    """Works out what to run.
+
+    Args:
+      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`.
+      methods: Optimisation methods that each of the models is run with as well, where it takes any.
+      ablations: Add the paper's Tables 3, 4 and 5.
+      base: The arguments of the model that it names hold for that model's variants too.
+
+    Raises:
+      InputError: A name is not known or given twice, or nothing is.
+    """
+    base = base or ModelConfig()
+    if not models and not ablations:
+        raise InputError("at least one model is needed")
+    for given, what in ((models, "model"), (methods, "method")):
+        repeated = sorted({name for name in given if list(given).count(name) > 1})
+        if repeated:
+            raise InputError(f"a {what} is named twice: {repeated}")
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise InputError(f"method '{unknown[0]}' is not known; there are {sorted(METHODS)}")
+    tables = [Table("models", "Models", {name: variant_name(name) for name in models})] if models else []
+    if methods:
+        rows: dict[str, str] = {}
+        for model in (name for name in models if "+" not in name and takes_methods(name)):
+            others = (f"{model}+{method}" for method in methods)
+            rows |= {model: model} | {name: name for name in others if variant_name(name) == name}
+        if not rows:
+            raise InputError(f"none of the models {list(models)} takes an optimisation method")
+        tables.append(Table("methods", "Optimisation methods (a model by itself: with its own)", rows))
+    if ablations:
+        tables += _paper_tables()
+    names = dict.fromkeys(name for table in tables for name in table.rows.values())
+    return Plan({name: variant(name, base) for name in names}, tuple(tables))
+
+
+def variant(name: str, base: ModelConfig) -> ModelConfig:
+    """The model of a variant's name, with the arguments of `base` where it is of that model.
+
+    Raises:
+      InputError: The name is not known.
+    """
+    stem, plus, method = name.partition("+")
+    if stem in ABLATIONS:
+        model = ABLATIONS[stem]
+    elif "-" in stem:
+        raise InputError(f"ablation '{stem}' is not known; there are {sorted(ABLATIONS)}")
+    else:
+        model_class(stem)
+        model = ModelConfig(stem)
+    arguments = dict(model.arguments)
+    if plus:
+        if method not in METHODS:
+            raise InputError(f"'{name}': method '{method}' is not known; there are {sorted(METHODS)}")
+        if not takes_methods(stem):
+            raise InputError(f"'{name}': {stem} shares no parameters, so there is no method to choose")
+        arguments |= METHODS[method]
+    inherited = base.arguments if base.name == model.name else {}
+    return ModelConfig(model.name, dict(inherited) | arguments)
+
+
+def variant_name(name: str) -> str:
+    """The one name of a variant that several names mean: a model with the method that is its own is that model."""
+    stem, _, method = name.partition("+")
+    own = "htlnet" if stem == SUBJECT or stem in ABLATIONS else "sum"
+    return stem if method == own else name
+
+
+def takes_methods(name: str) -> bool:
+    """Whether a model has shared parameters for an optimisation method to work on."""
+    return MODELS.get(name) is not SingleTask
+
+
+def _paper_tables() -> list[Table]:
+    whole = {"HTLNet": SUBJECT}
+    return [
+        Table(
+            "ablation",
+            "Table 3 of the paper: without architecture, without optimisation",
+            whole | {"without architecture": "htlnet-architecture", "without optimisation": "htlnet+sum"},
+        ),
+        Table(
+            "ablation_architecture",
+            "Table 4 of the paper: parts of the architecture",
+            whole
+            | {
+                "without representation": "htlnet-representation",
+                "without label embedding": "htlnet-label_embedding",
+                "concat": "htlnet-attention",
+                "without stop-gradient": "htlnet-stop_gradient",
+            },
+        ),
+        Table(
+            "ablation_optimisation",
+            "Table 5 of the paper: other methods in place of the adjustment",
+            whole
+            | {
+                "plain sum": "htlnet+sum",
+                "PCGrad": "htlnet+pcgrad",
+                "MetaBalance": "htlnet+metabalance",
+            },
+        ),
+    ]

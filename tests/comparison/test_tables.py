@@ -1,0 +1,89 @@
+"""The tables of made-up runs."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+import htlnet_tf as htl
+from htlnet_tf.comparison.runs import RunRecord
+from htlnet_tf.comparison.tables import good_reports, legend, markdown, runs_table, table_markdown
+from htlnet_tf.comparison.variants import plan
+from htlnet_tf.reports import MetricRow, Report
+
+SCHEMA = htl.Schema(
+    features=[htl.Categorical("user_id")], targets=[htl.Binary("click"), htl.Continuous("spend", unit="EUR")]
+)
+
+
+def report(auc: float, nrmse: float) -> Report:
+    rows = (MetricRow("click", "binary", "auc", auc), MetricRow("spend", "continuous", "nrmse", nrmse))
+    return Report(rows, num_rows=10, unit="EUR")
+
+
+def record(variant: str, seed: int, judged: Report | None, failure: str = "") -> RunRecord:
+    settings = {"model": {"name": variant, "arguments": {}}, "training": {"epochs": 2}}
+    return RunRecord(variant, seed, settings, 1234567, 2.0, 1.5, 3.25, {"python": "3"}, judged, failure)
+
+
+RECORDS = {
+    "htlnet": [record("htlnet", 0, report(0.75, 0.9)), record("htlnet", 1, report(0.77, 0.9))],
+    "mmoe": [record("mmoe", 0, report(0.72, 0.8)), record("mmoe", 1, report(0.74, 0.82))],
+    "ple": [record("ple", 0, report(0.70, 0.85)), record("ple", 1, None, "target 'spend': loss inf")],
+}
+
+
+def test_best_in_bold_and_significant_marked() -> None:
+    table = plan(["htlnet", "mmoe"]).tables[0]
+    text = table_markdown(table, RECORDS, SCHEMA)
+    # By hand: click 0.76 against 0.73; the standard deviation of two is |a - b| / sqrt 2. Both differences are 0.03 but
+    # for rounding, so p < 0.001.
+    assert "| htlnet | **0.7600 ± 0.0141** † |" in text
+    assert "| mmoe   |       0.7300 ± 0.0141 |" in text
+    assert "### spend (EUR)" in text
+    # 0.9 against 0.81: differences 0.1 and 0.08, mean 0.09, standard deviation 0.01 sqrt 2, so t = 9; with one degree
+    # of freedom p = 1 - 2 atan(9) / pi = 0.0704.
+    assert "| mmoe   | **0.8100 ± 0.0141** |" in text
+    assert [line.split("|")[2].strip() for line in text.splitlines() if line.startswith("| p ")] == ["< 0.001", "0.070"]
+    assert "| htlnet |  1,234,567 |      3.25 |   2.00 |       1.50 |" in text
+
+
+def test_a_variant_with_a_run_that_diverged_has_no_row() -> None:
+    table = plan(["htlnet", "mmoe", "ple"]).tables[0]
+    assert set(good_reports(RECORDS, table.rows.values())) == {"htlnet", "mmoe"}
+    text = table_markdown(table, RECORDS, SCHEMA)
+    assert "ple: 1 of 2 runs diverged, so it has no row (target 'spend': loss inf)." in text
+    runs = runs_table(RECORDS)
+    assert runs["failure"].tolist() == ["", "", "", "", "", "target 'spend': loss inf"]
+    assert runs["click_auc"].isna().tolist() == [False] * 5 + [True]
+
+
+def test_the_oracle_stands_on_top_and_is_not_the_best() -> None:
+    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], RECORDS, SCHEMA, oracle=report(0.9, 0.5))
+    lines = [line for line in text.splitlines() if line.startswith("| oracle")]
+    assert [line.split("|")[2].strip() for line in lines] == ["0.9000", "0.5000"]
+    assert "**0.9000" not in text
+
+
+def test_one_seed_has_no_spread_and_no_test() -> None:
+    records = {name: runs[:1] for name, runs in RECORDS.items() if name != "ple"}
+    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], records, SCHEMA)
+    assert "±" not in text
+    assert not any(line.startswith("| p ") for line in text.splitlines())
+    assert "±" not in legend(1, tested=False, oracle=False)
+
+
+def test_a_markdown_table_is_read_back() -> None:
+    text = markdown([["", "a ↑", "b"], ["x", "1", "22222"], ["yyyy", "3", "4"]])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert rows == [["", "a ↑", "b"], [":---", "--:", "----:"], ["x", "1", "22222"], ["yyyy", "3", "4"]]
+    assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_a_record_survives_its_file(tmp_path: object) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path))
+    for run in (RECORDS["htlnet"][0], RECORDS["ple"][1]):
+        (folder / "run.json").write_text(run.to_json(), encoding="utf-8")
+        assert RunRecord.load(folder, SCHEMA) == run
+    assert isinstance(runs_table(RECORDS), pd.DataFrame)

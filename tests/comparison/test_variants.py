@@ -1,0 +1,87 @@
+"""Which variants are run, and under which names."""
+
+from __future__ import annotations
+
+import pytest
+
+import htlnet_tf as htl
+from htlnet_tf.comparison.variants import ABLATIONS, METHODS, plan, variant, variant_name
+from htlnet_tf.config import ModelConfig
+from htlnet_tf.models import MODELS
+from htlnet_tf.runs import ADJUSTMENTS
+
+
+def test_models_stand_in_one_table_in_their_order() -> None:
+    chosen = plan(["ple", "htlnet+pcgrad", "htlnet"])
+    assert list(chosen.variants) == ["ple", "htlnet+pcgrad", "htlnet"]
+    assert [table.name for table in chosen.tables] == ["models"]
+    assert chosen.variants["ple"] == ModelConfig("ple")
+    assert chosen.variants["htlnet+pcgrad"] == ModelConfig("htlnet", {"gradient_adjustment": "pcgrad"})
+
+
+def test_every_adjustment_and_the_uncertainty_weights_are_methods() -> None:
+    assert set(METHODS) == {*ADJUSTMENTS, "uncertainty"}
+
+
+def test_methods_cross_the_models_that_take_any() -> None:
+    chosen = plan(["single_task", "mmoe", "htlnet"], methods=["sum", "htlnet", "cagrad"])
+    # A model's own method is that model; a single task has nothing to adjust.
+    assert list(chosen.tables[1].rows.values()) == [
+        *("mmoe", "mmoe+htlnet", "mmoe+cagrad"),
+        *("htlnet", "htlnet+sum", "htlnet+cagrad"),
+    ]
+    assert list(chosen.variants)[:3] == ["single_task", "mmoe", "htlnet"]
+
+
+def test_ablations_are_the_paper_s_three_tables_and_share_their_runs() -> None:
+    chosen = plan([], ablations=True)
+    assert [list(table.rows) for table in chosen.tables] == [
+        ["HTLNet", "without architecture", "without optimisation"],
+        ["HTLNet", "without representation", "without label embedding", "concat", "without stop-gradient"],
+        ["HTLNet", "plain sum", "PCGrad", "MetaBalance"],
+    ]
+    assert set(chosen.variants) == {"htlnet", "htlnet+sum", "htlnet+pcgrad", "htlnet+metabalance", *ABLATIONS}
+    assert chosen.variants["htlnet-architecture"].name == "shared_bottom"
+
+
+def test_the_configuration_s_arguments_hold_for_its_model_alone() -> None:
+    base = ModelConfig("htlnet", {"embedding_dim": 4, "gradient_adjustment": {"gamma": 0.1}})
+    chosen = plan(["htlnet", "htlnet+sum", "htlnet-attention", "mmoe"], base=base)
+    assert chosen.variants["htlnet"] == base
+    assert chosen.variants["htlnet+sum"].arguments == {"embedding_dim": 4, "gradient_adjustment": "sum"}
+    assert chosen.variants["htlnet-attention"].arguments == base.arguments | {"fusion": "concat"}
+    assert chosen.variants["mmoe"].arguments == {}
+
+
+@pytest.mark.parametrize("name", ["mmoe+sum", "htlnet+htlnet", "shared_bottom+sum"])
+def test_a_model_with_its_own_method_is_that_model(name: str) -> None:
+    assert variant_name(name) == name.partition("+")[0]
+    assert list(plan([name]).variants) == [name.partition("+")[0]]
+
+
+@pytest.mark.parametrize("name", [*MODELS, *ABLATIONS, *(f"htlnet+{method}" for method in METHODS), "mmoe+uncertainty"])
+def test_every_variant_can_be_built(name: str, schema: htl.Schema, encoder: htl.FeatureEncoder) -> None:
+    from htlnet_tf.config import DataConfig, RunConfig
+    from htlnet_tf.runs import build_model
+
+    config = RunConfig(DataConfig("generated"), model=variant(name, ModelConfig()))
+    assert build_model(config, schema, encoder).schema == encoder.schema
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"models": ["mmoe9"]}, "model 'mmoe9' is not known"),
+        ({"models": ["mmoe+adam"]}, "'mmoe\\+adam': method 'adam' is not known; there are .*'pcgrad'"),
+        ({"models": ["htlnet-towers"]}, "ablation 'htlnet-towers' is not known; there are .*'htlnet-attention'"),
+        ({"models": ["single_task+pcgrad"]}, "single_task shares no parameters"),
+        ({"models": ["mmoe", "mmoe"]}, "a model is named twice: \\['mmoe'\\]"),
+        ({"models": ["mmoe"], "methods": ["sum", "sum"]}, "a method is named twice"),
+        ({"models": ["mmoe"], "methods": ["adam"]}, "method 'adam' is not known"),
+        ({"models": ["single_task"], "methods": ["sum"]}, "takes an optimisation method"),
+        ({"models": []}, "at least one model"),
+    ],
+)
+def test_unknown_names(arguments: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(htl.InputError, match=message):
+        plan(**arguments)  # type: ignore[arg-type]
