@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Sequence
@@ -203,7 +204,7 @@ def _change(document: Any, change: str, *, source: str) -> None:
     field_name, equals, text = change.partition("=")
     *parents, last = field_name.split(".")
     try:
-        value = yaml.safe_load(text)
+        value = _number(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise InputError(f"'{change}': the value is not YAML: {error}") from error
     if not equals or not all((*parents, last)):
@@ -232,6 +233,14 @@ class LoadedRows(NamedTuple):
     rows: Rows
     schema: Schema
     truth: pd.DataFrame | None
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e9 for a text: it wants 1.0e+9."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def load_rows(config: RunConfig) -> LoadedRows:

@@ -19,7 +19,7 @@ from htlnet_tf.config import RunConfig
 from htlnet_tf.data.encoded import EncodedRows
 from htlnet_tf.documents import read_yaml
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.preparation import Prepared
 from htlnet_tf.schema import Schema
 
@@ -36,64 +36,70 @@ class Folder:
 
     root: Path
 
-    @classmethod
-    def open(
-        cls, root: str | Path, config: RunConfig, *, overwrite: bool = False, write: Callable[[str], None] = print
-    ) -> Folder:
-        """Begins a comparison, or goes on with one of the same configuration.
+    def require_usable(self, config: RunConfig, *, overwrite: bool = False) -> None:
+        """Checks, before rows are read, that a comparison can begin or go on here.
 
         The model and the seed are the runs' own and may differ, and the data may have moved.
 
         Args:
-          root: The folder.
           config: What the comparison is made with.
-          overwrite: Remove a comparison that is there already.
-          write: Where a line goes if versions of packages have changed since.
+          overwrite: A comparison that is there will be removed.
 
         Raises:
           InputError: The folder holds something else, or a comparison of another configuration.
         """
-        folder = cls(Path(root))
-        if folder.root.exists() and not folder.root.is_dir():
-            raise InputError(f"'{root}' is a file; a directory is needed")
-        there = folder.root.is_dir() and any(folder.root.iterdir())
-        if there and not (folder.root / _CONFIG).is_file():
-            raise InputError(f"'{root}' exists already and is no comparison; name another directory")
-        if there and overwrite:
-            _remove(folder.root)
-            there = False
-        if there:
-            _require_same(
-                folder.root, _identity(yaml.safe_load(config.to_yaml())), _identity(read_yaml(folder.root / _CONFIG))
-            )
-            folder._tell_other_versions(write)
-        else:
-            with atomic_file(folder.root / _CONFIG) as partial:
-                partial.write_text(config.to_yaml(), encoding="utf-8")
-            folder.write_json(_VERSIONS, versions())
-        return folder
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"'{self.root}' is a file; a directory is needed")
+        if self._has_comparison():
+            if not overwrite:
+                before = _identity(read_yaml(self.root / _CONFIG))
+                _require_same(self.root, _identity(yaml.safe_load(config.to_yaml())), before)
+        elif self.root.is_dir() and any(self.root.iterdir()):
+            raise InputError(f"'{self.root}' exists already and is no comparison; name another directory")
 
-    def require_same_data(self, prepared: Prepared) -> None:
-        """Checks that the rows are those of the runs that are there; keeps their fingerprint if there are none.
+    def begin(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        *,
+        overwrite: bool = False,
+        write: Callable[[str], None] = print,
+    ) -> None:
+        """Begins a comparison, or checks that the rows are those of the runs that are there.
+
+        Args:
+          config: What the comparison is made with.
+          prepared: The rows.
+          overwrite: Remove a comparison that is there.
+          write: Where a line goes if versions of packages have changed since.
 
         Raises:
-          InputError: They are not.
+          InputError: The rows are others.
         """
-        path = self.root / _DATA
         now = {"num_train": prepared.encoder.statistics.num_rows, "sha256": fingerprint(prepared)}
-        if not path.is_file():
-            self.write_json(_DATA, now)
-            prepared.split.to_yaml(self.root / "split.yaml")
-            prepared.out_of_vocabulary.to_csv(self.root / "out_of_vocabulary.csv", index_label="feature")
-            if prepared.bad_rows:
-                prepared.bad_rows.write(self.root / "bad_rows.csv")
+        if self._has_comparison() and overwrite:
+            shutil.rmtree(self.root)
+        if self._has_comparison():
+            before = json.loads((self.root / _DATA).read_text(encoding="utf-8"))
+            if before != now:
+                raise InputError(
+                    f"the runs in '{self.root}' were made with other rows ({before['num_train']:,} to train there, "
+                    f"{now['num_train']:,} here, or other values); name another directory, or --overwrite"
+                )
+            self._tell_other_versions(write)
             return
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before != now:
-            raise InputError(
-                f"the runs in '{self.root}' were made with other rows ({before['num_train']:,} to train there, "
-                f"{now['num_train']:,} here, or other values); name another directory, or --overwrite"
-            )
+        with atomic_directory(self.root) as stage:
+            new = Folder(stage)
+            new.write_text(_CONFIG, config.to_yaml())
+            new.write_json(_DATA, now)
+            new.write_json(_VERSIONS, versions())
+            prepared.split.to_yaml(stage / "split.yaml")
+            prepared.out_of_vocabulary.to_csv(stage / "out_of_vocabulary.csv", index_label="feature")
+            if prepared.bad_rows:
+                prepared.bad_rows.write(stage / "bad_rows.csv")
+
+    def _has_comparison(self) -> bool:
+        return (self.root / _CONFIG).is_file()
 
     def record(self, job: Job, schema: Schema) -> RunRecord | None:
         """The run of a job, if it was made.
@@ -171,12 +177,3 @@ def _differences(now: Any, before: Any, name: str = "") -> Any:
             yield from _differences(now.get(key), before.get(key), f"{name}.{key}".lstrip("."))
     elif now != before:
         yield f"{name} is {before!r} there, {now!r} here"
-
-
-def _remove(root: Path) -> None:
-    """Everything in the folder, the configuration last: it tells that this is a comparison."""
-    for path in sorted(root.iterdir(), key=lambda path: path.name == _CONFIG):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()

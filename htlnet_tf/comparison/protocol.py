@@ -96,9 +96,10 @@ def compare(
         raise InputError(f"jobs must be at least 1 and tune not negative, received {jobs} and {tune}")
     chosen = plan(models, methods=methods, ablations=ablations, base=config.model)
     config = config.with_data(data or config.data.path)
-    folder = Folder.open(output, config, overwrite=overwrite, write=write)
+    folder = Folder(Path(output))
+    folder.require_usable(config, overwrite=overwrite)
     prepared = prepare(config, write=write)
-    folder.require_same_data(prepared)
+    folder.begin(config, prepared, overwrite=overwrite, write=write)
     tuned = (
         tune_variants(config, chosen.variants, prepared, folder, trials=tune, jobs=jobs, write=write) if tune else {}
     )

@@ -51,7 +51,7 @@ def plot_attention(
     units = [unit for unit in _UNITS if (rows["unit"] == unit).any()]
     most = max(int((rows["target"] == target).sum()) for target in targets)
     lines = wrap(len(targets), 2)
-    labels = 0.07 * max(map(len, names)) * max(lines)
+    labels = 0.07 * (min(max(map(len, names)), 24) + max(map(len, units)) + 2) * max(lines)
     figure, panels = panel_grid(
         lines, title, width=4.2 if max(lines) > 1 else 6.4, height=1.0 + 0.34 * most, labels=labels
     )
@@ -64,10 +64,10 @@ def plot_attention(
                 if (unit, name) in of_target:
                     y = i * (len(inputs) + 0.5) + j  # a gap between the units
                     _box(axes, y, of_target[unit, name], _UNITS[unit])
-                    ticks[y] = name
+                    ticks[y] = f"{textwrap.shorten(name, 24, placeholder='…')}, {unit}"
         axes.axvline(1 / len(inputs), color=_UNIFORM, linestyle="--", linewidth=1.2, zorder=4.5)
         axes.set_title(f"{target} attends to", fontsize=11)
-        axes.set_yticks(list(ticks), [textwrap.shorten(name, 28, placeholder="…") for name in ticks.values()])
+        axes.set_yticks(list(ticks), list(ticks.values()))
         axes.set_ylim(max(ticks) + 0.6, min(ticks) - 0.6)  # the first input on top
         axes.set_xlim(-0.02, 1.02)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))

@@ -35,7 +35,8 @@ def test_a_panel_per_target_with_several_inputs(tmp_path: Path, drawn: list[Any]
     check(path)
     assert [axes.get_title() for axes in drawn[0].axes] == ["c attends to", "spend attends to"]
     labels = [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn[0].axes]
-    assert labels == [["a", "b"] * 2, ["a", "b", "c"] * 2]
+    of = {names: [f"{n}, {unit}" for unit in ("representation", "label") for n in names] for names in ("ab", "abc")}
+    assert labels == [of["ab"], of["abc"]]
     assert legend(drawn[0]) == ["representation unit", "label unit", "uniform weight", "mean"]
     uniform = [line.get_xdata()[0] for axes in drawn[0].axes for line in axes.lines if line.get_linestyle() == "--"]
     assert uniform == [1 / 2, 1 / 3]
