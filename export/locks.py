@@ -71,7 +71,7 @@ def _lock(descriptor: int, path: Path, operation: int) -> None:
     except OSError as error:
         if error.errno in _NO_LOCKS:
             raise InputError(
-                f"'{path.parent}' must be on a file system with locks (flock), so that exporters and promotions do not "
-                f"meet; received: {error.strerror}. Export to a local folder and move the version there by a rename"
+                f"'{path.parent}' must be on a file system with locks (flock), so that two processes at work there do "
+                f"not meet; received: {error.strerror}. Write to a local folder and move the result there by a rename"
             ) from error
         raise

@@ -92,6 +92,7 @@ class TrainingConfig:
       learning_rate: Of `LazyAdam`.
       patience: Passes over the training rows without a better validation (the mean of the targets' relative losses, see
         `htlnet_tf.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
+      early_stopping: False makes all the `epochs`, whatever the validation says, and keeps the last weights.
       validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
         begin to overfit in the second one.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
@@ -101,6 +102,7 @@ class TrainingConfig:
     batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     patience: int = Field(default=1, ge=0)
+    early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
 

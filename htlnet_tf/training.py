@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -35,10 +36,10 @@ class Trained:
     """A trained model that has not been judged yet.
 
     Attributes:
-      model: Has the weights of its best validation.
+      model: Has the weights of its best validation, or without early stopping the last ones.
       history: Per validation, Keras' `History.history`.
       gradient_history: Per step, see `GradientHistory`.
-      best_check: The number of the best validation, from 1.
+      best_check: The number of the validation whose weights the model has, from 1.
       seconds: Of training before each validation.
     """
 
@@ -88,6 +89,7 @@ def train_model(
         steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
         train = train.repeat()
     keep_best = KeepBest(config.training.patience * parts)
+    stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
     progress = ProgressLines(schema, label, parts=parts, write=write)
     try:
@@ -96,7 +98,7 @@ def train_model(
             validation_data=valid,
             epochs=config.training.epochs * parts,
             steps_per_epoch=steps,
-            callbacks=[keep_best, progress, gradients, timer],
+            callbacks=[*stopping, progress, gradients, timer],
             verbose=0,
         ).history
     except NonFiniteError as error:
@@ -105,7 +107,8 @@ def train_model(
         with atomic_directory(last_good, overwrite=True) as stage:
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
-    return Trained(model, history, gradients.history, keep_best.best_epoch + 1, timer.seconds)
+    kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
+    return Trained(model, history, gradients.history, kept, timer.seconds)
 
 
 def fit(
@@ -130,6 +133,9 @@ def fit(
     """
     trained = train_model(config, prepared, label=label, last_good=last_good, write=write)
     scored = score(trained.model, prepared.test)
+    bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
+    if bad:
+        raise NonFiniteError(f"target '{bad[0]}': the trained model's predictions on the test rows are not all finite")
     test = prepared.test if isinstance(prepared.test, pd.DataFrame) else next(iter(prepared.test))
     return Run(
         config=config,

@@ -122,6 +122,17 @@ def test_wrong_settings_in_place_of_the_file_s(tmp_path: Path, change: str, mess
         RunConfig.from_yaml(tmp_path / "config.yaml", [change])
 
 
+def test_without_early_stopping_the_last_weights_are_kept(tmp_path: Path) -> None:
+    text = SMALL.replace("epochs: 2", "epochs: 3, early_stopping: false, patience: 0, learning_rate: 0.1")
+    run = train(config(tmp_path, text), tmp_path / "run", write=lambda _: None)
+    assert len(run.history["loss"]) == run.best_check == 3
+    _, model = load_model(tmp_path / "run")
+    valid = prepare(run.config, write=lambda _: None).valid
+    batches = htl.data.make_dataset(valid, model.schema, model.encoder, batch_size=8192)
+    last = model.evaluate(batches, verbose=0, return_dict=True)["relative_loss"]
+    assert last == pytest.approx(run.history["val_relative_loss"][-1], rel=1e-5)
+
+
 def test_validations_within_an_epoch(tmp_path: Path) -> None:
     lines: list[str] = []
     often = config(tmp_path, SMALL.replace("epochs: 2", "epochs: 2, validations_per_epoch: 3"))

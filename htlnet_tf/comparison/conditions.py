@@ -34,11 +34,11 @@ def across_conditions(folders: Mapping[str, str | Path], metric: str = "regret")
             runs = pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise InputError(f"cannot read '{path}': {error}") from error
-        named = [str(column) for column in runs if str(column).endswith(f"_{metric}")]
+        named = [str(column) for column in runs if str(column).endswith(f"/{metric}")]
         if not named:
             raise InputError(f"no run in '{folder}' has the metric '{metric}'")
         for column in named:
             rows = runs[["variant", "seed"]].rename(columns={"variant": "model"})
-            parts.append(rows.assign(condition=condition, target=column.removesuffix(f"_{metric}"), value=runs[column]))
+            parts.append(rows.assign(condition=condition, target=column.removesuffix(f"/{metric}"), value=runs[column]))
     names = ["condition", "model", "seed", "target", "value"]
     return pd.concat(parts, ignore_index=True)[names].dropna(ignore_index=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,15 @@ import pandas as pd
 import yaml
 
 from htlnet_tf.comparison.runs import Job, RunRecord, is_done, versions
-from htlnet_tf.config import RunConfig
+from htlnet_tf.config import RunConfig, TrainingConfig
 from htlnet_tf.data.encoded import EncodedRows
-from htlnet_tf.documents import read_yaml
 from htlnet_tf.errors import InputError
+from htlnet_tf.export.locks import hold
 from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.preparation import Prepared
 from htlnet_tf.schema import Schema
 
-_CONFIG, _DATA, _VERSIONS = "comparison.yaml", "data.json", "versions.json"
+_CONFIG, _DATA, _VERSIONS, _LOCK = "comparison.yaml", "data.json", "versions.json", ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Folder:
             raise InputError(f"'{self.root}' is a file; a directory is needed")
         if self._has_comparison():
             if not overwrite:
-                before = _identity(read_yaml(self.root / _CONFIG))
-                _require_same(self.root, _identity(yaml.safe_load(config.to_yaml())), before)
+                before = RunConfig.from_yaml(self.root / _CONFIG)
+                require_same(self.root, _identity(config), _identity(before))
         elif self.root.is_dir() and any(self.root.iterdir()):
             raise InputError(f"'{self.root}' exists already and is no comparison; name another directory")
 
@@ -74,11 +76,12 @@ class Folder:
           write: Where a line goes if versions of packages have changed since.
 
         Raises:
-          InputError: The rows are others.
+          InputError: The rows are others, or another process is at work here.
         """
         now = {"num_train": prepared.encoder.statistics.num_rows, "sha256": fingerprint(prepared)}
         if self._has_comparison() and overwrite:
-            shutil.rmtree(self.root)
+            with self.locked(), atomic_directory(self.root, overwrite=True):
+                pass  # an empty one in its place
         if self._has_comparison():
             before = json.loads((self.root / _DATA).read_text(encoding="utf-8"))
             if before != now:
@@ -98,6 +101,24 @@ class Folder:
             if prepared.bad_rows:
                 prepared.bad_rows.write(stage / "bad_rows.csv")
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from making the same runs; what a killed one has left half written is removed.
+
+        Raises:
+          InputError: Another process is at work here.
+        """
+        try:
+            descriptor = hold(self.root / _LOCK)
+        except BlockingIOError as error:
+            raise InputError(f"another process is at work in '{self.root}'") from error
+        try:
+            for partial in self.root.rglob(".*.partial"):
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+            yield
+        finally:
+            os.close(descriptor)
+
     def _has_comparison(self) -> bool:
         return (self.root / _CONFIG).is_file()
 
@@ -111,8 +132,7 @@ class Folder:
         if not is_done(folder):
             return None
         record = RunRecord.load(folder, schema)
-        # Through JSON, which makes lists of tuples.
-        _require_same(folder, json.loads(json.dumps(job.settings)), record.settings)
+        require_same(folder, job.settings, _settled(record.settings))
         return record
 
     def write_json(self, name: str, document: Any) -> None:
@@ -138,37 +158,47 @@ class Folder:
 
 
 def fingerprint(prepared: Prepared) -> str:
-    """A hash over the rows, features and labels; of parts that are streamed, over what was learnt from them."""
+    """A hash over all rows, features, labels, users and weights; rows that are streamed are read for it."""
     digest = hashlib.sha256()
-    for part in (prepared.train, prepared.valid):
+    for part in (prepared.train, prepared.valid, prepared.test):
         if isinstance(part, EncodedRows):
             for arrays in part.tree:
                 for name in sorted(arrays):
                     digest.update(name.encode())
                     digest.update(np.ascontiguousarray(arrays[name]).data)
-    statistics = prepared.encoder.statistics
-    digest.update(repr((statistics.core, statistics.moments, statistics.num_rows)).encode())
-    if isinstance(prepared.test, pd.DataFrame):
-        labels = prepared.test[[target.name for target in prepared.schema.targets]]
-        digest.update(pd.util.hash_pandas_object(labels).to_numpy().data)
+            continue
+        for frame in [part] if isinstance(part, pd.DataFrame) else dataclasses.replace(part, schema=prepared.schema):
+            known = frame[[name for name in prepared.schema.columns if name in frame]]
+            digest.update(np.ascontiguousarray(pd.util.hash_pandas_object(known, index=False).to_numpy()).data)
     return digest.hexdigest()
 
 
-def _identity(document: dict[str, Any]) -> dict[str, Any]:
-    """What two configurations of one comparison have in common."""
-    kept = {key: value for key, value in document.items() if key != "model"}
-    kept["data"] = {key: value for key, value in kept["data"].items() if key != "path"}
-    kept["training"] = {key: value for key, value in kept.get("training", {}).items() if key != "seed"}
-    return kept
+def require_same(where: Path, now: Any, before: Any) -> None:
+    """Checks that two documents are the same.
 
-
-def _require_same(where: Path, now: Any, before: Any) -> None:
+    Raises:
+      InputError: They are not; names the fields that differ.
+    """
     differences = list(_differences(now, before))
     if differences:
         raise InputError(
             f"'{where}' was made with other settings: {'; '.join(differences[:3])}; "
             "name another directory, or --overwrite"
         )
+
+
+def _identity(config: RunConfig) -> dict[str, Any]:
+    """What the configurations of one comparison have in common."""
+    document = yaml.safe_load(config.to_yaml())
+    del document["model"], document["training"]["seed"]
+    document["data"].pop("path", None)
+    return dict(document)
+
+
+def _settled(settings: dict[str, Any]) -> dict[str, Any]:
+    """A run's settings with what has got a default since it was made."""
+    known = {f.name: getattr(TrainingConfig(), f.name) for f in dataclasses.fields(TrainingConfig)}
+    return settings | {"training": known | settings["training"]}
 
 
 def _differences(now: Any, before: Any, name: str = "") -> Any:

@@ -32,6 +32,8 @@ def draw_pictures(
     Returns:
       The files that were written.
     """
+    for old in (*root.glob("metrics_*.png"), *root.glob("calibration_*.png")):
+        old.unlink()  # of a table that is no longer asked for
     drawn = []
     for table in tables:
         labels = {variant: label for label, variant in table.rows.items()}
@@ -59,8 +61,15 @@ def draw_pictures(
 
 
 def _read(root: Path, records: Records, variant: str, name: str) -> list[pd.DataFrame]:
-    paths: Iterable[Path] = (root / Job.folder_of(variant, record.seed) / name for record in records[variant])
-    return [pd.read_csv(path) for path in paths if path.is_file()]
+    paths: Iterable[Path] = (root / "runs" / variant / f"seed_{record.seed}" / name for record in records[variant])
+    return [_table(path) for path in paths if path.is_file()]
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A target may be called `NA` or `1`; only the numbers are numbers."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    numbers = [name for name in table if name not in ("target", "unit", "input")]
+    return table.assign(**{str(name): pd.to_numeric(table[name], errors="coerce") for name in numbers})
 
 
 def _series(path: Path) -> dict[str, list[float]]:

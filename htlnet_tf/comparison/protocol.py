@@ -14,9 +14,9 @@ from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT, draw_pictures
 from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.comparison.significance import paired_tests
-from htlnet_tf.comparison.tables import Records, good_reports, legend, runs_table, table_markdown
-from htlnet_tf.comparison.tuning import Tuned, tune_variants
-from htlnet_tf.comparison.variants import SUBJECT, Plan, plan
+from htlnet_tf.comparison.tables import Records, as_lists, good_reports, legend, runs_table, table_markdown
+from htlnet_tf.comparison.tuning import Settings, tune_variants
+from htlnet_tf.comparison.variants import SUBJECT, Plan, plan, variant
 from htlnet_tf.comparison.workers import run_jobs
 from htlnet_tf.config import RunConfig
 from htlnet_tf.data.users import read_users
@@ -84,7 +84,7 @@ def compare(
       jobs: Processes that run side by side; each reads the rows itself.
       data: Stands in for `config.data.path`.
       overwrite: Remove a comparison that is in the folder.
-      write: Where progress lines go.
+      write: Where progress lines go; processes of their own have none for their epochs.
 
     Raises:
       InputError: A variant is not known or named twice, the data or the configuration are not usable, or the folder
@@ -100,30 +100,51 @@ def compare(
     folder.require_usable(config, overwrite=overwrite)
     prepared = prepare(config, write=write)
     folder.begin(config, prepared, overwrite=overwrite, write=write)
-    tuned = (
-        tune_variants(config, chosen.variants, prepared, folder, trials=tune, jobs=jobs, write=write) if tune else {}
-    )
-    wanted = [_job(config, chosen, tuned, variant, seed) for seed, variant in itertools.product(seeds, chosen.variants)]
-    # For the picture of the gradients alone: without its adjustment, HTLNet is run once if no table asks for it.
-    pictured = [
-        _job(config, chosen, tuned, v, seeds[0]) for v in (SUBJECT, WITHOUT_ADJUSTMENT) if SUBJECT in chosen.variants
-    ]
-    extra = [job for job in pictured if job.variant not in chosen.variants]
+    with folder.locked():
+        return _compare(config, chosen, seeds, prepared, folder, tune=tune, jobs=jobs, write=write)
+
+
+def _compare(
+    config: RunConfig,
+    chosen: Plan,
+    seeds: Sequence[int],
+    prepared: Prepared,
+    folder: Folder,
+    *,
+    tune: int,
+    jobs: int,
+    write: Write,
+) -> Comparison:
+    variants: Mapping[str, Settings] = {
+        name: Settings(model, config.training.learning_rate) for name, model in chosen.variants.items()
+    }
+    if tune:
+        variants = tune_variants(config, chosen.variants, prepared, folder, trials=tune, jobs=jobs, write=write)
+    wanted = [each.job(config, name, seed) for seed, (name, each) in itertools.product(seeds, variants.items())]
+    pictured = _pictured(config, variants, seeds[0])
+    extra = [job for job in pictured if job.below != "runs"]
     made = _run_missing([*wanted, *extra], prepared, folder, jobs, write)
     records = {v: [made[v, seed] for seed in seeds] for v in chosen.variants}
     oracle = _oracle(prepared)
-    comparison = Comparison(
-        chosen, records, runs_table(records), _text(chosen, records, prepared, oracle, tuned), oracle
-    )
+    text = _text(chosen, records, prepared, oracle, variants)
+    comparison = Comparison(chosen, records, runs_table(records), text, oracle)
     _write(comparison, folder, prepared, pictured)
     return comparison
 
 
-def _job(config: RunConfig, chosen: Plan, tuned: Mapping[str, Tuned], variant: str, seed: int) -> Job:
-    if variant in tuned:
-        return tuned[variant].job(config, variant, seed)
-    model = chosen.variants.get(variant) or plan([variant], base=config.model).variants[variant]
-    return Job.of(config, variant, model, seed)
+def _pictured(config: RunConfig, variants: Mapping[str, Settings], seed: int) -> list[Job]:
+    """The runs whose gradients stand side by side: HTLNet with its adjustment and without.
+
+    Where no table asks for the one without, it is run once for the picture, with HTLNet's own settings.
+    """
+    if SUBJECT not in variants:
+        return []
+    jobs = [each.job(config, name, seed) for name, each in variants.items() if name in (SUBJECT, WITHOUT_ADJUSTMENT)]
+    if len(jobs) == 1:
+        subject = variants[SUBJECT]
+        plain = dataclasses.replace(subject, model=variant(WITHOUT_ADJUSTMENT, subject.model))
+        jobs.append(dataclasses.replace(plain.job(config, WITHOUT_ADJUSTMENT, seed), below="extra"))
+    return jobs
 
 
 def _run_missing(
@@ -156,26 +177,30 @@ def _oracle(prepared: Prepared) -> Report | None:
     return evaluate_predictions(schema, labels, prepared.truth, read_users(test, schema))
 
 
-def _text(chosen: Plan, records: Records, prepared: Prepared, oracle: Report | None, tuned: Mapping[str, Tuned]) -> str:
+def _text(
+    chosen: Plan, records: Records, prepared: Prepared, oracle: Report | None, settings: Mapping[str, Settings]
+) -> str:
     seeds = max(len(of_variant) for of_variant in records.values())
+    tuned = {name: each for name, each in settings.items() if each.trials}
     tables = [table_markdown(table, records, prepared.schema, oracle) for table in chosen.tables]
     tested = seeds > 1 and SUBJECT in records and len(records) > 1
     note = legend(seeds, tested=tested, oracle=oracle is not None)
-    settings = (
-        ["Tuned on the validation rows:", *(f"- {v}: {each.text()}" for v, each in tuned.items())] if tuned else []
-    )
-    return "\n\n".join([*tables, note, *(["\n".join(settings)] if settings else [])])
+    found = ["Tuned on the validation rows:", *(f"- {name}: {each.text()}" for name, each in tuned.items())]
+    return "\n\n".join([*tables, note, *(["\n".join(found)] if tuned else [])])
 
 
 def _write(comparison: Comparison, folder: Folder, prepared: Prepared, pictured: Sequence[Job]) -> None:
     records, tables = comparison.records, comparison.plan.tables
     folder.write_text("results.md", comparison.text + "\n")
     folder.write_table("runs.csv", comparison.runs)
-    reports = good_reports(records, records)
-    if reports:
-        folder.write_table("summary.csv", summarise_reports({v: list(r.values()) for v, r in reports.items()}))
-    if SUBJECT in reports:
-        folder.write_table("significance.csv", paired_tests(reports, SUBJECT))
+    by_table = {table.name: good_reports(records, table.rows.values()) for table in tables}
+    summaries = [summarise_reports(as_lists(r)).assign(table=name) for name, r in by_table.items() if r]
+    tests = [paired_tests(r, SUBJECT).assign(table=name) for name, r in by_table.items() if SUBJECT in r]
+    for name, frames in (("summary.csv", summaries), ("significance.csv", tests)):
+        if frames:
+            folder.write_table(name, pd.concat(frames, ignore_index=True))
+        else:
+            (folder.root / name).unlink(missing_ok=True)  # of another command's tables
     if comparison.oracle is not None:
         folder.write_json("oracle.json", comparison.oracle.to_dict())
     draw_pictures(folder.root, tables, records, prepared.schema, pictured)

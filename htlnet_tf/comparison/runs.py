@@ -42,11 +42,13 @@ class Job:
       variant: Its name.
       seed: Of the initial weights, the order of the rows and the noise.
       config: With the variant's model and the seed.
+      below: The part of the comparison's folder that it belongs to: `"runs"`, or `"extra"` for one that is in no table.
     """
 
     variant: str
     seed: int
     config: RunConfig
+    below: str = "runs"
 
     @classmethod
     def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
@@ -57,17 +59,13 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where its files go, below the comparison's folder."""
-        return self.folder_of(self.variant, self.seed)
-
-    @staticmethod
-    def folder_of(variant: str, seed: int) -> Path:
-        """As `folder`, of any run."""
-        return Path("runs") / variant / f"seed_{seed}"
+        return Path(self.below) / self.variant / f"seed_{self.seed}"
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What else the run depends on, as plain values."""
-        return {"model": dataclasses.asdict(self.config.model), "training": dataclasses.asdict(self.config.training)}
+        """What else the run depends on, as the plain values that JSON has."""
+        settings = {name: dataclasses.asdict(getattr(self.config, name)) for name in ("model", "training")}
+        return dict(json.loads(json.dumps(settings)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +79,8 @@ class RunRecord:
       parameters: Trained numbers, embedding rows included.
       epochs: Passes over the training rows; a part of a pass counts as such.
       best_epoch: After how many passes the weights that were judged were taken.
-      seconds_per_epoch: Of training alone, without validation: the median over the parts of passes.
+      seconds_per_epoch: Of training alone, without validation and, where there are several parts of passes, without
+        the first one, in which the step is traced: the median over the parts.
       versions: Of Python and the packages that the numbers depend on.
       report: Metrics on the test rows; None if training diverged.
       failure: Why it did, else empty.
@@ -144,7 +143,7 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Callable[[str],
             **about, parameters=0, epochs=0.0, best_epoch=0.0, seconds_per_epoch=0.0, report=None, failure=str(error)
         )
         with atomic_directory(root / job.folder) as stage:
-            (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+            _write(record, job, stage)
         return record
     per_epoch = job.config.training.validations_per_epoch
     record = RunRecord(
@@ -152,12 +151,12 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Callable[[str],
         parameters=sum(int(np.prod(w.shape)) for w in run.model.trainable_variables),
         epochs=len(run.history["loss"]) / per_epoch,
         best_epoch=run.best_check / per_epoch,
-        seconds_per_epoch=float(np.median(run.seconds)) * per_epoch,
+        seconds_per_epoch=float(np.median(run.seconds[1:] or run.seconds)) * per_epoch,
         report=_with_regret(run.report, run.scored, prepared),
     )
     schema, scored = prepared.schema, run.scored
     with atomic_directory(root / job.folder) as stage:
-        (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+        _write(record, job, stage)
         numbered(run.history, "check").to_csv(stage / "history.csv")
         calibration_table(schema, scored.labels, scored.predictions).to_csv(stage / "calibration.csv", index=False)
         if run.gradient_history:
@@ -166,6 +165,12 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Callable[[str],
         if attention is not None:
             attention.to_csv(stage / "attention.csv", index=False)
     return record
+
+
+def _write(record: RunRecord, job: Job, stage: Path) -> None:
+    (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+    # What `htlnet train` needs to make the same run, with its weights.
+    (stage / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
 
 
 def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
@@ -178,11 +183,11 @@ def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
 
 
 def _attention(model: MultiTaskModel, rows: Rows) -> pd.DataFrame | None:
-    """The attention weights of HTLNet on the rows (of a stream, on its first part); None if the model has none."""
+    """The attention weights of HTLNet on the rows; None if the model has none."""
     if not isinstance(model, HTLNet):
         return None
-    frame = rows if isinstance(rows, pd.DataFrame) else next(iter(rows))
-    table = attention_table(model, model.encoder.encode(frame))
+    parts = [model.encoder.encode(frame) for frame in ([rows] if isinstance(rows, pd.DataFrame) else rows)]
+    table = attention_table(model, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     return None if table.empty else table
 
 

@@ -20,12 +20,12 @@ _SIGNIFICANT = "†"
 
 def runs_table(records: Records) -> pd.DataFrame:
     """Every run in a row: `variant`, `seed`, `parameters`, `epochs`, `best_epoch`, `seconds_per_epoch`, `failure`, and
-    every metric as `{target}_{metric}`.
+    every metric as `{target}/{metric}`.
     """
     rows = []
     for record in (record for of_variant in records.values() for record in of_variant):
         facts = ("variant", "seed", "parameters", "epochs", "best_epoch", "seconds_per_epoch", "failure")
-        metrics = {} if record.report is None else {f"{r.target}_{r.metric}": r.value for r in record.report.rows}
+        metrics = {} if record.report is None else {f"{r.target}/{r.metric}": r.value for r in record.report.rows}
         rows.append({name: getattr(record, name) for name in facts} | metrics)
     return pd.DataFrame(rows)
 
@@ -36,7 +36,8 @@ def good_reports(records: Records, variants: Iterable[str]) -> dict[str, dict[in
     return {v: by_seed for v, by_seed in reports.items() if by_seed and len(by_seed) == len(records[v])}
 
 
-def _lists(reports: Mapping[str, Mapping[int, Report]]) -> dict[str, list[Report]]:
+def as_lists(reports: Mapping[str, Mapping[int, Report]]) -> dict[str, list[Report]]:
+    """By variant, the reports without their seeds."""
     return {variant: list(by_seed.values()) for variant, by_seed in reports.items()}
 
 
@@ -51,7 +52,7 @@ def table_markdown(table: Table, records: Records, schema: Schema, oracle: Repor
     """
     reports = good_reports(records, table.rows.values())
     blocks = [f"## {table.title}"]
-    summary = summarise_reports(_lists(reports)) if reports else pd.DataFrame()
+    summary = summarise_reports(as_lists(reports)) if reports else pd.DataFrame()
     tests = paired_tests(reports, SUBJECT) if SUBJECT in reports and len(reports) > 1 else None
     for target in schema.targets if reports else ():
         unit = f" ({target.unit})" if isinstance(target, Continuous) and target.unit else ""

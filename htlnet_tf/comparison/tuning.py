@@ -5,16 +5,21 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-from htlnet_tf.comparison.folder import Folder
+import numpy as np
+import tensorflow as tf
+
+from htlnet_tf.comparison.folder import Folder, require_same
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.workers import in_processes, prepared_rows
 from htlnet_tf.config import ModelConfig, RunConfig
 from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.files import atomic_file
 from htlnet_tf.models import HTLNet, model_class
 from htlnet_tf.preparation import Prepared
 from htlnet_tf.training import train_model
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
     Suggesting = Union[optuna.Trial, optuna.trial.FixedTrial]
 
-_LEARNING_RATES = (3e-4, 3e-3)
+_LEARNING_RATES = (0.3, 3.0)  # of the configuration's
 _WIDTHS = (0.5, 1.0, 2.0)
 
 _METHOD_SPACES: dict[str, Callable[[Suggesting], dict[str, float]]] = {
@@ -44,22 +49,22 @@ _METHOD_DEFAULTS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Tuned:
-    """The best settings found for a variant.
+class Settings:
+    """What a variant is run with.
 
     Attributes:
-      model: With the arguments found.
-      learning_rate: Found.
-      parameters: What was searched, by name.
-      value: The relative loss on the validation rows.
+      model: The model and its arguments.
+      learning_rate: Of the optimizer.
+      parameters: What was searched, by name; empty if nothing was.
+      value: The relative loss on the validation rows that they reached.
       trials: How many there were.
     """
 
     model: ModelConfig
     learning_rate: float
-    parameters: Mapping[str, float]
-    value: float
-    trials: int
+    parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    value: float = math.nan
+    trials: int = 0
 
     def job(self, config: RunConfig, variant: str, seed: int) -> Job:
         """The run of a seed with these settings."""
@@ -67,7 +72,7 @@ class Tuned:
         return Job.of(dataclasses.replace(config, training=training), variant, self.model, seed)
 
     def text(self) -> str:
-        """In a line, for people."""
+        """What was found, in a line for people."""
         shown = ", ".join(f"{name} {value:.3g}" for name, value in self.parameters.items())
         return f"{shown} (relative loss {self.value:.4f}, {self.trials} trials)"
 
@@ -81,15 +86,16 @@ def tune_variants(
     trials: int,
     jobs: int,
     write: Callable[[str], None],
-) -> dict[str, Tuned]:
+) -> dict[str, Settings]:
     """Searches the settings of every variant on the validation rows; the test rows are not looked at.
 
-    The learning rate and a factor on all widths of the layers are searched for every variant; where HTLNet's adjustment
-    is at work also alpha, gamma and C, and the one number that MetaBalance and CAGrad have. The first trial has the
-    defaults. What is minimised is what early stopping goes by, the mean of the targets' relative losses, with the
-    configuration's own seed.
+    The learning rate, from 0.3 to 3 times the configuration's, and a factor on the widths of all layers are searched
+    for every variant; where HTLNet's adjustment is at work also alpha, gamma and C, and the one number that MetaBalance
+    and CAGrad have. The first trial has the configuration's own settings. What is minimised is what early stopping goes
+    by, the mean of the targets' relative losses, with the configuration's own seed.
 
     Trials are kept one by one in `tuning/`; stopped at any point, the same call goes on with those that are missing.
+    What a search was asked for is kept with it: another number of trials, seed or configuration is another search.
 
     Args:
       config: The configuration.
@@ -101,14 +107,19 @@ def tune_variants(
       write: Where progress lines go.
 
     Raises:
-      InputError: Optuna is not installed, or no trial of a variant ended with a finite loss.
+      InputError: Optuna is not installed, no trial of a variant ended with a finite loss, or the folder has a search
+        that was asked for otherwise.
     """
     try:
         import optuna  # noqa: F401
     except ImportError as error:
         raise InputError("tuning needs Optuna: pip install 'htlnet-tf[tune]'") from error
-    (folder.root / "tuning").mkdir(exist_ok=True)
-    calls = [functools.partial(_tune, config, name, model, folder.root, trials) for name, model in variants.items()]
+    # Absolute: Optuna locks a journal by a link, which would dangle, and a lock that a killed process left never end.
+    where = (folder.root / "tuning").resolve()
+    where.mkdir(exist_ok=True)
+    for name, model in variants.items():
+        _require_same_search(where / f"{name}.json", _search(config, model, trials))
+    calls = [functools.partial(_tune, config, name, model, where, trials) for name, model in variants.items()]
     results = in_processes(calls, jobs) if jobs > 1 else (call(prepared=prepared, write=write) for call in calls)
     tuned = {}
     for done, (name, result) in enumerate(results, start=1):
@@ -121,41 +132,50 @@ def _tune(
     config: RunConfig,
     name: str,
     model: ModelConfig,
-    root: Path,
+    where: Path,
     trials: int,
     *,
     prepared: Prepared | None = None,
     write: Callable[[str], None] | None = None,
-) -> tuple[str, Tuned]:
+) -> tuple[str, Settings]:
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     prepared = prepared or prepared_rows(config)
-    path = root / "tuning" / f"{name}.journal"
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name=name,
-        load_if_exists=True,
-        direction="minimize",
-    )
+    with atomic_file(where / f"{name}.json") as partial:
+        partial.write_text(json.dumps(_search(config, model, trials), indent=2), encoding="utf-8")
+    storage = JournalStorage(JournalFileBackend(str(where / f"{name}.journal")))
+    study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True, direction="minimize")
     for unfinished in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(unfinished.number, state=optuna.trial.TrialState.FAIL)
     finished = _finished(study)
-    if not finished:
-        study.enqueue_trial(_defaults(model), skip_if_exists=True)
+    if not finished and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
+        study.enqueue_trial(_defaults(config, model))
     for number in range(len(finished), trials):
         # A sampler of its own for each trial, or one that goes on after a stop would propose the first ones again.
         study.sampler = optuna.samplers.TPESampler(seed=config.training.seed + len(study.trials))
-        label = f"{name}, trial {number + 1}/{trials}, "
         trial = study.ask()
+        label = f"{name}, trial {number + 1}/{trials}, "
         study.tell(trial, _value(trial, config, model, prepared, label, write))
-    study.trials_dataframe().to_csv(root / "tuning" / f"{name}.csv", index=False)
+    with atomic_file(where / f"{name}.csv") as partial:
+        study.trials_dataframe().to_csv(partial, index=False)
     if not math.isfinite(study.best_value):
         raise InputError(f"none of the {trials} trials of {name} ended with a finite loss")
-    chosen, learning_rate = _settings(optuna.trial.FixedTrial(study.best_params), model)
-    return name, Tuned(chosen, learning_rate, study.best_params, study.best_value, len(_finished(study)))
+    chosen, learning_rate = _settings(optuna.trial.FixedTrial(study.best_params), config, model)
+    return name, Settings(chosen, learning_rate, study.best_params, study.best_value, len(_finished(study)))
+
+
+def _search(config: RunConfig, model: ModelConfig, trials: int) -> dict[str, Any]:
+    """What a search is asked for, as the plain values that JSON has."""
+    asked = {"trials": trials, "model": dataclasses.asdict(model), "training": dataclasses.asdict(config.training)}
+    return dict(json.loads(json.dumps(asked)))
+
+
+def _require_same_search(path: Path, asked: dict[str, Any]) -> None:
+    if path.is_file():
+        require_same(path, asked, json.loads(path.read_text(encoding="utf-8")))
 
 
 def _finished(study: optuna.Study) -> list[Any]:
@@ -172,40 +192,45 @@ def _value(
     label: str,
     write: Callable[[str], None] | None,
 ) -> float:
-    chosen, learning_rate = _settings(trial, model)
+    tf.keras.backend.clear_session()  # of the trials before, whose graphs would pile up
+    chosen, learning_rate = _settings(trial, config, model)
     training = dataclasses.replace(config.training, learning_rate=learning_rate)
     tried = dataclasses.replace(config, model=chosen, training=training)
     try:
         trained = train_model(tried, prepared, label=label, write=write or _silent)
     except NonFiniteError:
         return math.inf
-    return float(min(trained.history["val_relative_loss"]))
+    value = float(trained.history["val_relative_loss"][trained.best_check - 1])
+    return value if math.isfinite(value) else math.inf
 
 
-def _settings(trial: Suggesting, model: ModelConfig) -> tuple[ModelConfig, float]:
+def _settings(trial: Suggesting, config: RunConfig, model: ModelConfig) -> tuple[ModelConfig, float]:
     """A trial's model and learning rate."""
-    learning_rate = trial.suggest_float("learning_rate", *_LEARNING_RATES, log=True)
+    lowest, highest = (factor * config.training.learning_rate for factor in _LEARNING_RATES)
+    learning_rate = trial.suggest_float("learning_rate", lowest, highest, log=True)
     width = trial.suggest_categorical("width", list(_WIDTHS))
     arguments = dict(model.arguments)
-    for name, units in _units(model).items():
-        arguments[name] = [max(1, round(width * n)) for n in units]
+    for name, units in _widths(model).items():
+        wider = [max(1, round(width * n)) for n in np.atleast_1d(units).tolist()]
+        arguments[name] = wider[0] if isinstance(units, int) else wider
     method, own = _method(model)
     if method in _METHOD_SPACES:
         arguments["gradient_adjustment"] = own | {"name": method} | _METHOD_SPACES[method](trial)
     return ModelConfig(model.name, arguments), learning_rate
 
 
-def _defaults(model: ModelConfig) -> dict[str, Any]:
+def _defaults(config: RunConfig, model: ModelConfig) -> dict[str, Any]:
     method, own = _method(model)
     defaults = _METHOD_DEFAULTS.get(method, {})
-    return {"learning_rate": 1e-3, "width": 1.0, **defaults, **{k: v for k, v in own.items() if k in defaults}}
+    start = {"learning_rate": config.training.learning_rate, "width": 1.0}
+    return {**start, **defaults, **{k: v for k, v in own.items() if k in defaults}}
 
 
-def _units(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+def _widths(model: ModelConfig) -> dict[str, int | Sequence[int]]:
     """The widths of the model's layers, by the argument that sets them."""
     parameters = inspect.signature(model_class(model.name)).parameters
-    units = {name: p.default for name, p in parameters.items() if name.endswith("_units")}
-    return {name: tuple(model.arguments.get(name, default)) for name, default in units.items()}
+    widths = {name: p.default for name, p in parameters.items() if name.endswith(("_units", "_width"))}
+    return {name: model.arguments.get(name, default) for name, default in widths.items()}
 
 
 def _method(model: ModelConfig) -> tuple[str, dict[str, Any]]:

@@ -33,6 +33,11 @@ ABLATIONS: dict[str, ModelConfig] = {
 }
 """HTLNet without a part; a minus sign stands before what is missing. Without its adjustment it is `htlnet+sum`."""
 
+SHARED = ("embedding_dim", "embedding_l2", "on_nonfinite")
+"""Arguments of the configuration's model that every variant gets: the same widths for all."""
+
+_METHOD_ARGUMENTS = ("gradient_adjustment", "loss_weighting")
+
 SUBJECT = "htlnet"
 """The model that every other one in a table is tested against."""
 
@@ -80,32 +85,36 @@ def plan(
       InputError: A name is not known or given twice, or nothing is.
     """
     base = base or ModelConfig()
-    if not models and not ablations:
-        raise InputError("at least one model is needed")
-    for given, what in ((models, "model"), (methods, "method")):
-        repeated = sorted({name for name in given if list(given).count(name) > 1})
-        if repeated:
-            raise InputError(f"a {what} is named twice: {repeated}")
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise InputError(f"method '{unknown[0]}' is not known; there are {sorted(METHODS)}")
-    tables = [Table("models", "Models", {name: variant_name(name) for name in models})] if models else []
+    if not models and (methods or not ablations):
+        raise InputError("at least one model is needed")
+    named = [variant_name(name, base) for name in models]
+    for given, what in ((named, "model"), (methods, "method")):
+        repeated = sorted({name for name in given if given.count(name) > 1})
+        if repeated:
+            raise InputError(f"a {what} is named twice: {repeated}")
+    tables = [Table("models", "Models", dict(zip(models, named, strict=True)))] if models else []
     if methods:
         rows: dict[str, str] = {}
-        for model in (name for name in models if "+" not in name and takes_methods(name)):
+        for model in (name for name in named if "+" not in name and takes_methods(name)):
             others = (f"{model}+{method}" for method in methods)
-            rows |= {model: model} | {name: name for name in others if variant_name(name) == name}
+            rows |= {model: model} | {name: name for name in others if variant_name(name, base) == name}
         if not rows:
             raise InputError(f"none of the models {list(models)} takes an optimisation method")
         tables.append(Table("methods", "Optimisation methods (a model by itself: with its own)", rows))
     if ablations:
-        tables += _paper_tables()
+        tables += _paper_tables(base)
     names = dict.fromkeys(name for table in tables for name in table.rows.values())
     return Plan({name: variant(name, base) for name in names}, tuple(tables))
 
 
 def variant(name: str, base: ModelConfig) -> ModelConfig:
-    """The model of a variant's name, with the arguments of `base` where it is of that model.
+    """The model of a variant's name.
+
+    Widths and strengths that every model has (`SHARED`) are those of `base` for every variant; its other arguments hold
+    where it names the variant's model, and those of its gradient adjustment wherever that one is at work.
 
     Raises:
       InputError: The name is not known.
@@ -118,22 +127,35 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
     else:
         model_class(stem)
         model = ModelConfig(stem)
-    arguments = dict(model.arguments)
+    of_base = base.name == model.name
+    arguments = {key: value for key, value in base.arguments.items() if of_base or key in SHARED} | model.arguments
     if plus:
         if method not in METHODS:
             raise InputError(f"'{name}': method '{method}' is not known; there are {sorted(METHODS)}")
         if not takes_methods(stem):
             raise InputError(f"'{name}': {stem} shares no parameters, so there is no method to choose")
-        arguments |= METHODS[method]
-    inherited = base.arguments if base.name == model.name else {}
-    return ModelConfig(model.name, dict(inherited) | arguments)
+        # A method stands in place of the configuration's, whichever of the two arguments says that.
+        arguments = {key: value for key, value in arguments.items() if key not in _METHOD_ARGUMENTS} | METHODS[method]
+    if arguments.get("gradient_adjustment") == own_method(base.name, base):
+        arguments["gradient_adjustment"] = base.arguments.get("gradient_adjustment", arguments["gradient_adjustment"])
+    return ModelConfig(model.name, arguments)
 
 
-def variant_name(name: str) -> str:
+def variant_name(name: str, base: ModelConfig) -> str:
     """The one name of a variant that several names mean: a model with the method that is its own is that model."""
     stem, _, method = name.partition("+")
-    own = "htlnet" if stem == SUBJECT or stem in ABLATIONS else "sum"
-    return stem if method == own else name
+    return stem if method == own_method(stem, base) else name
+
+
+def own_method(stem: str, base: ModelConfig) -> str:
+    """The method of a model that is named without one: the configuration's if it names that model, else its own."""
+    usual = "htlnet" if stem == SUBJECT or stem in ABLATIONS else "sum"
+    if stem != base.name:
+        return usual
+    if base.arguments.get("loss_weighting"):
+        return str(base.arguments["loss_weighting"])
+    declared = base.arguments.get("gradient_adjustment", usual)
+    return str(declared if isinstance(declared, str) else declared.get("name", "htlnet"))
 
 
 def takes_methods(name: str) -> bool:
@@ -141,13 +163,18 @@ def takes_methods(name: str) -> bool:
     return MODELS.get(name) is not SingleTask
 
 
-def _paper_tables() -> list[Table]:
+def _paper_tables(base: ModelConfig) -> list[Table]:
     whole = {"HTLNet": SUBJECT}
+
+    def others(methods: Mapping[str, str]) -> dict[str, str]:
+        names = {label: variant_name(f"{SUBJECT}+{method}", base) for label, method in methods.items()}
+        return {label: name for label, name in names.items() if name != SUBJECT}
+
     return [
         Table(
             "ablation",
             "Table 3 of the paper: without architecture, without optimisation",
-            whole | {"without architecture": "htlnet-architecture", "without optimisation": "htlnet+sum"},
+            whole | {"without architecture": "htlnet-architecture"} | others({"without optimisation": "sum"}),
         ),
         Table(
             "ablation_architecture",
@@ -163,11 +190,6 @@ def _paper_tables() -> list[Table]:
         Table(
             "ablation_optimisation",
             "Table 5 of the paper: other methods in place of the adjustment",
-            whole
-            | {
-                "plain sum": "htlnet+sum",
-                "PCGrad": "htlnet+pcgrad",
-                "MetaBalance": "htlnet+metabalance",
-            },
+            whole | others({"plain sum": "sum", "PCGrad": "pcgrad", "MetaBalance": "metabalance"}),
         ),
     ]

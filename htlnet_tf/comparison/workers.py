@@ -6,7 +6,10 @@ import dataclasses
 import functools
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +17,7 @@ import joblib
 
 from htlnet_tf.comparison.runs import Job, RunRecord, make_run
 from htlnet_tf.config import ModelConfig, RunConfig, TrainingConfig
+from htlnet_tf.errors import InputError
 from htlnet_tf.preparation import Prepared, prepare
 
 Result = TypeVar("Result")
@@ -41,26 +45,51 @@ def run_jobs(
 def in_processes(calls: Sequence[Callable[[], Result]], jobs: int) -> Iterator[Result]:
     """Makes calls in `jobs` processes and yields each result as soon as it is there.
 
-    When the caller stops, by an error or by Ctrl-C, the processes are ended.
+    When the caller stops, by an error, by Ctrl-C or killed, the processes end.
+
+    Raises:
+      InputError: A process was killed.
     """
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    tasks = (joblib.delayed(_in_process)(call, threads) for call in calls)
-    yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)(tasks)
+    tasks = (joblib.delayed(_in_process)(call, threads, os.getpid()) for call in calls)
+    try:
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)(tasks)
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a process was killed from outside, perhaps for want of memory, of which a smaller --jobs needs less; "
+            "the same command goes on"
+        ) from error
 
 
-def _in_process(call: Callable[[], Any], threads: int) -> Any:
-    _set_up(threads)
+def _in_process(call: Callable[[], Any], threads: int, parent: int) -> Any:
+    _set_up(threads, parent)
     return call()
 
 
 @functools.cache
-def _set_up(threads: int) -> None:
-    """Once per process: the parent alone answers Ctrl-C, and the processes share the cores."""
+def _set_up(threads: int, parent: int) -> None:
+    """Once per process: the parent alone answers Ctrl-C, and the processes share the cores and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process when the parent is gone: killed, it cannot tell, and two would make the same runs."""
+    while _is_alive(parent):
+        time.sleep(1.0)
+    os._exit(1)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _make_run(job: Job, root: Path) -> RunRecord:

@@ -14,6 +14,7 @@ import pytest
 import htlnet_tf as htl
 from htlnet_tf.comparison import compare, workers
 from htlnet_tf.comparison import runs as runs_module
+from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.config import RunConfig
 
@@ -43,20 +44,22 @@ def test_the_folder_has_tables_runs_and_pictures(made: tuple[Path, Any, RunConfi
     output, comparison, _ = made
     assert {path.name for path in output.iterdir()} == {
         *("comparison.yaml", "data.json", "versions.json", "split.yaml", "out_of_vocabulary.csv", "oracle.json"),
-        *("results.md", "runs.csv", "summary.csv", "significance.csv", "runs"),
+        *("results.md", "runs.csv", "summary.csv", "significance.csv", "runs", "extra", ".lock"),
         *("metrics_models.png", "calibration_models.png", "gradients.png", "attention.png"),
     }
     runs = pd.read_csv(output / "runs.csv")
     assert runs[["variant", "seed"]].to_numpy().tolist() == [
         *(["htlnet", 0], ["htlnet", 1], ["shared_bottom", 0], ["shared_bottom", 1])
     ]
-    assert {"click_group_auc", "spend_xauc", "spend_regret", "seconds_per_epoch"} <= set(runs)
+    assert {"click/group_auc", "spend/xauc", "spend/regret", "seconds_per_epoch"} <= set(runs)
     assert (output / "results.md").read_text().strip() == comparison.text
     # The oracle's regret is 0, and it is the model's measure on the same rows.
     assert json.loads((output / "oracle.json").read_text())["num_rows"] == 400
-    assert (runs["purchase_regret"] > 0).all()
+    assert (runs["purchase/regret"] > 0).all()
     # HTLNet without its adjustment is run once for the picture of the gradients, and stands in no table.
-    assert {path.name for path in (output / "runs").iterdir()} == {"htlnet", "htlnet+sum", "shared_bottom"}
+    assert {path.name for path in (output / "runs").iterdir()} == {"htlnet", "shared_bottom"}
+    assert [path.name for path in (output / "extra").iterdir()] == ["htlnet+sum"]
+    assert set(pd.read_csv(output / "summary.csv")["table"]) == {"models"}
     assert "htlnet+sum" not in comparison.text
 
 
@@ -75,18 +78,13 @@ def test_the_same_command_repeats_nothing(made: tuple[Path, Any, RunConfig], mon
 def test_after_a_stop_only_the_missing_runs_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, int]] = []
 
-    def pretend(job: Job, _: Any, root: Path, **__: Any) -> RunRecord:
+    def until_the_third(job: Job, prepared: Any, root: Path, **_: Any) -> RunRecord:
         asked.append((job.variant, job.seed))
         if len(asked) == 3:
             raise KeyboardInterrupt
-        settings = dataclasses.asdict(job.config.training)
-        assert job.settings["training"] == settings
-        record = RunRecord(job.variant, job.seed, job.settings, 1, 1.0, 1.0, 1.0, {}, None, "pretended")
-        (root / job.folder).mkdir(parents=True)
-        (root / job.folder / "run.json").write_text(record.to_json())
-        return record
+        return pretend(job, prepared, root)
 
-    monkeypatch.setattr(workers, "make_run", pretend)
+    monkeypatch.setattr(workers, "make_run", until_the_third)
     config, models, output = small(tmp_path), ["shared_bottom", "mmoe"], tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         compare(config, models, [0, 1], output, write=lambda _: None)
@@ -95,6 +93,53 @@ def test_after_a_stop_only_the_missing_runs_are_made(tmp_path: Path, monkeypatch
     assert (output / "results.md").exists()
     first = [("shared_bottom", 0), ("mmoe", 0), ("shared_bottom", 1)]
     assert asked == [*first, ("shared_bottom", 1), ("mmoe", 1)]
+
+
+def test_a_run_can_be_made_again_from_its_configuration(made: tuple[Path, Any, RunConfig]) -> None:
+    output, _, config = made
+    again = RunConfig.from_yaml(output / "runs" / "shared_bottom" / "seed_1" / "config.yaml")
+    assert (again.model.name, again.training.seed) == ("shared_bottom", 1)
+    assert dataclasses.replace(again, model=config.model, training=config.training) == config
+
+
+def test_two_processes_do_not_make_the_same_runs(made: tuple[Path, Any, RunConfig]) -> None:
+    output, _, config = made
+    with Folder(output).locked():
+        for overwrite in (False, True):
+            with pytest.raises(htl.InputError, match="another process is at work"):
+                compare(config, ["htlnet"], [0], output, overwrite=overwrite, write=lambda _: None)
+    assert (output / "runs" / "htlnet").is_dir()
+
+
+def test_what_a_killed_process_left_half_written_is_removed(made: tuple[Path, Any, RunConfig]) -> None:
+    output, _, config = made
+    half = output / "runs" / "htlnet" / ".seed_7.abc.partial"
+    half.mkdir()
+    compare(config, ["htlnet", "shared_bottom"], [0, 1], output, write=lambda _: None)
+    assert not half.exists()
+
+
+def test_a_setting_that_is_newer_than_the_folder_has_its_default_there(made: tuple[Path, Any, RunConfig]) -> None:
+    output, _, config = made
+    for path in (output / "runs" / "shared_bottom").glob("*/run.json"):
+        document = json.loads(path.read_text())
+        del document["settings"]["training"]["early_stopping"]
+        path.write_text(json.dumps(document))
+    whole = (output / "comparison.yaml").read_text()
+    assert "early_stopping: true" in whole
+    (output / "comparison.yaml").write_text(whole.replace("early_stopping: true,", ""))
+    assert "early_stopping" not in (output / "comparison.yaml").read_text()
+    compare(config, ["shared_bottom"], [0, 1], output, write=lambda _: None)
+
+
+def test_overwriting_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, output = small(tmp_path), tmp_path / "out"
+    monkeypatch.setattr(workers, "make_run", pretend)
+    compare(config, ["mmoe", "ple"], [0], output, write=lambda _: None)
+    other = dataclasses.replace(config, training=dataclasses.replace(config.training, batch_size=64))
+    compare(other, ["ple"], [0], output, overwrite=True, write=lambda _: None)
+    assert [path.name for path in (output / "runs").iterdir()] == ["ple"]
+    assert RunConfig.from_yaml(output / "comparison.yaml").training.batch_size == 64
 
 
 def test_other_settings_are_refused(made: tuple[Path, Any, RunConfig]) -> None:
@@ -179,6 +224,13 @@ def test_wrong_numbers(tmp_path: Path, options: dict[str, Any], message: str) ->
     with pytest.raises(htl.InputError, match=message):
         compare(small(tmp_path), ["mmoe"], **({"seeds": [0]} | options), output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def pretend(job: Job, _: Any, root: Path, **__: Any) -> RunRecord:
+    record = RunRecord(job.variant, job.seed, job.settings, 1, 1.0, 1.0, 1.0, {}, None, "pretended")
+    (root / job.folder).mkdir(parents=True)
+    (root / job.folder / "run.json").write_text(record.to_json())
+    return record
 
 
 def _refuse(job: Job, *_: Any, **__: Any) -> RunRecord:

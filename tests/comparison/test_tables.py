@@ -54,7 +54,7 @@ def test_a_variant_with_a_run_that_diverged_has_no_row() -> None:
     assert "ple: 1 of 2 runs diverged, so it has no row (target 'spend': loss inf)." in text
     runs = runs_table(RECORDS)
     assert runs["failure"].tolist() == ["", "", "", "", "", "target 'spend': loss inf"]
-    assert runs["click_auc"].isna().tolist() == [False] * 5 + [True]
+    assert runs["click/auc"].isna().tolist() == [False] * 5 + [True]
 
 
 def test_the_oracle_stands_on_top_and_is_not_the_best() -> None:

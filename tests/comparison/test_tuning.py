@@ -83,19 +83,54 @@ def test_the_first_trial_has_the_defaults_and_the_best_is_taken(
 
 
 def test_a_stopped_search_goes_on_and_no_trial_is_repeated(
-    config: RunConfig, tmp_path: Path, tried: list[RunConfig]
+    config: RunConfig, tmp_path: Path, tried: list[RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variants = {"mmoe": variant("mmoe", ModelConfig())}
-    tune(config, tmp_path / "out", variants, 3)
-    journal = tmp_path / "out" / "tuning" / "mmoe.journal"
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    optuna.load_study(study_name="mmoe", storage=storage).ask()  # a trial that was killed while it ran
+    whole = tuning.train_model
+
+    def killed_at_the_fourth(*arguments: Any, **options: Any) -> Trained:
+        if len(tried) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "train_model", killed_at_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            tune(config, tmp_path / "out", variants, 5)
     tuned = tune(config, tmp_path / "out", variants, 5)["mmoe"]
-    assert len(tried) == 5
-    assert tuned.trials == 5
+    assert len(tried) == tuned.trials == 5
     assert len({c.training.learning_rate for c in tried}) == 5
     tune(config, tmp_path / "out", variants, 5)
     assert len(tried) == 5
+
+
+def test_the_configured_settings_are_tried_though_the_first_trial_was_killed(
+    config: RunConfig, tmp_path: Path, tried: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any, **__: Any) -> Trained:
+        raise KeyboardInterrupt
+
+    variants = {"mmoe": variant("mmoe", ModelConfig())}
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "train_model", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune(config, tmp_path / "out", variants, 2)
+    tune(config, tmp_path / "out", variants, 2)
+    assert len(tried) == 2
+    assert tried[0].training.learning_rate == pytest.approx(1e-3)
+    assert tried[0].model.arguments["expert_units"] == [128]
+
+
+def test_another_search_is_refused_before_any_trial(config: RunConfig, tmp_path: Path, tried: list[RunConfig]) -> None:
+    variants = {"mmoe": variant("mmoe", ModelConfig())}
+    tune(config, tmp_path / "out", variants, 2)
+    other = dataclasses.replace(config, training=dataclasses.replace(config.training, seed=5))
+    for changed, trials, message in ((config, 3, "trials is 2 there, 3 here"), (other, 2, "training.seed is 0 there")):
+        with pytest.raises(htl.InputError, match=message):
+            tune(changed, tmp_path / "out", variants, trials)
+    with pytest.raises(htl.InputError, match=r"model\.arguments\.num_experts"):
+        tune(config, tmp_path / "out", {"mmoe": ModelConfig("mmoe", {"num_experts": 2})}, 2)
+    assert len(tried) == 2
 
 
 @pytest.mark.parametrize(
@@ -116,14 +151,16 @@ def test_what_is_searched(name: str, searched: set[str], schema: htl.Schema, enc
 
     model = variant(name, ModelConfig())
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(tuning._defaults(model) | {"width": 0.5})
+    config = RunConfig(DataConfig("generated"))
+    study.enqueue_trial(tuning._defaults(config, model) | {"width": 0.5})
     trial = study.ask()
-    chosen, learning_rate = tuning._settings(trial, model)
+    chosen, learning_rate = tuning._settings(trial, config, model)
     assert set(trial.params) == searched
     assert learning_rate == pytest.approx(1e-3)
     widths = {name: units for name, units in chosen.arguments.items() if name.endswith("_units")}
     assert [64, 32, 16][: len(widths[min(widths)])] == widths[min(widths)]  # half of 128, 64, 32
-    build_model(RunConfig(DataConfig("generated"), model=chosen), schema, encoder)
+    assert chosen.arguments.get("fusion_width") == (32 if chosen.name == "htlnet" else None)
+    build_model(dataclasses.replace(config, model=chosen), schema, encoder)
 
 
 def test_no_finite_trial_is_an_error(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

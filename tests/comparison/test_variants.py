@@ -50,12 +50,28 @@ def test_the_configuration_s_arguments_hold_for_its_model_alone() -> None:
     assert chosen.variants["htlnet"] == base
     assert chosen.variants["htlnet+sum"].arguments == {"embedding_dim": 4, "gradient_adjustment": "sum"}
     assert chosen.variants["htlnet-attention"].arguments == base.arguments | {"fusion": "concat"}
-    assert chosen.variants["mmoe"].arguments == {}
+    # Widths that every model has are the same for all, and HTLNet's adjustment is the configured one wherever it works.
+    assert chosen.variants["mmoe"].arguments == {"embedding_dim": 4}
+    adjusted = plan(["mmoe+htlnet", "htlnet-architecture"], base=base).variants
+    assert all(v.arguments == base.arguments for v in adjusted.values())
+
+
+def test_a_method_stands_in_place_of_the_configured_one() -> None:
+    uncertain = ModelConfig("mmoe", {"loss_weighting": "uncertainty", "num_experts": 2})
+    chosen = plan(["mmoe", "mmoe+pcgrad", "mmoe+uncertainty"][:2], methods=["uncertainty", "sum"], base=uncertain)
+    assert chosen.variants["mmoe"] == uncertain
+    assert chosen.variants["mmoe+pcgrad"].arguments == {"num_experts": 2, "gradient_adjustment": "pcgrad"}
+    # The model by itself is the one with uncertainty weights, so the plain sum is another variant.
+    assert list(chosen.tables[1].rows.values()) == ["mmoe", "mmoe+sum"]
+    adjusted = ModelConfig("shared_bottom", {"gradient_adjustment": {"gamma": 0.2}})
+    assert list(plan(["shared_bottom"], methods=["htlnet", "sum"], base=adjusted).variants) == [
+        *("shared_bottom", "shared_bottom+sum"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["mmoe+sum", "htlnet+htlnet", "shared_bottom+sum"])
 def test_a_model_with_its_own_method_is_that_model(name: str) -> None:
-    assert variant_name(name) == name.partition("+")[0]
+    assert variant_name(name, ModelConfig()) == name.partition("+")[0]
     assert list(plan([name]).variants) == [name.partition("+")[0]]
 
 
@@ -76,6 +92,8 @@ def test_every_variant_can_be_built(name: str, schema: htl.Schema, encoder: htl.
         ({"models": ["htlnet-towers"]}, "ablation 'htlnet-towers' is not known; there are .*'htlnet-attention'"),
         ({"models": ["single_task+pcgrad"]}, "single_task shares no parameters"),
         ({"models": ["mmoe", "mmoe"]}, "a model is named twice: \\['mmoe'\\]"),
+        ({"models": ["htlnet", "htlnet+htlnet"]}, "a model is named twice: \\['htlnet'\\]"),
+        ({"models": [], "methods": ["sum"]}, "at least one model"),
         ({"models": ["mmoe"], "methods": ["sum", "sum"]}, "a method is named twice"),
         ({"models": ["mmoe"], "methods": ["adam"]}, "method 'adam' is not known"),
         ({"models": ["single_task"], "methods": ["sum"]}, "takes an optimisation method"),
