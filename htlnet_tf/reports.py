@@ -27,6 +27,11 @@ class Metric(NamedTuple):
         """The direction that is better: `↑`, `↓`, or nothing."""
         return {1: "↑", -1: "↓", 0: ""}[self.better]
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether models are compared by it: it has a better direction and no unit."""
+        return self.better != 0 and not self.in_unit
+
 
 METRICS: dict[str, Metric] = {
     "auc": Metric("AUC", 1),

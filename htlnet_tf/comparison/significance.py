@@ -30,9 +30,7 @@ def paired_tests(reports: Mapping[str, Mapping[int, Report]], subject: str) -> p
     """
     rows = []
     others = [name for name in reports if name != subject]
-    shown = [
-        row for row in _first(reports[subject]).rows if METRICS[row.metric].better and not METRICS[row.metric].in_unit
-    ]
+    shown = [row for row in _first(reports[subject]).rows if METRICS[row.metric].is_compared]
     for target, _, metric, *_ in shown:
         means = {name: float(np.mean([r.value(target, metric) for r in reports[name].values()])) for name in others}
         best = max(means, key=lambda name: _rank(METRICS[metric].better * means[name]), default=None)

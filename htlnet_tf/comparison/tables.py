@@ -97,7 +97,7 @@ def _target_cells(
     target: str, table: Table, summary: pd.DataFrame, tests: pd.DataFrame | None, oracle: Report | None
 ) -> list[list[str]]:
     of_target = summary[summary["target"] == target]
-    metrics = [m for m in dict.fromkeys(of_target["metric"]) if METRICS[m].better and not METRICS[m].in_unit]
+    metrics = [m for m in dict.fromkeys(of_target["metric"]) if METRICS[m].is_compared]
     rows = {(row["model"], row["metric"]): row for row in of_target.to_dict("records")}
     against = {} if tests is None else _best_others(tests, target)
     cells = [["", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)]]

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from htlnet_tf.comparison.folder import Folder, require_same
 from htlnet_tf.comparison.runs import Job
-from htlnet_tf.comparison.workers import in_processes, prepared_rows
+from htlnet_tf.comparison.workers import in_processes, prepared_rows, silent
 from htlnet_tf.config import ModelConfig, RunConfig
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_file
@@ -197,7 +197,7 @@ def _value(
     training = dataclasses.replace(config.training, learning_rate=learning_rate)
     tried = dataclasses.replace(config, model=chosen, training=training)
     try:
-        trained = train_model(tried, prepared, label=label, write=write or _silent)
+        trained = train_model(tried, prepared, label=label, write=write or silent)
     except NonFiniteError:
         return math.inf
     value = float(trained.history["val_relative_loss"][trained.best_check - 1])
@@ -241,7 +241,3 @@ def _method(model: ModelConfig) -> tuple[str, dict[str, Any]]:
         return declared, {}
     arguments = dict(declared)
     return arguments.pop("name", "htlnet"), arguments
-
-
-def _silent(line: str) -> None:
-    """The parent tells how far the trials are."""

@@ -93,7 +93,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _make_run(job: Job, root: Path) -> RunRecord:
-    return make_run(job, prepared_rows(job.config), root, write=_silent)
+    return make_run(job, prepared_rows(job.config), root, write=silent)
 
 
 def prepared_rows(config: RunConfig) -> Prepared:
@@ -102,12 +102,12 @@ def prepared_rows(config: RunConfig) -> Prepared:
     key = config.to_yaml()
     if key not in _READ:
         _READ.clear()  # a process serves one comparison at a time
-        _READ[key] = prepare(config, write=_silent)
+        _READ[key] = prepare(config, write=silent)
     return _READ[key]
 
 
 _READ: dict[str, Prepared] = {}
 
 
-def _silent(line: str) -> None:
+def silent(line: str) -> None:
     """The parent tells how far the runs are."""

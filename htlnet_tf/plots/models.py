@@ -36,7 +36,7 @@ def plot_comparison(
       InputError: There is nothing to show, the reports do not fit together, or the file cannot be written.
     """
     runs, summary = reports_per_model(reports), summarise_reports(reports)
-    chosen = [m for m, how in METRICS.items() if how.better and not how.in_unit] if metrics is None else list(metrics)
+    chosen = [m for m, how in METRICS.items() if how.is_compared] if metrics is None else list(metrics)
     pairs = summary.loc[summary["metric"].isin(chosen), ["target", "metric"]].drop_duplicates()
     if pairs.empty:
         raise InputError(f"the reports hold none of the metrics {chosen}")
