@@ -218,6 +218,12 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
                 raise
             raise error from None
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
+        if isinstance(self.optimizer, tf.keras.optimizers.Optimizer):  # the legacy ones make theirs in their own way
+            self.optimizer.build([*self.embedding.tables, *self._other_weights()])
+        return super().make_train_function(force)
+
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
         features, targets, sample_weights = self._unpack(data)
@@ -228,8 +234,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
             outputs[:] = self.task_outputs(views, training=True)
             return self._task_losses(targets, outputs, sample_weights)
 
-        tables = self.embedding.tables
-        weights = [w for w in self.trainable_variables if not any(w is table for table in tables)]
+        tables, weights = self.embedding.tables, self._other_weights()
         gradients = task_gradients(
             losses_of,
             self.shared_input(self.embedding.embed(touched), features),
@@ -276,6 +281,10 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     def on_step_end(self) -> None:
         """Hook for state that moves with the optimizer's steps, such as an annealed temperature."""
+
+    def _other_weights(self) -> list[tf.Variable]:
+        """The trainable weights that are no embedding rows."""
+        return [w for w in self.trainable_variables if not any(w is table for table in self.embedding.tables)]
 
     def _unpack(self, data: Any) -> tuple[Features, Mapping[str, tf.Tensor], Weights]:
         """Features, targets, and sample weights by target name."""
