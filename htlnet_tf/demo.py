@@ -17,10 +17,10 @@ from htlnet_tf.export import ExportedVersion, promote
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.preparation import prepare
-from htlnet_tf.reports import comparison_text
 from htlnet_tf.runs import Run, export_run, save_run
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
+from htlnet_tf.summaries import comparison_text
 from htlnet_tf.training import fit
 
 MODEL_NAME = "htlnet"

@@ -18,7 +18,7 @@ from htlnet_tf.data.sources.tfrecord_writer import write_tfrecord
 from htlnet_tf.data.stream import open_stream
 from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import Scored, evaluate, evaluate_predictions, score
-from htlnet_tf.reports import Report, compare_reports, comparison_text, summarise_reports
+from htlnet_tf.reports import Report
 from htlnet_tf.schema import Binary, Categorical, Continuous, Multiclass, Schema
 
 SCHEMA = Schema(
@@ -386,57 +386,6 @@ class TestReport:
     def test_large_amounts_keep_the_table_narrow(self) -> None:
         text = str(report(label_spend=[0, 1e6, 2e6, 5e6], prediction_spend=[0, 0, 0, 1234567.891]))
         assert "308,642.0" in text
-
-
-class TestCompare:
-    def test_mean_spread_and_best_by_hand(self) -> None:
-        better = report(prediction_spend=[0, 1, 2, 4])  # MAE 1/4
-        good, bad = report(), report(prediction_spend=[3, 4, 5, 8])  # MAE 1 and 3
-        summary: Any = summarise_reports({"a": [good, bad], "b": better}).set_index(["target", "metric", "model"])
-        assert summary.loc[("spend", "mae", "a"), "mean"] == 2.0
-        assert summary.loc[("spend", "mae", "a"), "std"] == pytest.approx(np.sqrt(2))  # n - 1 in the denominator
-        assert summary.loc[("spend", "mae", "a"), "n"] == 2
-        assert np.isnan(summary.loc[("spend", "mae", "b"), "std"])
-        assert bool(summary.loc[("spend", "mae", "b"), "best"])
-        assert not summary.loc[("spend", "mae", "a"), "best"]
-        assert not summary.xs("mean_label", level="metric")["best"].any()
-
-        table = compare_reports({"a": [good, bad], "b": better})
-        assert list(table.columns) == ["a (n=2)", "b"]
-        assert table.loc[("spend", "MAE (EUR) ↓"), "b"] == "0.2500 *"
-        assert table.loc[("spend", "MAE (EUR) ↓"), "a (n=2)"] == "2.000 ± 1.414"
-        assert table.loc[("click", "AUC ↑"), "b"] == "0.8750 *"  # a tie: both are best
-        text = comparison_text({"a": [good, bad], "b": better})
-        assert "sample standard deviation" in text
-        assert len({len(line) for line in text.splitlines() if " *" in line and "best" not in line}) == 1
-
-    def test_higher_is_better_for_spearman(self) -> None:
-        summary = summarise_reports({"a": report(), "b": report(prediction_spend=[0, 1, 2, 3])})
-        best = summary[summary["best"] & (summary["metric"] == "spearman")]
-        assert list(best["model"]) == ["b"]
-
-    def test_undefined_in_any_run_is_undefined_and_never_best(self) -> None:
-        table = compare_reports({"a": [report(), report(prediction_spend=[7] * 4)], "b": report()})
-        assert table.loc[("spend", "Spearman ↑"), "a (n=2)"] == "undefined"
-        assert str(table.loc[("spend", "Spearman ↑"), "b"]).endswith(" *")
-
-    def test_a_single_model_is_not_the_best_of_anything(self) -> None:
-        assert not summarise_reports({"a": report()})["best"].any()
-
-    def test_a_model_without_a_target_leaves_a_dash(self) -> None:
-        part = Report(tuple(row for row in report().rows if row.target != "click"), num_rows=4, unit="EUR")
-        table = compare_reports({"a": part, "b": report()})
-        assert table.loc[("click", "AUC ↑"), "a"] == "-"
-
-    def test_refuses_what_cannot_be_compared(self) -> None:
-        labels, predictions = tables()
-        short = evaluate_predictions(SCHEMA, labels[:3], predictions[:3])
-        with pytest.raises(InputError, match="same rows"):
-            compare_reports({"a": report(), "b": short})
-        nothings: list[dict[str, list[Report]]] = [{}, {"a": []}]
-        for nothing in nothings:
-            with pytest.raises(InputError, match="at least one report"):
-                compare_reports(nothing)
 
 
 def test_evaluate_checks_the_labels_before_it_encodes(

@@ -24,7 +24,7 @@ ROOMS = [
     ["data.encoded"],
     ["config"],
     ["layers", "gradients", "optimizers", "metrics", "exact_metrics", "reports"],
-    ["losses", "data.streaming"],
+    ["losses", "data.streaming", "summaries"],
     ["data.dataset", "plots"],
     ["models"],
     ["prediction", "attention"],

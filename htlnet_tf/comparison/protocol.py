@@ -24,7 +24,8 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import evaluate_predictions
 from htlnet_tf.models import MODELS
 from htlnet_tf.preparation import Prepared, prepare
-from htlnet_tf.reports import Report, summarise_reports
+from htlnet_tf.reports import Report
+from htlnet_tf.summaries import summarise_reports
 
 Write = Callable[[str], None]
 
