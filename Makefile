@@ -26,7 +26,7 @@ demo: $(READY)
 	@$(BIN)/htlnet demo $(if $(DATA),--data "$(DATA)")
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # mypy wants the packages where they are imported from, so it sees export/ and serving/ through links.
 lint: $(READY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import subprocess
@@ -36,13 +38,24 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_train_evaluate_export_serve_score(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run, models, scores = (str(tmp_path / name) for name in ("run", "models", "scores.csv"))
-    assert htlnet("train", str(config), "--output", run) == 0
-    trained = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The folder of a run, and what `htlnet train` printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "small.yaml").write_text(SMALL)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert htlnet("train", str(folder / "small.yaml"), "--output", str(folder / "run")) == 0
+    return str(folder / "run"), printed.getvalue()
+
+
+def test_train_evaluate_export_serve_score(
+    config: Path, trained: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, printed_by_train = trained
+    models, scores = (str(tmp_path / name) for name in ("models", "scores.csv"))
     assert htlnet("evaluate", run) == 0
     evaluated = capsys.readouterr().out.strip()
-    assert evaluated in trained
+    assert evaluated in printed_by_train
     for name in ("../x", "", "12"):
         assert htlnet("export", run, "--to", models, "--name", name) == 2
     assert "a model's name is letters" in capsys.readouterr().err
@@ -82,11 +95,7 @@ def test_the_demo_runs_twice(config: Path, tmp_path: Path) -> None:
     commands = re.findall(r"^  (htlnet serve|htlnet evaluate|MODELS=\S+ docker compose) ", text, re.M)
     assert len(commands) == 3
     assert sorted(p.name for p in (models / "htlnet").iterdir() if p.is_dir()) == ["1", "2"]
-
-
-def test_ranking_is_best_first(config: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
-    run_demo(config=RunConfig.from_yaml(config), output=tmp_path / "r", models=tmp_path / "m", write=lines.append)
+    # The candidates of a user are ranked, the best first.
     block = next(line for line in lines if line.startswith("  user_id"))
     for user in block.split("  user_id ")[1:]:
         amounts = [float(row.split()[-1].replace(",", "")) for row in user.splitlines()[2:]]
@@ -129,13 +138,13 @@ def test_wrong_input_ends_with_2_and_one_line(
 
 
 def test_a_failed_verification_ends_with_1(
-    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert htlnet("train", str(config), "--output", str(tmp_path / "run")) == 0
+    run, _ = trained
     (tmp_path / "file").write_text("x")
-    assert htlnet("export", str(tmp_path / "run"), "--to", str(tmp_path / "file")) == 2
+    assert htlnet("export", run, "--to", str(tmp_path / "file")) == 2
     monkeypatch.setattr("htlnet_tf.export.verify._python_scores", lambda *_: {})
-    assert htlnet("export", str(tmp_path / "run"), "--to", str(tmp_path / "models")) == 1
+    assert htlnet("export", run, "--to", str(tmp_path / "models")) == 1
     assert "were expected" in capsys.readouterr().err
     assert [p for p in (tmp_path / "models" / "htlnet").iterdir() if p.is_dir()] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from htlnet_tf.config import DataConfig, RunConfig, find_config, load_rows, ship
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.preparation import prepare
-from htlnet_tf.runs import build_model, export_run, load_held_out, load_model
+from htlnet_tf.runs import Run, build_model, export_run, load_held_out, load_model
 from htlnet_tf.training import load_test_rows, train
 
 SMALL = """
@@ -33,10 +34,17 @@ def config(tmp_path: Path, text: str = SMALL) -> RunConfig:
     return RunConfig.from_yaml(path)
 
 
-def test_a_run_folder_starts_evaluate_and_export(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, list[str]]:
+    """A run, its folder, and the lines of its progress; tests that damage the folder take a copy."""
+    folder = tmp_path_factory.mktemp("trained")
     lines: list[str] = []
-    run = train(config(tmp_path), tmp_path / "run", write=lines.append)
-    files = {p.name for p in (tmp_path / "run").iterdir()}
+    return train(config(folder), folder / "run", write=lines.append), folder / "run", lines
+
+
+def test_a_run_folder_starts_evaluate_and_export(trained: tuple[Run, Path, list[str]], tmp_path: Path) -> None:
+    run, folder, lines = trained
+    files = {p.name for p in folder.iterdir()}
     assert files == {
         "config.yaml",
         "encoder.json",
@@ -50,21 +58,21 @@ def test_a_run_folder_starts_evaluate_and_export(tmp_path: Path) -> None:
         "split.yaml",
         "out_of_vocabulary.csv",
     }
-    shares = pd.read_csv(tmp_path / "run" / "out_of_vocabulary.csv", index_col="feature")
+    shares = pd.read_csv(folder / "out_of_vocabulary.csv", index_col="feature")
     assert list(shares) == ["train", "valid", "test"]
     assert shares.notna().all(axis=None)
-    steps = pd.read_csv(tmp_path / "run" / "gradient_history.csv")
+    steps = pd.read_csv(folder / "gradient_history.csv")
     assert len(steps) == 26
     assert lines[0] == "3,200 rows to train, 400 to validate, 400 to test; 11 features, " + lines[0].split(", ")[-1]
     assert any("epoch 2/2" in line and "purchase auc" in line for line in lines)
-    _, model = load_model(tmp_path / "run")
-    rows = load_test_rows(tmp_path / "run")
+    _, model = load_model(folder)
+    rows = load_test_rows(folder)
     assert isinstance(rows, pd.DataFrame)
     pd.testing.assert_frame_equal(htl.predict(model, rows), htl.predict(run.model, rows))
-    assert htl.evaluate(model, rows).to_dict() == json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert htl.evaluate(model, rows).to_dict() == json.loads((folder / "metrics.json").read_text())
     assert model.gradient_adjustment.gamma == 0.2
-    assert len(load_held_out(tmp_path / "run")) == 400
-    exported = export_run(tmp_path / "run", tmp_path / "models" / "htlnet")
+    assert len(load_held_out(folder)) == 400
+    exported = export_run(folder, tmp_path / "models" / "htlnet")
     summary = json.loads((exported.path / "assets.extra" / "training_summary.json").read_text())
     assert summary["test_metrics"]["metrics"]["click"]["auc"] == run.report.value("click", "auc")
 
@@ -77,8 +85,8 @@ def test_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
     assert RunConfig.from_yaml(path).with_data("x.csv").data.path == str(Path("x.csv").resolve())
 
 
-def test_a_seed_makes_a_run_reproducible(tmp_path: Path) -> None:
-    one, two = (train(config(tmp_path), tmp_path / name, write=lambda _: None) for name in ("a", "b"))
+def test_a_seed_makes_a_run_reproducible(trained: tuple[Run, Path, list[str]], tmp_path: Path) -> None:
+    one, two = trained[0], train(config(tmp_path), tmp_path / "run", write=lambda _: None)
     for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # sums of floats in another order
 
@@ -204,10 +212,10 @@ def test_a_faulty_model_is_an_input_error(tmp_path: Path, model: str, message: s
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
 
 
-def test_a_damaged_run_folder_is_an_input_error(tmp_path: Path) -> None:
+def test_a_damaged_run_folder_is_an_input_error(trained: tuple[Run, Path, list[str]], tmp_path: Path) -> None:
     with pytest.raises(htl.InputError, match="no run folder"):
         load_model(tmp_path)
-    train(config(tmp_path), tmp_path / "run", write=lambda _: None)
+    shutil.copytree(trained[1], tmp_path / "run")
     weights = next((tmp_path / "run" / "weights").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(htl.InputError, match=r"weights .* damaged"):
@@ -226,8 +234,8 @@ def test_a_run_that_explodes_leaves_the_last_good_weights(tmp_path: Path) -> Non
     assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
-    train(config(tmp_path), tmp_path / "run", write=lambda _: None)
+def test_weights_of_another_architecture_are_refused(trained: tuple[Run, Path, list[str]], tmp_path: Path) -> None:
+    shutil.copytree(trained[1], tmp_path / "run")
     path = tmp_path / "run" / "config.yaml"
     path.write_text(path.read_text().replace("[16, 8]", "[16, 8, 8]"))
     with pytest.raises(htl.InputError, match="weights"):

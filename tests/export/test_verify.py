@@ -40,6 +40,26 @@ def session(saved: Path) -> Any:
     servable.close()
 
 
+class _Kept(verification._Loaders):
+    """Loaders that stay open for the next test."""
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def loaders(saved: Path) -> Any:
+    kept = _Kept(saved)
+    yield kept
+    kept.session.close()
+
+
+@pytest.fixture
+def loaded_once(loaders: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` takes `saved` as it was loaded before: loading takes seconds, and is no matter of the test."""
+    monkeypatch.setattr(verification, "_Loaders", lambda directory: loaders)
+
+
 def test_the_report(rich_model: Any, rich_frame: pd.DataFrame, tmp_path: Path) -> None:
     exported = htl.export.export_model(rich_model, tmp_path / "m", rows=rich_frame[:30])
     report = exported.report
@@ -57,9 +77,9 @@ def test_the_report(rich_model: Any, rich_frame: pd.DataFrame, tmp_path: Path) -
 @pytest.mark.parametrize("loader", ["python", "session"])
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_a_difference_in_any_signature_and_loader_is_found(
-    rich_model: Any, saved: Path, monkeypatch: pytest.MonkeyPatch, loader: str, signature: str
+    rich_model: Any, saved: Path, loaded_once: None, monkeypatch: pytest.MonkeyPatch, loader: str, signature: str
 ) -> None:
-    honest = verification._Loaders.runs
+    honest = _Kept.runs
     name = {"classify": "scores", "regress": "outputs"}.get(signature, "spend")
 
     def runs(self: Any) -> dict[str, Any]:
@@ -74,7 +94,7 @@ def test_a_difference_in_any_signature_and_loader_is_found(
 
         return found | {loader: shifted}
 
-    monkeypatch.setattr(verification._Loaders, "runs", runs)
+    monkeypatch.setattr(_Kept, "runs", runs)
     with pytest.raises(VerificationError, match=f"{loader}, '{signature}': '{name}' differs at row 0"):
         verify(rich_model, saved, probe_rows(rich_model.encoder))
 
@@ -89,7 +109,7 @@ def test_a_difference_in_any_signature_and_loader_is_found(
     ids=["NaN", "missing output", "one row"],
 )
 def test_outputs_that_are_no_scores(
-    rich_model: Any, saved: Path, monkeypatch: pytest.MonkeyPatch, change: Any, message: str
+    rich_model: Any, saved: Path, loaded_once: None, monkeypatch: pytest.MonkeyPatch, change: Any, message: str
 ) -> None:
     honest = verification._python_scores
     monkeypatch.setattr(verification, "_python_scores", lambda *args: change(honest(*args)))
@@ -97,7 +117,7 @@ def test_outputs_that_are_no_scores(
         verify(rich_model, saved, probe_rows(rich_model.encoder))
 
 
-def test_other_weights_are_a_difference(rich_model: Any, saved: Path, rich_frame: pd.DataFrame) -> None:
+def test_other_weights_are_a_difference(rich_model: Any, saved: Path, loaded_once: None) -> None:
     kernel = rich_model.towers[-1].head.kernel
     before = kernel.numpy()
     kernel.assign(before * 1.001)

@@ -27,9 +27,18 @@ def weighted(
 def trained(
     layer: htl.UncertaintyWeights, optimizer: tf.keras.optimizers.Optimizer, losses: list[float], steps: int
 ) -> np.ndarray:
-    for _ in range(steps):
-        optimizer.apply_gradients([(tf.constant(weighted(layer, losses)[1]), layer.log_variances)])
-    return layer.log_variances.numpy()
+    variable = layer.log_variances
+    optimizer.build([variable])
+
+    @tf.function
+    def run() -> None:
+        for _ in tf.range(steps):
+            with tf.GradientTape() as tape:
+                total = tf.add_n(layer([tf.constant(value) for value in losses], [tf.constant(True)] * len(losses)))
+            optimizer.apply_gradients([(tape.gradient(total, variable), variable)])
+
+    run()
+    return variable.numpy()
 
 
 def test_losses_and_gradients_by_hand() -> None:

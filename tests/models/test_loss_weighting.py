@@ -126,9 +126,10 @@ def test_every_model_trains_and_shows_unweighted_losses(
     plain = make_model(MODELS[name])
     model = make_model(MODELS[name], loss_weighting=htl.UncertaintyWeights(schema))
     model.loss_weighting.log_variances.assign(LOGS)
-    assert model.evaluate(dataset, return_dict=True, verbose=0) == plain.evaluate(dataset, return_dict=True, verbose=0)
+    unweighted = plain.evaluate(dataset, return_dict=True, verbose=0)
+    assert model.evaluate(dataset, return_dict=True, verbose=0) == unweighted
     shown = model.fit(dataset, validation_data=dataset, epochs=3, verbose=0).history
-    assert shown.keys() == plain.fit(dataset, validation_data=dataset, epochs=1, verbose=0).history.keys()
+    assert {name for name in shown if name.startswith("val_")} == {f"val_{name}" for name in unweighted}
     assert shown["val_loss"][-1] < shown["val_loss"][0]
     assert np.abs(model.loss_weighting.log_variances.numpy() - LOGS).max() > 0.05
 
