@@ -150,7 +150,8 @@ class RunConfig:
             _change(document, change, source=str(path))
         if isinstance(document, dict) and isinstance(document.get("schema"), str):
             document = document | {"schema": Schema.from_yaml(Path(path).parent / document["schema"])}
-        config: RunConfig = validate(_ADAPTER, document, source=str(path))
+        source = f"{path} with {', '.join(changes)}" if changes else str(path)
+        config: RunConfig = validate(_ADAPTER, document, source=source)
         return config.with_data(Path(path).parent / config.data.path if config.data.path else None)
 
     def with_data(self, path: str | Path | None) -> RunConfig:

@@ -41,6 +41,8 @@ def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:
 
 def _fault(error: Any) -> str:
     location = _location(error["loc"])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return f"{location}: there is no such field"
     message = str(error["msg"]).removeprefix("Value error, ")
     received = (
         ""

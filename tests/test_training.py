@@ -120,7 +120,7 @@ def test_settings_in_place_of_the_file_s(tmp_path: Path) -> None:
         ("training..epochs=3", "field=value"),
         ("training.epochs=[", "not YAML"),
         ("training.epochs=three", r"training\.epochs"),
-        ("training.epoch=3", r"training\.epoch"),
+        ("training.epoch=3", r"config\.yaml with training\.epoch=3: training\.epoch: there is no such field"),
         ("model.name.first=3", "'model.name' has no fields"),
     ],
 )

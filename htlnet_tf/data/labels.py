@@ -117,7 +117,7 @@ def _checked(column: pd.Series, target: Binary | Multiclass | Continuous) -> np.
     else:
         refuse(column, beyond_float32(values), rule=f"target '{target.name}' must be finite in float32")
         if target.non_negative:
-            rule = f"target '{target.name}' must not be negative (declare non_negative=False if it can be)"
+            rule = f"target '{target.name}' must not be negative (declare it with non_negative false if it can be)"
             refuse(column, values < 0, rule=rule)
     return values
 

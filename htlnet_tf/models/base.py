@@ -6,6 +6,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from typing_extensions import TypedDict
@@ -207,8 +208,9 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
         Raises:
           NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
-          InputError: A stream of rows could not be read to its end.
+          InputError: A stream of rows could not be read to its end, or a frame of raw rows is given.
         """
+        _require_encoded("fit", *args, **kwargs)
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         try:
             return super().fit(*args, **kwargs)
@@ -217,6 +219,24 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
             if error is None:
                 raise
             raise error from None
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.evaluate`, of encoded batches; `htlnet_tf.evaluate` takes raw rows.
+
+        Raises:
+          InputError: A frame of raw rows is given.
+        """
+        _require_encoded("evaluate", *args, **kwargs)
+        return super().evaluate(*args, **kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
+
+        Raises:
+          InputError: A frame of raw rows is given.
+        """
+        _require_encoded("predict", *args, **kwargs)
+        return super().predict(*args, **kwargs)
 
     def make_train_function(self, force: bool = False) -> Any:
         """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
@@ -384,3 +404,13 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         if isinstance(target, Continuous):
             return output * self.core_scale.std + self.core_scale.mean
         return tf.sigmoid(output) if isinstance(target, Binary) else tf.nn.softmax(output)
+
+
+def _require_encoded(method: str, x: Any = None, *_: Any, **__: Any) -> None:
+    """Of a frame Keras would say no more than that it cannot make a tensor of it."""
+    if isinstance(x, pd.DataFrame):
+        other = "" if method == "fit" else f"`htlnet_tf.{method}(model, frame)` takes raw rows, and "
+        raise InputError(
+            f"`model.{method}` takes encoded batches and received a DataFrame: {other}"
+            "`htlnet_tf.data.make_dataset(frame, schema, encoder)` encodes them"
+        )

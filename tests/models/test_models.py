@@ -263,6 +263,14 @@ def test_wrong_use(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Non
         htl.data.make_dataset(frame, other, encoder)
 
 
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+def test_raw_rows_are_refused_with_the_way_to_go(make_model: Build, frame: pd.DataFrame, method: str) -> None:
+    with pytest.raises(htl.InputError, match=rf"`model\.{method}` takes encoded batches .*make_dataset"):
+        getattr(make_model(), method)(frame)
+    with pytest.raises(htl.InputError, match="received a DataFrame"):
+        getattr(make_model(), method)(x=frame)
+
+
 def test_labels_may_be_columns(make_model: Build, batch: Any) -> None:
     """Keras makes [B, 1] of pandas columns; they must not broadcast against outputs [B]."""
     features, targets = batch
