@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT, draw_pictures
-from htlnet_tf.comparison.runs import Job, RunRecord
+from htlnet_tf.comparison.runs import Job, RunRecord, versions
 from htlnet_tf.comparison.significance import paired_tests
 from htlnet_tf.comparison.tables import Records, as_lists, good_reports, legend, runs_table, table_markdown
 from htlnet_tf.comparison.tuning import Settings, tune_variants
@@ -23,11 +23,9 @@ from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import evaluate_predictions
 from htlnet_tf.models import MODELS
-from htlnet_tf.preparation import Prepared, prepare
+from htlnet_tf.preparation import Prepared, Write, prepare
 from htlnet_tf.reports import Report
 from htlnet_tf.summaries import summarise_reports
-
-Write = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _compare(
     oracle = _oracle(prepared)
     text = _text(chosen, records, prepared, oracle, variants)
     comparison = Comparison(chosen, records, runs_table(records), text, oracle)
-    _write(comparison, folder, prepared, pictured)
+    _write(comparison, folder, prepared, pictured, _heading(config, prepared, seeds))
     return comparison
 
 
@@ -161,7 +159,8 @@ def _run_missing(
         made[record.variant, record.seed] = record
         minutes = (time.monotonic() - started) / 60
         left = minutes / done * (len(missing) - done)
-        outcome = f"diverged: {record.failure}" if record.failure else f"best after {record.best_epoch:g} epochs"
+        noun = "epoch" if record.best_epoch == 1 else "epochs"
+        outcome = f"diverged: {record.failure}" if record.failure else f"best after {record.best_epoch:g} {noun}"
         write(
             f"[{done}/{len(missing)}] {record.variant}, seed {record.seed}: {outcome}; "
             f"{minutes:.1f} min so far, about {left:.0f} min left"
@@ -190,9 +189,30 @@ def _text(
     return "\n\n".join([*tables, note, *(["\n".join(found)] if tuned else [])])
 
 
-def _write(comparison: Comparison, folder: Folder, prepared: Prepared, pictured: Sequence[Job]) -> None:
+def _heading(config: RunConfig, prepared: Prepared, seeds: Sequence[int]) -> str:
+    """What the tables are of, for a reader who has nothing but them."""
+    training, rows = config.training, prepared.encoder.statistics.num_rows
+    rule = (
+        f"early stopping with a patience of {training.patience} epochs"
+        if training.early_stopping
+        else "no early stopping"
+    )
+    made = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return "\n\n".join(
+        [
+            f"# Models on `{config.data.loader}`",
+            f"{rows:,} rows to train, {len(prepared.schema.features)} features; split by {config.split.by} "
+            f"(`split.yaml`). Batches of {training.batch_size:,}, learning rate {training.learning_rate:g} unless "
+            f"tuned, at most {training.epochs} epochs, {rule}. "
+            f"{'Seed' if len(seeds) == 1 else 'Seeds'} {', '.join(map(str, seeds))}. {made}. All settings: "
+            "`comparison.yaml`.",
+        ]
+    )
+
+
+def _write(comparison: Comparison, folder: Folder, prepared: Prepared, pictured: Sequence[Job], heading: str) -> None:
     records, tables = comparison.records, comparison.plan.tables
-    folder.write_text("results.md", comparison.text + "\n")
+    folder.write_text("results.md", f"{heading}\n\n{comparison.text}\n")
     folder.write_table("runs.csv", comparison.runs)
     by_table = {table.name: good_reports(records, table.rows.values()) for table in tables}
     summaries = [summarise_reports(as_lists(r)).assign(table=name) for name, r in by_table.items() if r]

@@ -66,13 +66,18 @@ def table_markdown(table: Table, records: Records, schema: Schema, oracle: Repor
 
 def legend(seeds: int, *, tested: bool, oracle: bool) -> str:
     """What the marks of the tables mean."""
-    lines = ["↑ higher is better, ↓ lower is better; the best in bold"]
+    lines = [
+        "↑ higher is better, ↓ lower is better; the best in bold",
+        "NRMSE: RMSE / std(y), NMAE: MAE / mean|y|, GAUC: AUC per user, weighted by rows, XAUC: share of the pairs of "
+        "rows in the right order, Gini: of the core along the ranking, over that of the perfect one",
+    ]
     if seeds > 1:
         lines.append(f"mean ± sample standard deviation over {seeds} seeds")
     if tested:
         lines.append(
             f"p: two-sided paired t-test over the seeds of {SUBJECT} against the best other row, not corrected for the "
             f"number of tests; {_SIGNIFICANT} marks the better of the two where p <= {LEVEL}"
+            + (": from two seeds, which is next to nothing" if seeds == 2 else "")
         )
     if oracle:
         lines.append(

@@ -16,12 +16,12 @@ import tensorflow as tf
 
 from htlnet_tf.comparison.folder import Folder, require_same
 from htlnet_tf.comparison.runs import Job
-from htlnet_tf.comparison.workers import in_processes, prepared_rows, silent
+from htlnet_tf.comparison.workers import run_all
 from htlnet_tf.config import ModelConfig, RunConfig
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.models import HTLNet, model_class
-from htlnet_tf.preparation import Prepared
+from htlnet_tf.preparation import Prepared, Write
 from htlnet_tf.training import train_model
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def tune_variants(
     *,
     trials: int,
     jobs: int,
-    write: Callable[[str], None],
+    write: Write,
 ) -> dict[str, Settings]:
     """Searches the settings of every variant on the validation rows; the test rows are not looked at.
 
@@ -119,10 +119,9 @@ def tune_variants(
     where.mkdir(exist_ok=True)
     for name, model in variants.items():
         _require_same_search(where / f"{name}.json", _search(config, model, trials))
-    calls = [functools.partial(_tune, config, name, model, where, trials) for name, model in variants.items()]
-    results = in_processes(calls, jobs) if jobs > 1 else (call(prepared=prepared, write=write) for call in calls)
+    work = [(config, functools.partial(_tune, config, name, model, where, trials)) for name, model in variants.items()]
     tuned = {}
-    for done, (name, result) in enumerate(results, start=1):
+    for done, (name, result) in enumerate(run_all(work, prepared, jobs=jobs, write=write), start=1):
         tuned[name] = result
         write(f"[{done}/{len(variants)}] {name} tuned: {result.text()}")
     return {name: tuned[name] for name in variants}
@@ -134,16 +133,14 @@ def _tune(
     model: ModelConfig,
     where: Path,
     trials: int,
-    *,
-    prepared: Prepared | None = None,
-    write: Callable[[str], None] | None = None,
+    prepared: Prepared,
+    write: Write,
 ) -> tuple[str, Settings]:
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    prepared = prepared or prepared_rows(config)
     with atomic_file(where / f"{name}.json") as partial:
         partial.write_text(json.dumps(_search(config, model, trials), indent=2), encoding="utf-8")
     storage = JournalStorage(JournalFileBackend(str(where / f"{name}.journal")))
@@ -190,14 +187,14 @@ def _value(
     model: ModelConfig,
     prepared: Prepared,
     label: str,
-    write: Callable[[str], None] | None,
+    write: Write,
 ) -> float:
     tf.keras.backend.clear_session()  # of the trials before, whose graphs would pile up
     chosen, learning_rate = _settings(trial, config, model)
     training = dataclasses.replace(config.training, learning_rate=learning_rate)
     tried = dataclasses.replace(config, model=chosen, training=training)
     try:
-        trained = train_model(tried, prepared, label=label, write=write or silent)
+        trained = train_model(tried, prepared, label=label, write=write)
     except NonFiniteError:
         return math.inf
     value = float(trained.history["val_relative_loss"][trained.best_check - 1])

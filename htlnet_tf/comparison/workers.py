@@ -18,13 +18,15 @@ import joblib
 from htlnet_tf.comparison.runs import Job, RunRecord, make_run
 from htlnet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from htlnet_tf.errors import InputError
-from htlnet_tf.preparation import Prepared, prepare
+from htlnet_tf.preparation import Prepared, Write, prepare
 
 Result = TypeVar("Result")
+Work = Callable[[Prepared, Write], Result]
+"""What is made of the rows, and tells how far it is."""
 
 
 def run_jobs(
-    jobs_to_run: Sequence[Job], prepared: Prepared, root: Path, *, jobs: int, write: Callable[[str], None]
+    jobs_to_run: Sequence[Job], prepared: Prepared, root: Path, *, jobs: int, write: Write
 ) -> Iterator[RunRecord]:
     """Makes runs and yields each as soon as it is done.
 
@@ -35,21 +37,35 @@ def run_jobs(
       jobs: Processes.
       write: Where progress lines go; processes of their own print none.
     """
-    if jobs == 1 or len(jobs_to_run) < 2:
-        for job in jobs_to_run:
-            yield make_run(job, prepared, root, write=write)
-        return
-    yield from in_processes([functools.partial(_make_run, job, root) for job in jobs_to_run], jobs)
+    work = [(job.config, functools.partial(_make_run, job, root)) for job in jobs_to_run]
+    return run_all(work, prepared, jobs=jobs, write=write)
 
 
-def in_processes(calls: Sequence[Callable[[], Result]], jobs: int) -> Iterator[Result]:
-    """Makes calls in `jobs` processes and yields each result as soon as it is there.
+def run_all(
+    work: Sequence[tuple[RunConfig, Work[Result]]], prepared: Prepared, *, jobs: int, write: Write
+) -> Iterator[Result]:
+    """Does work on the rows, here or in `jobs` processes, and yields each result as soon as it is there.
 
-    When the caller stops, by an error, by Ctrl-C or killed, the processes end.
+    Args:
+      work: With the configuration of the rows, which a process of its own reads by it.
+      prepared: The rows.
+      jobs: Processes; with 1, or with one piece of work, this process does it.
+      write: Where progress lines go; processes of their own print none.
 
     Raises:
       InputError: A process was killed.
     """
+    if jobs > 1 and len(work) > 1:
+        return _in_processes([functools.partial(_with_rows_of_its_own, *each) for each in work], jobs)
+    return (do(prepared, write) for _, do in work)
+
+
+def _with_rows_of_its_own(config: RunConfig, do: Work[Result]) -> Result:
+    return do(_prepared_rows(config), _silent)
+
+
+def _in_processes(calls: Sequence[Callable[[], Result]], jobs: int) -> Iterator[Result]:
+    """When the caller stops, by an error, by Ctrl-C or killed, the processes end."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     tasks = (joblib.delayed(_in_process)(call, threads, os.getpid()) for call in calls)
     try:
@@ -92,22 +108,22 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _make_run(job: Job, root: Path) -> RunRecord:
-    return make_run(job, prepared_rows(job.config), root, write=silent)
+def _make_run(job: Job, root: Path, prepared: Prepared, write: Write) -> RunRecord:
+    return make_run(job, prepared, root, write=write)
 
 
-def prepared_rows(config: RunConfig) -> Prepared:
+def _prepared_rows(config: RunConfig) -> Prepared:
     """The rows of a configuration, whatever its model and training, read once per process."""
     config = dataclasses.replace(config, model=ModelConfig(), training=TrainingConfig())
     key = config.to_yaml()
     if key not in _READ:
         _READ.clear()  # a process serves one comparison at a time
-        _READ[key] = prepare(config, write=silent)
+        _READ[key] = prepare(config, write=_silent)
     return _READ[key]
 
 
 _READ: dict[str, Prepared] = {}
 
 
-def silent(line: str) -> None:
+def _silent(line: str) -> None:
     """The parent tells how far the runs are."""
