@@ -92,6 +92,7 @@ def plot_calibration(
         for model, style in styles.items()
     ]
     handles.append(handle("perfectly calibrated", "0.25", "--", linewidth=1.0))
+    handles.append(handle("± standard error", "0.4", "|", markersize=10))
     if any_empty:
         handles.append(handle("mean label 0", "0.4", "v"))
         handles[-1].set_markerfacecolor("white")

@@ -69,8 +69,8 @@ def spans(values: Floats, factor: float) -> bool:
 
 def quantity_label(quantity: str) -> tuple[int, str]:
     """The better direction of a quantity (0: not known) and its label with an arrow."""
-    if quantity == "loss":
-        return -1, "loss ↓"
+    if quantity in ("loss", "relative_loss"):
+        return -1, f"{quantity.replace('_', ' ')} ↓"
     metric = METRICS.get(quantity)
     return (metric.better, f"{metric.label} {metric.arrow}".rstrip()) if metric else (0, quantity.replace("_", " "))
 

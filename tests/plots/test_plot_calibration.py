@@ -39,7 +39,7 @@ def test_a_panel_per_target(tmp_path: Path, drawn: list[Any]) -> None:
     assert [axes.get_xscale() for axes in drawn[0].axes] == ["linear", "log", "log"]
     assert [axes.get_yscale() for axes in drawn[0].axes] == ["linear", "log", "log"]
     assert [axes.get_xlabel() for axes in drawn[0].axes][1:] == ["mean prediction", "mean prediction (EUR)"]
-    assert legend(drawn[0]) == ["HTLNet", "MMoE", "perfectly calibrated"]
+    assert legend(drawn[0]) == ["HTLNet", "MMoE", "perfectly calibrated", "± standard error"]
     for axes in drawn[0].axes:
         assert axes.get_xlim() == axes.get_ylim()
 
