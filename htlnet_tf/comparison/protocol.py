@@ -12,7 +12,7 @@ import pandas as pd
 
 from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT, draw_pictures
-from htlnet_tf.comparison.runs import Job, RunRecord, versions
+from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.comparison.significance import paired_tests
 from htlnet_tf.comparison.tables import Records, as_lists, good_reports, legend, runs_table, table_markdown
 from htlnet_tf.comparison.tuning import Settings, tune_variants
@@ -72,8 +72,8 @@ def compare(
     `summary.csv` means and standard deviations, `significance.csv` the tests, and `*.png` the pictures.
 
     Args:
-      config: As for `train`; its model's arguments hold for the variants of the model that it names, the others take
-        their defaults.
+      config: As for `train`; which of its model's arguments hold for other models, see
+        `htlnet_tf.comparison.variants.variant`.
       models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`.
       seeds: Seeds of the initial weights, the order of the rows and the Gumbel noise.
       output: The folder.
@@ -127,7 +127,7 @@ def _compare(
     oracle = _oracle(prepared)
     text = _text(chosen, records, prepared, oracle, variants)
     comparison = Comparison(chosen, records, runs_table(records), text, oracle)
-    _write(comparison, folder, prepared, pictured, _heading(config, prepared, seeds))
+    _write(comparison, folder, prepared, pictured, _heading(config, prepared, records))
     return comparison
 
 
@@ -189,23 +189,24 @@ def _text(
     return "\n\n".join([*tables, note, *(["\n".join(found)] if tuned else [])])
 
 
-def _heading(config: RunConfig, prepared: Prepared, seeds: Sequence[int]) -> str:
+def _heading(config: RunConfig, prepared: Prepared, records: Records) -> str:
     """What the tables are of, for a reader who has nothing but them."""
     training, rows = config.training, prepared.encoder.statistics.num_rows
-    rule = (
-        f"early stopping with a patience of {training.patience} epochs"
-        if training.early_stopping
-        else "no early stopping"
-    )
-    made = ", ".join(f"{name} {version}" for name, version in versions().items())
+    rule = f"early stopping with patience {training.patience}" if training.early_stopping else "no early stopping"
+    runs = [record for of_variant in records.values() for record in of_variant]
+    seeds = dict.fromkeys(str(run.seed) for run in runs)
+    # Of the runs: the folder may have been begun with others than those of this process.
+    versions: dict[str, dict[str, None]] = {}
+    for name, version in itertools.chain.from_iterable(run.versions.items() for run in runs):
+        versions.setdefault(name, {})[version] = None
+    made = ", ".join(f"{name} {' and '.join(several)}" for name, several in versions.items())
     return "\n\n".join(
         [
             f"# Models on `{config.data.loader}`",
             f"{rows:,} rows to train, {len(prepared.schema.features)} features; split by {config.split.by} "
             f"(`split.yaml`). Batches of {training.batch_size:,}, learning rate {training.learning_rate:g} unless "
-            f"tuned, at most {training.epochs} epochs, {rule}. "
-            f"{'Seed' if len(seeds) == 1 else 'Seeds'} {', '.join(map(str, seeds))}. {made}. All settings: "
-            "`comparison.yaml`.",
+            f"tuned, epochs: at most {training.epochs}, {rule}. {'Seed' if len(seeds) == 1 else 'Seeds'} "
+            f"{', '.join(seeds)}. Made with {made}. All settings: `comparison.yaml`.",
         ]
     )
 

@@ -211,6 +211,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
           InputError: A stream of rows could not be read to its end, or a frame of raw rows is given.
         """
         _require_encoded("fit", *args, **kwargs)
+        validation = kwargs.get("validation_data")
+        _require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         try:
             return super().fit(*args, **kwargs)
@@ -240,7 +242,9 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     def make_train_function(self, force: bool = False) -> Any:
         """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
-        if isinstance(self.optimizer, tf.keras.optimizers.Optimizer):  # the legacy ones make theirs in their own way
+        made = self.train_function is not None and not force
+        # The legacy optimizers make theirs in their own way.
+        if not made and isinstance(self.optimizer, tf.keras.optimizers.Optimizer):
             self.optimizer.build([*self.embedding.tables, *self._other_weights()])
         return super().make_train_function(force)
 

@@ -48,7 +48,8 @@ def plot_learning_curves(
         target, quantity = _split(name, targets)
         train, validation = floats(history.get(name, ())), floats(history.get(f"val_{name}", ()))
         # With `validation_freq=k` Keras gives a validation value for every k-th epoch only.
-        every = max(1, train.size // validation.size) if validation.size else 1
+        length = train.size or len(history.get("loss", ()))
+        every = max(1, length // validation.size) if validation.size else 1
         epochs = np.arange(1, validation.size + 1) * every
         axes.plot(np.arange(1, train.size + 1), train, "o-", color=TRAIN, markersize=3.5, linewidth=1.5)
         axes.plot(epochs, validation, "s-", color=VALIDATION, markersize=3.5, linewidth=1.5)

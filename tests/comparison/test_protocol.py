@@ -56,7 +56,7 @@ def test_the_folder_has_tables_runs_and_pictures(made: tuple[Path, Any, RunConfi
     assert results.endswith(comparison.text)
     heading = results.removesuffix(comparison.text)
     assert "3,200 rows to train, 11 features; split by time (`split.yaml`). Batches of 512" in heading
-    assert "Seeds 0, 1. htlnet_tf " in heading
+    assert "Seeds 0, 1. Made with htlnet_tf " in heading
     # The oracle's regret is 0, and it is the model's measure on the same rows.
     assert json.loads((output / "oracle.json").read_text())["num_rows"] == 400
     assert (runs["purchase/regret"] > 0).all()

@@ -55,7 +55,8 @@ ratio = np.asarray(double["spend_gradient_norm"]) / np.asarray(single["spend_gra
 assert ((ratio > 0.7) & (ratio < 2.5)).all(), ratio
 
 schedule = tf.keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.5)
-for adjustment in (htl.GradientAdjustment(gamma=schedule), htl.MetaBalance()):  # both with a state
+# Two with a state, and one that draws random numbers on each replica.
+for adjustment in (htl.GradientAdjustment(gamma=schedule), htl.MetaBalance(), htl.PCGrad()):
     history, weights = train(two, 401, gradient_adjustment=adjustment)
     assert all(np.isfinite(w).all() for w in weights)
     assert history["loss"][1] < history["loss"][0]
