@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.export import ExportedVersion, promote
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
-from htlnet_tf.preparation import prepare
+from htlnet_tf.preparation import Write, prepare
 from htlnet_tf.runs import Run, export_run, save_run
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
@@ -27,8 +26,6 @@ MODEL_NAME = "htlnet"
 _USERS = 3
 _CANDIDATES = 5
 _KEPT = 3
-
-Write = Callable[[str], None]
 
 
 def run_demo(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,11 @@ from htlnet_tf.evaluation import score
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.preparation import Prepared, prepare
+from htlnet_tf.preparation import Prepared, Write, prepare
 from htlnet_tf.runs import Run, build_model, load_config, save_model, save_run
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
-
-Write = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from htlnet_tf.data.encoded import EncodedRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.locks import hold
 from htlnet_tf.files import atomic_directory, atomic_file
-from htlnet_tf.preparation import Prepared
+from htlnet_tf.preparation import Prepared, Write
 from htlnet_tf.schema import Schema
 
 _CONFIG, _DATA, _VERSIONS, _LOCK = "comparison.yaml", "data.json", "versions.json", ".lock"
@@ -65,7 +65,7 @@ class Folder:
         prepared: Prepared,
         *,
         overwrite: bool = False,
-        write: Callable[[str], None] = print,
+        write: Write = print,
     ) -> None:
         """Begins a comparison, or checks that the rows are those of the runs that are there.
 
@@ -149,7 +149,7 @@ class Folder:
         with atomic_file(self.root / name) as partial:
             table.to_csv(partial, index=False)
 
-    def _tell_other_versions(self, write: Callable[[str], None]) -> None:
+    def _tell_other_versions(self, write: Write) -> None:
         path, now = self.root / _VERSIONS, versions()
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         changed = [f"{name} {before[name]} -> {now[name]}" for name in before if before[name] != now.get(name)]

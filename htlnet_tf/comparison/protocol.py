@@ -200,14 +200,12 @@ def _heading(config: RunConfig, prepared: Prepared, records: Records) -> str:
     for name, version in itertools.chain.from_iterable(run.versions.items() for run in runs):
         versions.setdefault(name, {})[version] = None
     made = ", ".join(f"{name} {' and '.join(several)}" for name, several in versions.items())
-    return "\n\n".join(
-        [
-            f"# Models on `{config.data.loader}`",
-            f"{rows:,} rows to train, {len(prepared.schema.features)} features; split by {config.split.by} "
-            f"(`split.yaml`). Batches of {training.batch_size:,}, learning rate {training.learning_rate:g} unless "
-            f"tuned, epochs: at most {training.epochs}, {rule}. {'Seed' if len(seeds) == 1 else 'Seeds'} "
-            f"{', '.join(seeds)}. Made with {made}. All settings: `comparison.yaml`.",
-        ]
+    return (
+        f"# Models on `{config.data.loader}`\n\n"
+        f"{rows:,} rows to train, {len(prepared.schema.features)} features; split by {config.split.by} "
+        f"(`split.yaml`). Batches of {training.batch_size:,}, learning rate {training.learning_rate:g} unless "
+        f"tuned, epochs: at most {training.epochs}, {rule}. {'Seed' if len(seeds) == 1 else 'Seeds'} "
+        f"{', '.join(seeds)}. Made with {made}. All settings: `comparison.yaml`."
     )
 
 

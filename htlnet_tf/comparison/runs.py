@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from htlnet_tf.evaluation import Scored
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.models import HTLNet
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.preparation import Prepared
+from htlnet_tf.preparation import Prepared, Write
 from htlnet_tf.regret import regret
 from htlnet_tf.reports import MetricRow, Report
 from htlnet_tf.runs import numbered
@@ -123,7 +122,7 @@ def is_done(folder: Path) -> bool:
     return (folder / _RECORD).is_file()
 
 
-def make_run(job: Job, prepared: Prepared, root: Path, *, write: Callable[[str], None] = print) -> RunRecord:
+def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) -> RunRecord:
     """Trains and judges one variant with one seed and writes its folder.
 
     A run that diverges is a result too: it is recorded as such, so that it does not stop the others.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import joblib
 
@@ -56,18 +56,14 @@ def run_all(
       InputError: A process was killed.
     """
     if jobs > 1 and len(work) > 1:
-        return _in_processes([functools.partial(_with_rows_of_its_own, *each) for each in work], jobs)
+        return _in_processes(work, jobs)
     return (do(prepared, write) for _, do in work)
 
 
-def _with_rows_of_its_own(config: RunConfig, do: Work[Result]) -> Result:
-    return do(_prepared_rows(config), _silent)
-
-
-def _in_processes(calls: Sequence[Callable[[], Result]], jobs: int) -> Iterator[Result]:
-    """When the caller stops, by an error, by Ctrl-C or killed, the processes end."""
+def _in_processes(work: Sequence[tuple[RunConfig, Work[Result]]], jobs: int) -> Iterator[Result]:
+    """Does the work in `jobs` processes, which end when the caller stops: by an error, by Ctrl-C or killed."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    tasks = (joblib.delayed(_in_process)(call, threads, os.getpid()) for call in calls)
+    tasks = (joblib.delayed(_in_process)(config, do, threads, os.getpid()) for config, do in work)
     try:
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)(tasks)
     except BrokenProcessPool as error:
@@ -77,9 +73,9 @@ def _in_processes(calls: Sequence[Callable[[], Result]], jobs: int) -> Iterator[
         ) from error
 
 
-def _in_process(call: Callable[[], Any], threads: int, parent: int) -> Any:
+def _in_process(config: RunConfig, do: Work[Result], threads: int, parent: int) -> Result:
     _set_up(threads, parent)
-    return call()
+    return do(_prepared_rows(config), _silent)
 
 
 @functools.cache
