@@ -33,13 +33,6 @@ def saved(rich_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def session(saved: Path) -> Any:
-    servable = LoadedVersion(saved)
-    yield servable
-    servable.close()
-
-
 class _Kept(verification._Loaders):
     """Loaders that stay open for the next test."""
 
@@ -52,6 +45,11 @@ def loaders(saved: Path) -> Any:
     kept = _Kept(saved)
     yield kept
     kept.session.close()
+
+
+@pytest.fixture
+def session(loaders: _Kept) -> LoadedVersion:
+    return loaders.session
 
 
 @pytest.fixture

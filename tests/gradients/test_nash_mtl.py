@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from htlnet_tf.gradients import NashMTL
 from tests.gradients.draws import HARD, coefficients, draw, seeds, tasks
 
-FEW = settings(max_examples=25, deadline=None)
+FEW = settings(max_examples=60, deadline=None)
 
 
 def bargain(gradients: np.ndarray) -> np.ndarray:
