@@ -235,4 +235,4 @@ training: {{epochs: 1, batch_size: 256}}
 def test_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert htlnet("datasets") == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("kuairand_pure", "valued_shoppers", "hillstrom", "generic"))
+    assert all(name in printed for name in ("kuairand_pure", "valued_shoppers", "hillstrom", "complete_journey"))
