@@ -60,6 +60,15 @@ def test_a_plain_up_at_the_top_of_a_checkout_finds_the_stack() -> None:
     assert REPO / included == MAIN
 
 
+def test_every_file_that_can_be_named_is_the_same_project() -> None:
+    # An included file's name is ignored, and the overrides' would win: two names are two volumes and one port.
+    assert {path: document(path).get("name") for path in (MAIN, TOP, BATCHING)} == {
+        MAIN: "htlnet-serving",
+        TOP: "htlnet-serving",
+        BATCHING: None,
+    }
+
+
 def test_every_variable_is_explained_at_the_top_of_the_file() -> None:
     text = MAIN.read_text(encoding="utf-8")
     header = text.split("\nname:", 1)[0]
@@ -140,6 +149,8 @@ def test_the_build_finds_what_it_copies() -> None:
     for source in copied:
         assert (REPO / source).exists() and source.split("/")[0] in sent, source
     assert text.count("USER 10001:10001") == len(stages)
+    # What a new volume gets: writable for any SERVING_USER, and not empty, or the server's image would have its say.
+    assert "install -d -m 1777 /models && touch /models/" in text
 
 
 def test_only_this_machine_reaches_the_ports() -> None:
@@ -216,14 +227,23 @@ esac
 """
 
 
-def _train(tmp_path: Path, *versions: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def _train(
+    tmp_path: Path, *versions: str, locked: str | None = None, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Runs train.sh; with `locked`, a folder that nobody may write to, and without the capabilities of root, who may."""
     models, log = tmp_path / "models", tmp_path / "log"
     for version in versions:
         (models / "htlnet" / version).mkdir(parents=True)
         (models / "htlnet" / version / "saved_model.pb").touch()
+    models.mkdir(exist_ok=True)
     log.write_text("", encoding="utf-8")
+    command = ["sh", str(SERVING / "train.sh")]
+    if locked is not None:
+        (tmp_path / locked).chmod(0o555)
+        if os.geteuid() == 0:
+            command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
     ran = subprocess.run(
-        ["sh", str(SERVING / "train.sh")],
+        command,
         env=_stub(tmp_path / "bin", "htlnet", HTLNET)
         | {"MODELS_DIR": str(models), "LOG": str(log), "NEXT": "1", "TMPDIR": str(tmp_path)}
         | environment,
@@ -259,6 +279,23 @@ def test_the_commands_that_it_calls_are_there(tmp_path: Path) -> None:
 def test_a_stop_between_export_and_promote_is_made_good(tmp_path: Path) -> None:
     ran, calls = _train(tmp_path, "9", "10")
     assert ran.returncode == 0 and calls == [f"promote {tmp_path / 'models'} htlnet 10 --label stable"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may write anywhere")
+@pytest.mark.parametrize("locked", ["models", "models/htlnet"])
+def test_it_says_that_it_cannot_write_before_it_trains(tmp_path: Path, locked: str) -> None:
+    (tmp_path / "models" / "htlnet").mkdir(parents=True)
+    ran, calls = _train(tmp_path, locked=locked)
+    assert ran.returncode == 1 and not calls
+    user = f"{os.geteuid()}:{os.getegid()}"
+    assert f"user {user} cannot write to {tmp_path / locked}, which is owned by {user} with mode 555" in ran.stderr
+
+
+@pytest.mark.parametrize("relative", ["./models", "models", "../models"])
+def test_a_relative_models_is_refused(tmp_path: Path, relative: str) -> None:
+    ran, calls = _train(tmp_path, "1", MODELS=relative)
+    assert ran.returncode == 1 and not calls
+    assert f"absolute path, such as $PWD/models; received MODELS={relative}\n" in ran.stderr
 
 
 def test_models_is_only_looked_at(tmp_path: Path) -> None:
