@@ -3,6 +3,7 @@
 The recorded server (api.md, sections 11 and 12) exits with these lines when a version that its configuration names
 cannot be loaded while it starts, opens the REST port when all are loaded, and polls the file. Here a version that holds
 a file `damaged` cannot be loaded. What it is called with and loads goes to the file $LOG, a line of JSON each.
+With $WORDS it fails with the text of that file.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ def main() -> None:
         for version in wanted[model.name]
         if (Path(model.base_path) / str(version) / "damaged").exists()
     ]
+    if damaged and "WORDS" in os.environ:
+        sys.exit(Path(os.environ["WORDS"]).read_text(encoding="utf-8"))
     if damaged:
         error = "NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle\nSpecified file path: x"
         for servable in damaged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from htlnet_tf.errors import InputError
+from htlnet_tf.serving import EmbeddedServer
 from tests.conftest import REPO
 from tests.serving.stack import FLAGS, SERVING, flags
 
@@ -64,7 +67,8 @@ class Started:
 
 
 @contextmanager
-def started(tmp_path: Path, config: str | None = None, *arguments: str) -> Iterator[Started]:
+def started(tmp_path: Path, config: str | None = None, *arguments: str, words: Path | None = None) -> Iterator[Started]:
+    """Runs the script with a stand-in for the server, which fails with the text of the file `words`."""
     models, log = tmp_path / "models", tmp_path / "log"
     if config is not None:
         (models / "models.config").write_text(config, encoding="utf-8")
@@ -86,7 +90,8 @@ def started(tmp_path: Path, config: str | None = None, *arguments: str) -> Itera
             "MODELS_CONFIG": str(models / "models.config"),
             "MODEL_NAME": "ctr",
             "TMPDIR": str(tmp_path / "tmp"),
-        },
+        }
+        | ({} if words is None else {"WORDS": str(words)}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -185,3 +190,23 @@ def test_another_reason_to_exit_is_passed_on(tmp_path: Path) -> None:
     with started(tmp_path, "model_config_list { config { nonsense } }") as run:
         output, errors = run.process.communicate(timeout=20)
         assert run.process.returncode == 1 and "ParseError" in output and "start.sh" not in errors
+
+
+def test_it_understands_the_embedded_server_too(tmp_path: Path, models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # A stand-in for the image has the embedded server in it: the words are its own, taken here from a failed start.
+    shutil.copytree(models, tmp_path / "models")
+    versions(tmp_path / "models", "tiny", damaged=(7, 8))
+    config = (
+        f'model_config_list {{ config {{ name: "tiny" base_path: "{tmp_path}/models/tiny" model_platform: "tensorflow" '
+        "model_version_policy { all {} } } }"
+    )
+    every = tmp_path / "every.config"
+    every.write_text(config, encoding="utf-8")
+    server = EmbeddedServer(tmp_path / "models", port=0, model_config_file=every)
+    with caplog.at_level(logging.WARNING), pytest.raises(InputError, match="must load") as error:
+        server.start()
+    words = tmp_path / "words"
+    words.write_text(f"{caplog.text}\nerror: {error.value}\n", encoding="utf-8")
+    with started(tmp_path, config, words=words) as run:
+        first, second = run.lines(2)
+        assert (first["start"], second["start"]) == ({"tiny": [1, 2, 7, 8]}, {"tiny": [1, 2]})

@@ -65,6 +65,9 @@ without='
     exit($kept ? 0 : 1);
 '
 
+# The server's last words when its start has failed; and the embedded server's, which may stand in for it.
+exits='Failed to start server|every version that is to be served must load'
+
 server=
 stopping=
 stop() {
@@ -76,7 +79,7 @@ trap stop TERM INT
 # Runs the server until it ends. Its output goes on to ours, what it says of failed versions into a file too.
 serve() {
     mkfifo "$scratch/output" || exit 1
-    sed -u -E "/Failed to start server|\} cannot be loaded/w $scratch/failed" <"$scratch/output" &
+    sed -u -E "/$exits|cannot be loaded|does not load/w $scratch/failed" <"$scratch/output" &
     local filter=$!
     tensorflow_model_server "$@" >"$scratch/output" 2>&1 &
     server=$!
@@ -94,9 +97,9 @@ serve() {
 
 # The versions that stopped the start, as NAME=VERSION; none if the server was up or another thing stopped it.
 failed() {
-    grep -q 'Failed to start server' "$scratch/failed" || return
-    grep -oE '\{name: [^{}]+ version: [0-9]+\} (cannot be loaded|due to error)' "$scratch/failed" |
-        sed -E 's/^\{name: (.+) version: ([0-9]+)\}.*/\1=\2/' | sort -u
+    grep -qE "$exits" "$scratch/failed" || return
+    sed -n -E -e 's/.*\{name: (.+) version: ([0-9]+)\} (cannot be loaded|due to error).*/\1=\2/p' \
+        -e "s/.*version ([0-9]+) of model '(.+)' does not load:.*/\2=\1/p" "$scratch/failed" | sort -u
 }
 
 # Once the server is up it is to read what it would have read at its start.
