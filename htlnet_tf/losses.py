@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -10,8 +11,12 @@ import tensorflow_recommenders as tfrs
 
 from htlnet_tf import metrics
 from htlnet_tf.data.statistics import Moments
+from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 
+# Standard deviations whose reciprocals are normal float32 numbers, with room for outliers; amounts whose squares are.
+_SCALES = (2.0**-120, 2.0**120)
+_RAW_SIZES = (1e-15, 1e15)
 # One loss per row: the train step averages, since Keras' own mean is refused under tf.distribute outside compile().
 _PER_ROW = tf.keras.losses.Reduction.NONE
 
@@ -122,7 +127,22 @@ def weights_by_target(weights: Any, targets: Iterable[str]) -> dict[str, tf.Tens
 
 
 def training_scale(target: Continuous, statistics: Moments) -> Moments:
-    """The shift and scale that the core is trained on: its moments, or 0 and 1 if it is not standardised."""
+    """The shift and scale that the core is trained on: its moments, or 0 and 1 if it is not standardised.
+
+    Raises:
+      InputError: The amounts are so small or large that float32 does not hold what is computed of them.
+    """
+    if target.standardise:
+        low, high, size, remedy = *_SCALES, statistics.std, ""
+    else:
+        # The rows of constant amounts have the deviation 1 by definition; it says nothing of their size.
+        size = math.hypot(statistics.mean, 0.0 if statistics.std == 1.0 else statistics.std) or 1.0
+        low, high, remedy = *_RAW_SIZES, ", or leave out standardise: false"
+    if not low <= size <= high:
+        raise InputError(
+            f"target '{target.name}': amounts of the size {size:g} leave the range of float32 in training; give the "
+            f"column in another unit{remedy}"
+        )
     return statistics if target.standardise else Moments(mean=0.0, std=1.0)
 
 

@@ -71,6 +71,13 @@ def beyond_float32(values: np.ndarray) -> np.ndarray:
     return np.abs(values) > np.finfo(np.float32).max
 
 
+def normal_float32(values: np.ndarray) -> np.ndarray:
+    """Numbers as TensorFlow's arithmetic takes them: those closer to 0 than 1.2e-38, the smallest normal float32, are 0
+    (its threads flush denormal numbers), so what is counted here must say so too.
+    """
+    return np.where(np.abs(values) < np.finfo(np.float32).tiny, 0.0, values)
+
+
 def whole(values: np.ndarray) -> np.ndarray:
     """Which numbers are finite and whole."""
     return np.isfinite(values) & (np.floor(values) == values)

@@ -13,6 +13,7 @@ from htlnet_tf.data.columns import (
     MISSING_STRING,
     Arrays,
     beyond_float32,
+    normal_float32,
     numbers,
     plain,
     refuse,
@@ -238,7 +239,7 @@ def numeric_values(column: pd.Series, feature: Numeric) -> np.ndarray:
     """
     values = numbers(column, rule=f"feature '{feature.name}' is numeric")
     refuse(column, beyond_float32(values), rule=f"feature '{feature.name}' is numeric and must be finite in float32")
-    values = np.where(np.isin(values, feature.missing_values), np.nan, values)
+    values = normal_float32(np.where(np.isin(values, feature.missing_values), np.nan, values))
     if feature.log1p:
         refuse(column, values < 0, rule=f"feature '{feature.name}' has log1p, so it must not be negative")
     return values

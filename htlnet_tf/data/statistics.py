@@ -113,7 +113,8 @@ class TrainingStatistics:
                     numeric[number.name].update(np.log1p(values) if number.log1p else values)
             labels = read_labels(frame, schema)
             observed.update({name: int(mask.sum()) for name, mask in labels.observed.items()})
-            core.update(labels.values[schema.core.name][labels.observed[schema.core.name]])
+            amounts = labels.values[schema.core.name][labels.observed[schema.core.name]]
+            core.update(columns.normal_float32(amounts))
         if num_rows == 0:
             raise InputError("training rows: there are none to fit the encoder on")
         require_observed(schema, observed, purpose="training rows")
