@@ -14,7 +14,7 @@ from htlnet_tf.data.counting import as_dtype, missing_codes
 from htlnet_tf.data.raw_features import distinct_values, raw_features, raw_numbers
 from htlnet_tf.data.statistics import Moments, TrainingStatistics
 from htlnet_tf.errors import RowError
-from htlnet_tf.features import UNITS_PER_SECOND
+from htlnet_tf.features import UNITS_PER_SECOND, argument_name
 from htlnet_tf.layers.row_blocks import lay_out, owner_of
 from htlnet_tf.schema import Categorical, Cross, Numeric, Schema, Timestamp
 
@@ -116,11 +116,16 @@ class FeatureEncoder(tf.Module):
         return len(self.schema.numerics) + len(self.indicators)
 
     def raw_specs(self) -> dict[str, tf.TensorSpec]:
-        """The raw columns by name, in schema order: shape [None], dtype string, int64 or float32."""
+        """The raw columns by name, in schema order: shape [None], dtype string, int64 or float32.
+
+        A specification's own name is that of the argument in Python, see `htlnet_tf.features.argument_name`.
+        """
         dtypes = {Numeric: tf.float32, Timestamp: tf.int64}
         return {
             f.name: tf.TensorSpec(
-                [None], tf.as_dtype(f.dtype) if isinstance(f, Categorical) else dtypes[type(f)], name=f.name
+                [None],
+                tf.as_dtype(f.dtype) if isinstance(f, Categorical) else dtypes[type(f)],
+                name=argument_name(f.name),
             )
             for f in self.schema.inputs
         }

@@ -168,7 +168,7 @@ def test_amounts_beyond_what_can_be_trained_are_refused(
     core = htl.Continuous("spend", standardise=standardise)
     declared = htl.Schema(features=schema.features, targets=[*schema.preceding, core], timestamp="time_ms")
     encoder = htl.FeatureEncoder.fit(declared, frame.assign(spend=np.minimum(frame["spend"], 9.0) * unit))
-    with pytest.raises(htl.InputError, match="target 'spend': amounts of the size .* another unit"):
+    with pytest.raises(htl.InputError, match=r"target 'spend': amounts of the size .* another unit"):
         htl.SharedBottom(declared, encoder)
 
 
