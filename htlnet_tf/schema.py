@@ -89,9 +89,7 @@ class Schema:
                     f"targets: only the last one may be Continuous; '{target.name}' stands before '{core.name}'"
                 )
         if [f.name for f in self.inputs] == ["b64"]:
-            raise ValueError(
-                'features: {"b64": ...} is bytes in a JSON request, so it cannot be the only column; rename it'
-            )
+            raise ValueError('features: {"b64": ...} is bytes in a JSON request, so the only column needs another name')
         scores = [name for target in self.targets for name in target.score_names]
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:

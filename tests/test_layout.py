@@ -16,6 +16,7 @@ ROOMS = [
     ["targets"],
     ["schema"],
     ["data.published"],
+    ["data.values"],
     ["data.columns", "data.synthetic", "data.timestamps"],
     ["data.raw_features", "data.labels", "data.split_config"],
     ["data.split_keys", "data.counting"],

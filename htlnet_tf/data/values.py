@@ -58,7 +58,7 @@ def whole_number(value: Any) -> int | None:
         is_whole = value.is_finite() and value.adjusted() < 400 and value == value.to_integral_value()
         return int(value) if is_whole else None
     if isinstance(value, numbers.Rational):
-        return int(value) if value.denominator == 1 else None
+        return int(value.numerator) if value.denominator == 1 else None
     if isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(float(value)) <= EXACT_FLOAT:
         return int(value)
     return None
