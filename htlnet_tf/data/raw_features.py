@@ -91,9 +91,10 @@ def distinct_values(column: pd.Series, feature: Categorical) -> Distinct:
     codes, values = _factorized(column)
     if dtype == "int64":
         raw, offends = _int64(values)
-        rule = (
-            f"feature '{feature.name}' was declared or fitted as int64, so its values must be whole numbers below 2**63"
-        )
+        too_large = np.asarray([bad and _is_too_large(v) for v, bad in zip(values, offends, strict=True)], bool)
+        rule = f"feature '{feature.name}' has whole numbers beyond int64 (floats: beyond 2**53); write them as text"
+        refuse(column, np.append(too_large, False)[codes], rule=rule)
+        rule = f"feature '{feature.name}' was declared or fitted as int64, so its values must be whole numbers"
         missing: Any = np.int64(MISSING_INT64)
     else:
         raw, offends = _strings(values)
@@ -251,3 +252,9 @@ def numeric_values(column: pd.Series, feature: Numeric) -> np.ndarray:
     if feature.log1p:
         refuse(column, values < 0, rule=f"feature '{feature.name}' has log1p, so it must not be negative")
     return values
+
+
+def _is_too_large(value: Any) -> bool:
+    """Whether a value is a whole number, only not one that int64 or a float holds exactly."""
+    is_float = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return is_float or whole_number(value) is not None

@@ -192,6 +192,8 @@ def joined(lists: pa.Array, place: Place, rule: ListRule) -> pa.Array | np.ndarr
       InputError: No separator is declared, or the values are neither text nor whole numbers.
     """
     if rule.separator is None:
+        if not has_values(lists):
+            return pa.nulls(len(lists), pa.string())
         raise place.error(None, f"{lists.type} holds lists; declare the feature Categorical with a separator")
     if pa.types.is_fixed_size_list(lists.type):
         lists = pc.cast(lists, pa.list_(lists.type.value_type))

@@ -236,6 +236,8 @@ class Source:
         if self.format == "csv":
             for file in self.files:
                 text = {name: pa.string() for name in unambiguous(self._header(file).names)}
+                if not text:
+                    continue
                 # Damaged lines are reported when the rows are read.
                 for _, block in csv_source.blocks(file, text, chunk_rows=2**31, on_bad_lines="skip", report=None):
                     if block.num_rows:
