@@ -48,11 +48,11 @@ def numbers(column: pd.Series, *, rule: str) -> np.ndarray:
       InputError: A value is not a number, or the column holds times.
     """
     column = plain(unwrapped(column))
-    if column.dtype != object and column.isna().all():  # as its type is of no value
-        return np.full(len(column), np.nan)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return float64(column)
     if column.dtype.kind in "mM":  # pandas would turn these into nanoseconds without a word
+        if column.isna().all():  # of no value, so neither is its type
+            return np.full(len(column), np.nan)
         raise InputError(f"column '{column.name}': {rule}; received {column.dtype}")
     try:
         parsed = pd.to_numeric(column, errors="coerce")

@@ -91,9 +91,10 @@ def distinct_values(column: pd.Series, feature: Categorical) -> Distinct:
     codes, values = _factorized(column)
     if dtype == "int64":
         raw, offends = _int64(values)
-        too_large = np.asarray([bad and _is_too_large(v) for v, bad in zip(values, offends, strict=True)], bool)
-        rule = f"feature '{feature.name}' has whole numbers beyond int64 (floats: beyond 2**53); write them as text"
-        refuse(column, np.append(too_large, False)[codes], rule=rule)
+        if offends.any():
+            too_large = np.asarray([bad and _is_too_large(v) for v, bad in zip(values, offends, strict=True)], bool)
+            rule = f"feature '{feature.name}' has whole numbers beyond int64 (floats: beyond 2**53); write them as text"
+            refuse(column, np.append(too_large, False)[codes], rule=rule)
         rule = f"feature '{feature.name}' was declared or fitted as int64, so its values must be whole numbers"
         missing: Any = np.int64(MISSING_INT64)
     else:

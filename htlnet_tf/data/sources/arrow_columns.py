@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,7 +106,8 @@ def stored(array: pa.Array) -> pa.Array:
     if type_.extension_name != _UUID:
         return stored(pc.cast(array.storage, pa.bool_()) if type_.extension_name == "arrow.bool8" else array.storage)
     encoded = pc.dictionary_encode(array.storage)
-    texts = [str(uuid.UUID(bytes=value)) for value in encoded.dictionary.to_pylist()]
+    digits = (value.hex() for value in encoded.dictionary.to_pylist())
+    texts = [f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}" for d in digits]  # uuid.UUID takes three times as long
     return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(texts, pa.string()))
 
 
