@@ -212,13 +212,13 @@ def test_the_fingerprint_is_that_of_the_file(rich_model: Any, tmp_path: Path) ->
 
 def test_columns_of_any_name_are_inputs_of_that_name(tmp_path: Path) -> None:
     odd = ["self", "raw", "inputs", "examples", "args", "kwargs", "name", "ids", "numeric", "b64", "2d", "a.b", "c-d"]
-    names = [*keyword.kwlist, *odd, *keyword.softkwlist[1:]]
+    names = [*(k for k in keyword.kwlist if k != "return"), *odd, *keyword.softkwlist[1:]]
     random = np.random.default_rng(0)
     frame = pd.DataFrame({name: random.normal(size=8) for name in names})
-    frame = frame.assign(is_new=[0, 1] * 4, click=[0, 1] * 4, spend=frame["class"])
+    frame = frame.assign(is_new=[0, 1] * 4, spend=frame["class"], **{"return": [0, 1] * 4})
     schema = htl.Schema(
         features=[*(htl.Numeric(name) for name in names), htl.Categorical("is_new")],
-        targets=[htl.Binary("click"), htl.Continuous("spend", non_negative=False)],
+        targets=[htl.Binary("return"), htl.Continuous("spend", non_negative=False)],
     )
     tf.keras.utils.set_random_seed(0)
     model = htl.SharedBottom(schema, htl.FeatureEncoder.fit(schema, frame))

@@ -258,6 +258,12 @@ def test_a_name_that_is_read_must_be_there_once(tmp_path: Path) -> None:
         htl.data.open_stream(tmp_path, SCHEMA)
 
 
+def test_a_parquet_file_may_have_names_twice_that_nobody_reads(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array(["x"]), pa.array([2])], names=["a", "user", "a"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert [chunk.frame.to_dict("list") for chunk in open_source(tmp_path).chunks()] == [{"user": ["x"]}]
+
+
 def test_an_empty_part_has_no_rows(tmp_path: Path) -> None:
     for place in ("0.csv", "2.csv"):
         (tmp_path / place).write_bytes(b"")
