@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import local_path
 from htlnet_tf.export.models_config import ModelsConfig, locked_config
 from htlnet_tf.export.version_folders import model_names, versions
+from htlnet_tf.files import local_path
 from htlnet_tf.serving.clients.model_service_client import ModelServiceClient
 from htlnet_tf.serving.errors import RefusedError, UnavailableError
 

@@ -14,7 +14,6 @@ import pandas as pd
 
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import locked_config, read_config
 from htlnet_tf.export.probes import probe_rows
@@ -22,6 +21,7 @@ from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.serving.server.warmup import WARMUP_FILE
 

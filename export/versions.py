@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import local_path
 from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import read_config
 from htlnet_tf.export.promotion import promote, rollback
+from htlnet_tf.files import local_path
 
 __all__ = ["VersionInfo", "list_versions", "promote", "rollback", "to_text"]
 

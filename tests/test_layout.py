@@ -34,10 +34,11 @@ ROOMS = [
     ["serving.errors", "serving.signatures"],
     ["serving"],
     ["export"],
+    ["building"],
     ["preparation", "runs"],
     ["training", "parity"],
     ["comparison", "demo", "benchmarks"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 FOLDERS = {"htlnet_tf": "", "export": "export.", "serving": "serving.", "benchmarks": "benchmarks."}
 

@@ -21,8 +21,8 @@ from htlnet_tf.comparison.workers import run_jobs
 from htlnet_tf.config import RunConfig
 from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import local_path
 from htlnet_tf.evaluation import evaluate_predictions
+from htlnet_tf.files import local_path
 from htlnet_tf.models import MODELS
 from htlnet_tf.preparation import Prepared, Write, prepare
 from htlnet_tf.reports import Report
