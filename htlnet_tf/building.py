@@ -32,7 +32,14 @@ from htlnet_tf.schema import Schema
 
 
 def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
-    """Builds and compiles the configured model.
+    """Builds and compiles the configured model; arguments and errors are those of `create_model`."""
+    model = create_model(config, schema, encoder)
+    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return model
+
+
+def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
+    """Builds the configured model.
 
     Raises:
       InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
@@ -44,11 +51,9 @@ def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> M
             arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
         if "loss_weighting" in arguments:
             arguments["loss_weighting"] = _loss_weighting(arguments["loss_weighting"], encoder.schema)
-        model = chosen(schema, encoder, **arguments)
+        return chosen(schema, encoder, **arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
-    model.compile(optimizer=LazyAdam(config.training.learning_rate))
-    return model
 
 
 def model_config(model: MultiTaskModel) -> ModelConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.building import build_model, learning_rate, model_config
+from htlnet_tf.building import create_model, learning_rate, model_config
 from htlnet_tf.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
@@ -20,6 +21,7 @@ from htlnet_tf.evaluation import Scored
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.optimizers import LazyAdam
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.reports import Report
 
@@ -119,14 +121,19 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     folder = checkpoint_path(directory)
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
-    model = build_model(config, encoder.schema, encoder)
+    model = create_model(config, encoder.schema, encoder)
+    _load_weights(model, folder)
+    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return config, model
+
+
+def _load_weights(model: MultiTaskModel, folder: Path) -> None:
     try:
-        # The optimizer's slots are in the checkpoint too; they are not needed to score.
-        status = model.load_weights(str(folder / "weights" / "model"))
+        # The optimizer's state may be in the checkpoint too; it is not needed to score.
+        status = model.load_weights(folder / "weights" / "model")
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
         raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
-    return config, model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +165,9 @@ def save_run(
 ) -> None:
     """Saves a model that was trained from Python, with its schema and encoder, as a run folder.
 
-    `load_run` reads it, and so do `htlnet export`, `htlnet evaluate --data` and `htlnet parity --data`. The folder
-    appears complete or not at all. What `htlnet train` writes is such a folder too, with more in it.
+    `load_run` reads the folder, and so do `htlnet export`, `htlnet evaluate --data` and `htlnet parity --data`. It
+    appears complete or not at all. What `htlnet train` writes is such a folder too, with more in it. Of the optimizer
+    the learning rate alone is kept.
 
     Args:
       model: A model of this package.
@@ -180,7 +188,13 @@ def save_run(
         training=TrainingConfig() if rate is None else TrainingConfig(learning_rate=rate),
     )
     with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
-        save_model(config, model, stage)
+        # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model
+        # has, none of its state is met by another one later.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_weights(Path(folder) / "weights" / "model")
+            fresh = create_model(config, model.schema, model.encoder)
+            _load_weights(fresh, Path(folder))
+        save_model(config, fresh, stage)
         if report is not None:
             _write_report(report, stage)
         if held_out is not None:

@@ -83,7 +83,7 @@ class TestTilde:
         assert sum(map(len, load_rows(config).rows)) == len(frame)
         from_python = RunConfig(data=DataConfig(loader="generic", path="~/logs"), schema=schema)
         assert sum(map(len, load_rows(from_python).rows)) == len(frame)
-        with pytest.raises(htl.InputError, match="it has no config.yaml"):
+        with pytest.raises(htl.InputError, match=r"it has no config\.yaml"):
             htl.load_run("~/logs")
 
     def test_models_and_pictures(self, home: Path) -> None:

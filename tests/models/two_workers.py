@@ -16,13 +16,13 @@ index, ports = int(sys.argv[1]), sys.argv[2:]
 cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
 
-import numpy as np
-import pytest
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
-import htlnet_tf as htl
-from tests.conftest import small_frame
+import htlnet_tf as htl  # noqa: E402
+from tests.conftest import small_frame  # noqa: E402
 
-import tensorflow as tf  # isort: skip
+import tensorflow as tf  # noqa: E402 # isort: skip
 
 strategy = tf.distribute.MultiWorkerMirroredStrategy()
 assert strategy.num_replicas_in_sync == 2
