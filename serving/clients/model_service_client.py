@@ -52,7 +52,7 @@ class ModelServiceClient:
 
         self._timeout = timeout
         self._server, self._channel = open_channel(
-            server, retries=0, credentials=None, keepalive=KEEPALIVE_SECONDS, max_message_bytes=_MAX_MESSAGE_BYTES
+            server, credentials=None, keepalive=KEEPALIVE_SECONDS, max_message_bytes=_MAX_MESSAGE_BYTES
         )
         self._service = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
