@@ -25,7 +25,9 @@ class OwnConnections(Generic[_Connections]):
         which closes this process's copies of the sockets and leaves the parent's alone.
     """
 
-    def __init__(self, make: Callable[[], _Connections], *, per_loop: bool = False, keep_inherited: bool = False) -> None:
+    def __init__(
+        self, make: Callable[[], _Connections], *, per_loop: bool = False, keep_inherited: bool = False
+    ) -> None:
         self._make = make
         self._per_loop = per_loop
         self._made: dict[tuple[int, _Loop], _Connections] = {}
@@ -38,7 +40,8 @@ class OwnConnections(Generic[_Connections]):
         Raises:
           RuntimeError: The client has been closed.
         """
-        process, loop = place = os.getpid(), asyncio.get_running_loop() if self._per_loop else None
+        process = os.getpid()
+        place = process, asyncio.get_running_loop() if self._per_loop else None
         found = self._made.get(place)
         if found is not None:
             return found

@@ -16,13 +16,13 @@ import pandas as pd
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits
-from htlnet_tf.serving.clients.calls import find_signature
-from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
+from htlnet_tf.serving.clients.calls import ColumnsFor, find_signature, predict_columns
+from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.errors import RefusedError, ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
 
 try:
     import grpc
@@ -38,14 +38,12 @@ try:
     )
 
     from htlnet_tf.serving.clients.channel import KEEPALIVE_SECONDS, open_channel, require_threads, told_by_kind
-    from htlnet_tf.serving.clients.tensors import tensor_of, to_example_columns
+    from htlnet_tf.serving.clients.tensors import tensor_of
 except ImportError as error:
     raise ImportError(
         f"GrpcClient needs tensorflow-serving-api and the tensorflow package that it imports ({error}); "
         "RestClient needs neither"
     ) from error
-
-_ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,7 @@ class GrpcClient:
         """Scores rows.
 
         Args:
-          rows: As of `RestClient.predict`. For a signature whose one input is `examples`, the columns of
-            `serving_default`: each row is sent as a serialized tf.Example.
+          rows: As of `RestClient.predict`.
           signature_name: Signature to call.
 
         Returns:
@@ -139,14 +136,7 @@ class GrpcClient:
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-
-        def columns_for(signatures: Mapping[str, Signature]) -> Columns:
-            signature = find_signature(signatures, signature_name)
-            if set(signature.inputs) == {EXAMPLES_SIGNATURE}:
-                return to_example_columns(rows, signature, find_signature(signatures, DEFAULT_SIGNATURE))
-            return to_columns(rows, signature)
-
-        return self._scores(signature_name, columns_for)
+        return self._scores(signature_name, lambda signatures: predict_columns(rows, signatures, signature_name))
 
     def predict_candidates(
         self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
@@ -238,7 +228,7 @@ class GrpcClient:
         signatures = self._signatures = read_signatures(self.metadata(), self._target)
         return signatures
 
-    def _scores(self, signature_name: str, columns_for: _ColumnsFor) -> pd.DataFrame:
+    def _scores(self, signature_name: str, columns_for: ColumnsFor) -> pd.DataFrame:
         kept = self._signatures
         signatures = self._read_signatures() if kept is None else kept
         try:
@@ -256,7 +246,7 @@ class GrpcClient:
         return self._attempt(newer, signature_name, columns_for)
 
     def _attempt(
-        self, signatures: Mapping[str, Signature], signature_name: str, columns_for: _ColumnsFor
+        self, signatures: Mapping[str, Signature], signature_name: str, columns_for: ColumnsFor
     ) -> pd.DataFrame:
         columns, signature = columns_for(signatures), find_signature(signatures, signature_name)
         request = predict_pb2.PredictRequest(model_spec=self._spec(signature_name))

@@ -90,8 +90,11 @@ class RestClient:
 
         Args:
           rows: A DataFrame, a list of dicts (one per row), or a dict of lists or arrays (one per column). Columns of a
-            DataFrame that the model does not know are left out; in dicts they are refused. Integers for a string
-            column are sent as their decimal text; None and NaN as "" (string), -2**63 (int64), NaN (float).
+            DataFrame that the model does not know are left out; in dicts they are refused. Whole numbers for a string
+            column are sent as their decimal text, UUIDs as theirs; decimals are numbers like others; None and NaN are
+            sent as "" (string), -2**63 (int64), NaN (float). For a signature whose one input is `examples`, the columns
+            of `serving_default`: each row is sent as a serialized tf.Example. `classify` and `regress` take such
+            examples made by the caller, as bytes in the column `inputs`.
           signature_name: Signature to call.
           row_format: Send `instances`, as requests by hand do, in place of columns, which are smaller and faster.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import ItemsView, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, NoReturn
 
@@ -58,20 +58,9 @@ class RepeatedNames(dict[str, Any]):
     def __len__(self) -> int:
         return len(self._members)
 
-    def items(self) -> ItemsView[str, Any]:
+    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]
         """Every member, in the order of the text."""
-        return _Members(self._members)
-
-
-class _Members(ItemsView[str, Any]):
-    def __init__(self, members: list[tuple[str, Any]]) -> None:
-        self._members = members
-
-    def __iter__(self) -> Any:
-        return iter(self._members)
-
-    def __len__(self) -> int:
-        return len(self._members)
+        return self._members
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

@@ -124,8 +124,8 @@ class LoadedVersion:
         except tf.errors.OpError as error:
             raise StatusError(_code(error), error.message) from error
         except UnicodeDecodeError as error:
-            # Python cannot make an error of a message with bytes of the request in it, and forgets its code; what quotes
-            # the request finds fault with it.
+            # Python cannot make an error of a message with bytes of the request in it, and forgets its code. What
+            # quotes the request finds fault with it.
             message = bytes(error.object).decode("utf-8", "surrogateescape")
             raise StatusError("INVALID_ARGUMENT", message) from error
         except (TypeError, ValueError) as error:  # an array that TensorFlow cannot take for this input

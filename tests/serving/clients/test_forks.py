@@ -21,7 +21,8 @@ import json, os, sys, threading
 {imports}
 
 def rows(key):
-    return {{"age": [2.0] * 20, "user": ["anna"] * 20, "item": list(range(100 * key, 100 * key + 20)), "price": [10.0] * 20}}
+    items = list(range(100 * key, 100 * key + 20))
+    return {{"age": [2.0] * 20, "user": ["anna"] * 20, "item": items, "price": [10.0] * 20}}
 
 def ask(key, found):
     try:
