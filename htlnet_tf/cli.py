@@ -96,7 +96,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", metavar="MODELS", required=True, help="folder with one folder per model")
     export.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
-    export.add_argument("--keep", type=int, metavar="N", help="remove older versions than the newest N without a label")
+    export.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="remove old versions; kept are the newest N, those with a label, and what rollback goes back to",
+    )
 
     versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
     versions.add_argument("models", metavar="MODELS", help="folder with one folder per model")
