@@ -7,7 +7,7 @@ JSON and TensorFlow have no null for the first two, so missing values have a fix
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,20 @@ def numbers(column: pd.Series, *, rule: str, decimal: str = ".") -> np.ndarray:
 
 
 def by_value(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
-    """A column by its distinct values: each row's position among them, -1 where it is missing, and the values."""
+    """A column by its distinct values: each row's position among them, -1 where it is missing, and the values.
+
+    Raises:
+      RowError: A value is a list.
+    """
     if isinstance(column.dtype, pd.CategoricalDtype):
         return np.asarray(column.cat.codes, np.intp), column.cat.categories.tolist()
-    codes, distinct = pd.factorize(unwrapped(column))
+    column = unwrapped(column)
+    try:
+        codes, distinct = pd.factorize(column)
+    except TypeError:
+        lists = np.asarray([not isinstance(value, Hashable) for value in column], bool)
+        refuse(column, lists, rule="values must be text or numbers, no lists")
+        raise
     return codes, distinct.tolist()
 
 

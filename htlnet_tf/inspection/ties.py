@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +68,7 @@ def find_ties(
     """
     ties: dict[str, Tie] = {}
     labels = {t.source: sample.numbers(t.source) for t in targets if not isinstance(t, Multiclass)}
+    steps = {target.source for target in targets if isinstance(target, Binary)}
     for name in columns:
         found = [
             tie
@@ -76,8 +77,16 @@ def find_ties(
             if (tie := _tie(name, target, state, inside, among & np.isfinite(label), label, forms)) is not None
         ]
         if found:
-            ties[name] = max(reversed(found), key=lambda tie: tie.rows)  # of equal ones the latest target
+            ties[name] = _strongest(found, steps)
     return ties
+
+
+def _strongest(found: Sequence[Tie], steps: Collection[str]) -> Tie:
+    """Of most rows; of equal ones, what comes before a target is told by the first, what follows by the last step."""
+    rows = max(tie.rows for tie in found)
+    equal = [tie for tie in found if tie.rows == rows]
+    first = next((tie for tie in equal if not tie.happens), None)
+    return first or next((tie for tie in reversed(equal) if tie.target in steps), equal[-1])
 
 
 _Form = Literal["never", "always"]

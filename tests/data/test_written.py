@@ -233,3 +233,20 @@ def test_another_delimiter_is_named(tmp_path: Path) -> None:
         open_stream(tmp_path / "t.csv", SCHEMA)
     (tmp_path / "one.csv").write_text("a\n1\n", encoding="utf-8")
     assert find_delimiter([str(tmp_path / "one.csv")]) == ","
+
+
+@pytest.mark.parametrize("column", ["price", "gezeigt am", "click"])
+def test_lists_are_refused_by_row(column: str) -> None:
+    frame = pd.DataFrame(TABLE | {column: [None, ["a"], None]})
+    with pytest.raises(RowError, match=f"column '{column}', row 1 .*no lists"):
+        raw_features(frame, SCHEMA)
+        read_labels(frame, SCHEMA)
+
+
+def test_rows_that_are_written_otherwise_can_be_left_out(tmp_path: Path) -> None:
+    table = TABLE | {"click": ["Y", "?", "N"], "price": ["1,5", "2,5", "3.5"]}
+    pd.DataFrame(table).to_csv(tmp_path / "t.csv", sep=";", index=False)
+    stream = open_stream(tmp_path / "t.csv", SCHEMA, on_bad_rows="skip")
+    (frame,) = stream
+    assert read_labels(frame, SCHEMA).values["click"].tolist() == [1]
+    assert sorted(stream.bad_rows.to_frame()["column"]) == ["click", "price"]
