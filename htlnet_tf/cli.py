@@ -352,11 +352,10 @@ def _score(arguments: argparse.Namespace) -> None:
 def _reader(schema: str, source: str) -> Callable[[Signature], Iterable[pd.DataFrame]]:
     from htlnet_tf.config import find_schema
     from htlnet_tf.data.request_rows import request_rows
-    from htlnet_tf.serving.clients.scoring import ROWS_PER_REQUEST
 
     declared = find_schema(schema)
     return lambda signature: request_rows(
-        source, declared, {name: info.dtype for name, info in signature.inputs.items()}, rows=ROWS_PER_REQUEST
+        source, declared, {name: info.dtype for name, info in signature.inputs.items()}
     )
 
 

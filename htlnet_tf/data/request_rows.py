@@ -17,7 +17,9 @@ from htlnet_tf.schema import Categorical, Schema
 _DTYPES: dict[str, CategoricalDtype] = {"DT_INT64": "int64", "DT_STRING": "string"}
 
 
-def request_rows(path: str | Path, schema: Schema, dtypes: Mapping[str, str], *, rows: int) -> Iterator[pd.DataFrame]:
+def request_rows(
+    path: str | Path, schema: Schema, dtypes: Mapping[str, str], *, rows: int = 1000
+) -> Iterator[pd.DataFrame]:
     """Reads a file by the schema that a model was trained with: names, delimiter, decimal marks, formats of times.
 
     Args:

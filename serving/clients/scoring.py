@@ -16,7 +16,7 @@ from htlnet_tf.serving.clients.opening import open_client
 from htlnet_tf.serving.clients.row_files import ADVICE, read_rows
 from htlnet_tf.serving.signatures import Signature
 
-ROWS_PER_REQUEST = 1000
+_ROWS_PER_REQUEST = 1000
 _ROWS_PER_REPORT = 100_000
 
 
@@ -56,7 +56,7 @@ def score_file(
     scored = 0
     with open_client(url, model_name, version=version, label=label) as client, _opened(destination) as output:
         signature = client.signature()
-        for rows in read_rows(source, signature, rows=ROWS_PER_REQUEST) if read is None else read(signature):
+        for rows in read_rows(source, signature, rows=_ROWS_PER_REQUEST) if read is None else read(signature):
             try:
                 scores = client.predict(rows)
             except InputError as error:
