@@ -111,7 +111,6 @@ def write_config(inspection: Inspection, path: str | Path, schema: str | Path) -
 def _require_columns(source: Source, schema: Schema) -> None:
     # Later files are held against the first one while they are read. One without any column has no rows either.
     for name in schema.columns if source.columns else ():
-        if name not in source.columns:
-            file = source.files[0]
-            offered = f"the file has {list(source.columns)}{source.advice(file)}"
-            raise InputError(f"{file}: column '{name}' is missing; {offered}")
+        fault = source.fault(name)
+        if fault is not None:
+            raise InputError(f"{source.files[0]}: {fault}")

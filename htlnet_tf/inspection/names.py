@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from htlnet_tf.features import Group
+from htlnet_tf.features import Group, argument_name
 
 
 def _words(text: str) -> frozenset[str]:
@@ -109,12 +109,17 @@ def exported_names(columns: Iterable[str]) -> dict[str, str]:
     # Those that need none come first, so that none loses its name to another that needs a new one.
     for column in sorted(listed, key=lambda column: not _EXPORTED.fullmatch(column)):
         plain = column if _EXPORTED.fullmatch(column) else _plain(column) or f"column_{listed.index(column)}"
-        name, number = plain if plain != "self" else "self_column", 2
-        while re.sub(r"[^a-z0-9]", "_", name.lower()) in taken:
+        name, number = plain, 2
+        while _argument(name) in taken:
             name, number = f"{plain}_{number}", number + 1
-        taken.add(re.sub(r"[^a-z0-9]", "_", name.lower()))
+        taken.add(_argument(name))
         names[column] = name
     return {column: names[column] for column in listed}
+
+
+def _argument(name: str) -> str:
+    """What TensorFlow makes of a name; two that are alike there cannot both be exported."""
+    return re.sub(r"[^a-z0-9]", "_", argument_name(name).lower())
 
 
 def _plain(column: str) -> str:
