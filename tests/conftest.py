@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
+from htlnet_tf.export import locks
 
 REPO = Path(__file__).resolve().parents[1]
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
@@ -42,6 +44,34 @@ def small_frame(num_rows: int = 400, seed: int = 0) -> pd.DataFrame:
     frame["buy"] = buy.astype(int)
     frame["spend"] = np.where(buy, frame["price"] * random.lognormal(0, 0.3, num_rows), 0.0)
     return frame
+
+
+BuildOnce = Callable[[str, Callable[[Path], Any]], Path]
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Gives a folder that is built once for all workers: `build_once(name, build)`, where `build` fills a new folder.
+
+    Whoever asks first builds it, the others wait. Nobody may change what lies there: take a copy for that.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of the session, where each worker has a folder
+
+    def get(name: str, build: Callable[[Path], Any]) -> Path:
+        folder = root / "built_once" / name
+        folder.parent.mkdir(exist_ok=True)
+        with locks.exclusive(folder.with_suffix(".lock")):
+            if not folder.exists():
+                partial = folder.with_suffix(".partial")
+                shutil.rmtree(partial, ignore_errors=True)  # of a build that failed
+                partial.mkdir()
+                build(partial)
+                partial.rename(folder)
+        return folder
+
+    return get
 
 
 @pytest.fixture(scope="session")
