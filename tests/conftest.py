@@ -118,6 +118,39 @@ def make_model(schema: htl.Schema, encoder: Any) -> Callable[..., Any]:
     return build
 
 
+@pytest.fixture(scope="session")
+def _models_made() -> dict[str, Any]:
+    """The models of `reused_model`, each with its variables' first values."""
+    return {}
+
+
+@pytest.fixture
+def reused_model(make_model: Callable[..., Any], _models_made: dict[str, Any]) -> Callable[..., Any]:
+    """As `make_model`, but arguments that were given before give the same model back, with its first values.
+
+    A fresh model's `fit` traces for seconds, this one's only once. Two calls with equal arguments in a test give one
+    model, not two. Not for a test that compiles it again, or puts something else in place of a part of it.
+    """
+
+    def get(model: Any = None, **arguments: Any) -> Any:
+        import tensorflow as tf
+
+        tf.keras.utils.set_random_seed(0)
+        key = repr((model, sorted(arguments.items())))
+        assert " at 0x" not in key, "an argument that is named by its address alone is none that others have"
+        if key not in _models_made:
+            built = make_model(model, **arguments)
+            built.make_train_function()  # with the optimizer's slots
+            variables = [*built.variables, *built.optimizer.variables]
+            _models_made[key] = built, [(variable, variable.numpy()) for variable in variables]
+        built, first = _models_made[key]
+        for variable, value in first:
+            variable.assign(value)
+        return built
+
+    return get
+
+
 @pytest.fixture
 def batch(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Any:
     """One encoded batch of 64 rows: (features, targets)."""
