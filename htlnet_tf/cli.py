@@ -288,7 +288,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
-    version = export_run(arguments.run, model_directory(arguments.to, arguments.name), keep=arguments.keep)
+    directory = model_directory(arguments.to, arguments.name)
+    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True)
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
