@@ -42,8 +42,8 @@ class VerificationReport:
       warmup_requests: Requests that a server runs before the version answers, each of which was run.
       size_bytes: The version's folder on disk, before the report was written into it.
       load_seconds: By loader, `"python"` (`tf.saved_model.load`) and `"session"` (as TensorFlow Serving loads).
-      latency_ms: By signature and rows of a request, the median of a few calls through the session, warm; empty if it was
-        not asked for.
+      latency_ms: By signature and rows of a request, the median of a few calls through the session, warm; empty if
+        it was not asked for.
     """
 
     rows: int

@@ -279,6 +279,16 @@ def test_days_as_numbers_are_times_where_there_is_nothing_finer() -> None:
 def test_names_that_a_model_cannot_have_get_another() -> None:
     given = ["user id", "user_id", "Größe", "名前", "self", "class", "class_", "a.b", "a_b", "straße", "_x", "  "]
     assert exported_names(given) == {
-        "user id": "user_id_2", "user_id": "user_id", "Größe": "Grosse", "名前": "column_3", "self": "self", "class": "class", "class_": "class__2",
-        "a.b": "a.b", "a_b": "a_b_2", "straße": "strasse", "_x": "x", "  ": "column_11",
-    }  # fmt: skip
+        "user id": "user_id_2",
+        "user_id": "user_id",
+        "Größe": "Grosse",
+        "名前": "column_3",
+        "self": "self",
+        "class": "class",
+        "class_": "class__2",
+        "a.b": "a.b",
+        "a_b": "a_b_2",
+        "straße": "strasse",
+        "_x": "x",
+        "  ": "column_11",
+    }

@@ -167,9 +167,7 @@ class TestNonFinite:
         with pytest.raises(NonFiniteError, match="target 'buy'"):
             self.fit(model, [batch])
 
-    def test_skip_leaves_the_step_out_and_counts_it(
-        self, make_model: Build, reused_model: Build, batch: Any
-    ) -> None:
+    def test_skip_leaves_the_step_out_and_counts_it(self, make_model: Build, reused_model: Build, batch: Any) -> None:
         bad = poisoned(batch)
         balanced = make_model(gumbel=False, on_nonfinite="skip", gradient_adjustment=htl.MetaBalance())
         for model in (reused_model(gumbel=False, on_nonfinite="skip"), balanced):
