@@ -91,7 +91,7 @@ class TrainingConfig:
       batch_size: Rows per step.
       learning_rate: Of `LazyAdam`.
       patience: Passes over the training rows without a better validation (the mean of the targets' relative losses, see
-        `htlnet_tf.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
+        `htlnet_tf.objectives.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
       early_stopping: False makes all the `epochs`, whatever the validation says, and keeps the last weights.
       validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
         begin to overfit in the second one.
@@ -165,7 +165,7 @@ class RunConfig:
         if self.standardise is None:
             return schema
         core = dataclasses.replace(schema.core, standardise=self.standardise)
-        return dataclasses.replace(schema, targets=(*schema.preceding, core))
+        return dataclasses.replace(schema, targets=(*schema.targets[:-1], core))
 
     def to_yaml(self) -> str:
         """The configuration as YAML text, the schema included."""

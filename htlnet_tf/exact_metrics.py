@@ -1,6 +1,6 @@
 """The metrics of a report: exact, in float64 over all rows at once, in O(n log n).
 
-What Keras shows during training are the streaming approximations of `htlnet_tf.metrics`.
+What Keras shows during training are the streaming approximations of `htlnet_tf.objectives.metrics`.
 """
 
 from __future__ import annotations

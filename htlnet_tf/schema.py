@@ -17,6 +17,7 @@ from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.features import Categorical, Cross, Feature, Input, Numeric, Sequence, Timestamp
 from htlnet_tf.files import atomic_file
+from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.targets import Binary, Continuous, Multiclass, Target
 
 __all__ = [
@@ -41,8 +42,8 @@ class Schema:
 
     Args:
       features: The model's inputs, in the order of their slots in the embedding.
-      targets: The funnel, in order. The last one is the core target and the only `Continuous` one; those before it
-        are `Binary` or `Multiclass`.
+      targets: The funnel, in order. The last one is the core target, which is `Continuous`; before it there is at
+        least one that is `Binary` or `Multiclass`, and there may be others of every kind.
       timestamp: The column that says when the row was logged; a split by time needs it. Any ordered dtype.
       sample_weight: A column of weights >= 0, by which each row's losses are multiplied.
       user: The column that tells users apart, by which group AUC groups; usually a feature. Evaluation alone reads it.
@@ -85,11 +86,8 @@ class Schema:
             raise ValueError(
                 f"targets: the last one is the core target and must be Continuous; '{core.name}' is {core.kind}"
             )
-        for target in preceding:
-            if isinstance(target, Continuous):
-                raise ValueError(
-                    f"targets: only the last one may be Continuous; '{target.name}' stands before '{core.name}'"
-                )
+        if all(isinstance(target, Continuous) for target in preceding):
+            raise ValueError("targets: at least one Binary or Multiclass target must stand before the core target")
         scores = [name for target in self.targets for name in target.score_names]
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
@@ -106,9 +104,14 @@ class Schema:
         return core
 
     @property
-    def preceding(self) -> tuple[Binary | Multiclass, ...]:
-        """The targets before the core, in funnel order."""
+    def steps(self) -> tuple[Binary | Multiclass, ...]:
+        """The targets that are classes, in funnel order."""
         return tuple(t for t in self.targets if not isinstance(t, Continuous))
+
+    @property
+    def amounts(self) -> tuple[Continuous, ...]:
+        """The targets that are amounts, in funnel order; the core is the last of them."""
+        return tuple(t for t in self.targets if isinstance(t, Continuous))
 
     @property
     def categoricals(self) -> tuple[Categorical, ...]:
@@ -278,6 +281,10 @@ def _check_references(schema: Schema) -> None:
                 f"target '{target.name}': observed_if must name an earlier binary target; "
                 f"received '{target.observed_if}'"
             )
+        earlier = [t.name for t in schema.targets[: schema.targets.index(target)]]
+        for name in target.after or ():
+            if name not in earlier:
+                raise ValueError(f"target '{target.name}': after must name earlier targets; received '{name}'")
         if isinstance(target, Binary):
             happened.append(target.name)
 
@@ -287,8 +294,12 @@ def _declaration(item: Feature | Target) -> dict[str, Any]:
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)
         if f.name not in declaration and value != _default_of(f):
-            declaration[f.name] = list(value) if isinstance(value, tuple) else value
+            declaration[f.name] = declared(value) if isinstance(value, Objective) else _plain(value)
     return declaration
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _default_of(f: dataclasses.Field[Any]) -> Any:

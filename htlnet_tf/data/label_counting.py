@@ -1,0 +1,36 @@
+"""Counts the labels of a continuous target for its objective."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from htlnet_tf.data.counting import RunningMoments, UniformSample
+from htlnet_tf.objectives.label_statistics import GRID, LabelStatistics
+
+
+class LabelCounter:
+    """Gathers `LabelStatistics` from a stream of labels."""
+
+    def __init__(self) -> None:
+        self._all, self._logs, self._sample = RunningMoments(), RunningMoments(), UniformSample()
+
+    def update(self, labels: np.ndarray) -> None:
+        """Adds observed labels, float64 [N]."""
+        self._all.update(labels)
+        self._logs.update(np.log(labels[labels > 0]))
+        self._sample.update(labels)
+
+    def statistics(self) -> LabelStatistics:
+        """What was gathered; of no labels, those of a label of 0."""
+        ordered = np.sort(self._sample.kept)
+        parts = np.array_split(ordered, min(GRID, len(ordered))) if len(ordered) else []
+        return LabelStatistics(
+            mean=self._all.mean,
+            std=self._all.std,
+            positive_share=self._logs.count / max(self._all.count, 1),
+            log_mean=self._logs.mean,
+            log_std=self._logs.std,
+            # The last label of a part, so that a bound is a label that exists.
+            quantiles=tuple(float(part[-1]) for part in parts[:-1]),
+            part_means=tuple(float(part.mean()) for part in parts),
+        )

@@ -1,0 +1,124 @@
+"""The law of total expectation over the labels of a funnel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from htlnet_tf.layers.label_embedding import LabelEmbedding
+from htlnet_tf.models.heads import Head
+from htlnet_tf.schema import Multiclass, Schema
+
+MAX_STATES = 64
+"""States of the labels before the core, each of which costs a tower in serving."""
+
+Handed = dict[str, list[tf.Tensor]]
+RunTower = Callable[[int, tf.Tensor, Sequence[Mapping[str, tf.Tensor]]], tuple[Handed, tf.Tensor, tf.Tensor]]
+
+
+class LabelStates:
+    """Runs towers that were trained on true labels where there are none, once per state of the labels.
+
+    With l the labels of the steps before target t, E[y_t | x] = sum over l of P(l | x) E[y_t | x, l], and by the chain
+    rule P(l | x) is the product of the steps' own predictions, each given the labels before it. A step that counts only
+    after another (`observed_if`) is not seen where that did not happen; its expected label embedding stands there, as
+    in training, and its own prediction is over the states where that did happen.
+
+    Args:
+      schema: Declares the targets.
+      heads: By target name.
+      label_embeddings: By name of a step.
+      after: Per target, the positions of the earlier ones that it reads.
+
+    Raises:
+      ValueError: There are more than `MAX_STATES` states.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        heads: Mapping[str, Head],
+        label_embeddings: Mapping[str, LabelEmbedding],
+        after: Sequence[Sequence[int]],
+    ) -> None:
+        self._targets, self._embeddings, self._after = schema.targets, label_embeddings, after
+        self._objectives: list[Any] = [heads[t.name].objective for t in schema.targets]
+        self._positions = {t.name: i for i, t in enumerate(schema.targets)}
+        self._classes = {
+            self._positions[t.name]: t.num_classes if isinstance(t, Multiclass) else 2 for t in schema.steps
+        }
+        number = math.prod(self._classes.values())
+        if number > MAX_STATES:
+            raise ValueError(
+                f"label_embedding 'marginal' runs a tower per state of the labels before it, of which there would be "
+                f"{number}, and at most {MAX_STATES} are taken: choose 'hard', or fewer steps or classes"
+            )
+        # The labels that tower t's activations depend on, through what it reads and what those read.
+        self._needed: list[set[int]] = []
+        for reads in after:
+            needed = {i for i in reads if i in self._classes}
+            # Whether a step was seen at all shows in its label embedding.
+            conditions = {schema.targets[i].observed_if for i in needed} - {None}
+            needed |= {self._positions[str(name)] for name in conditions}
+            self._needed.append(needed.union(*(self._needed[i] for i in reads)))
+
+    def expect(
+        self, run_tower: RunTower, views: Sequence[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], list[list[tuple[tf.Tensor, Handed]]]]:
+        """The outputs whose predictions are the expectations over the states.
+
+        Args:
+          run_tower: From a target's position, its view of the shared input and what each earlier target hands on to
+            what it read, its representation and its output.
+          views: Per target, the shared input, [B, width].
+
+        Returns:
+          The outputs in target order; and per target its states, with their probabilities [B] and what was read.
+        """
+        runs: dict[Any, tuple[Handed, tf.Tensor, tf.Tensor]] = {}
+
+        def run(t: int, state: Mapping[int, int]) -> tuple[Handed, tf.Tensor, tf.Tensor]:
+            key = (t, *((i, state[i]) for i in sorted(self._needed[t])))
+            if key not in runs:
+                own: list[dict[str, tf.Tensor]] = [{} for _ in range(t)]
+                for i in self._after[t]:
+                    _, representation, output = run(i, state)
+                    own[i] = {"representation": representation}
+                    if i in self._classes:
+                        own[i]["label"] = self._embed(i, output, state)
+                runs[key] = run_tower(t, views[t], own)
+            return runs[key]
+
+        outputs: list[tf.Tensor] = []
+        passes: list[list[tuple[tf.Tensor, Handed]]] = []
+        states: list[tuple[dict[int, int], tf.Tensor]] = [({}, tf.zeros_like(views[0][:, 0]))]
+        for t, target in enumerate(self._targets):
+            found = [run(t, state) for state, _ in states]
+            kept = [
+                (log_weight, handed, output)
+                for (state, log_weight), (handed, _, output) in zip(states, found, strict=True)
+                if target.observed_if is None or state[self._positions[target.observed_if]] == 1
+            ]
+            weights = tf.nn.softmax(tf.stack([log_weight for log_weight, _, _ in kept], axis=1), axis=1)
+            given = tf.stack([output for _, _, output in kept], axis=1)
+            outputs.append(self._objectives[t].mixture(weights, given) if len(kept) > 1 else kept[0][2])
+            passes.append([(weights[:, s], handed) for s, (_, handed, _) in enumerate(kept)])
+            if t in self._classes and t < len(self._targets) - 1:
+                states = [
+                    (state | {t: label}, log_weight + log_probabilities[:, label])
+                    for (state, log_weight), (_, _, output) in zip(states, found, strict=True)
+                    for log_probabilities in [self._objectives[t].log_probabilities(output)]
+                    for label in range(self._classes[t])
+                ]
+        return outputs, passes
+
+    def _embed(self, t: int, output: tf.Tensor, state: Mapping[int, int]) -> tf.Tensor:
+        """The label embedding of step t in a state, [B, L]."""
+        embedding, target = self._embeddings[self._targets[t].name], self._targets[t]
+        log_probabilities = self._objectives[t].log_probabilities(output)
+        if target.observed_if is not None and state[self._positions[target.observed_if]] != 1:
+            return embedding(log_probabilities)
+        return embedding.of_labels(tf.fill([tf.shape(output)[0]], state[t]), None, log_probabilities)
