@@ -115,6 +115,7 @@ class RunConfig:
       data: Where the rows come from.
       schema: The declared columns; None for the generated rows, which bring their own.
       standardise: Stands in for the core target's `standardise` in the schema; None: as the schema says.
+      objective: Stands in for the core target's `objective`, likewise.
       split: Which rows train, validate and test, see `htlnet_tf.data.split_config`; a list of three numbers is short
         for such shares in order of time.
       model: Which model.
@@ -124,6 +125,7 @@ class RunConfig:
     data: DataConfig
     schema: Schema | None = None
     standardise: bool | None = None
+    objective: str | dict[str, Any] | None = None
     split: SplitConfig = TimeSplit(fractions=(0.8, 0.1, 0.1))
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -161,11 +163,20 @@ class RunConfig:
         return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(Path(path).resolve())))
 
     def settled(self, schema: Schema) -> Schema:
-        """A schema with this configuration's `standardise`."""
-        if self.standardise is None:
-            return schema
-        core = dataclasses.replace(schema.core, standardise=self.standardise)
-        return dataclasses.replace(schema, targets=(*schema.targets[:-1], core))
+        """A schema with this configuration's `standardise` and `objective`.
+
+        Raises:
+          InputError: The objective is not known, or is not for such amounts.
+        """
+        core = schema.core
+        try:
+            if self.standardise is not None:
+                core = dataclasses.replace(core, standardise=self.standardise)
+            if self.objective is not None:
+                core = dataclasses.replace(core, objective=self.objective)
+        except ValueError as error:
+            raise InputError(f"target '{core.name}': {error}") from error
+        return schema.with_targets((*schema.targets[:-1], core))
 
     def to_yaml(self) -> str:
         """The configuration as YAML text, the schema included."""
@@ -247,7 +258,7 @@ def _number(value: Any) -> Any:
 
 
 def load_rows(config: RunConfig) -> LoadedRows:
-    """The rows with their schema, the configuration's `standardise` in it, and the truth where it is known.
+    """The rows with their schema, what the configuration says of its core in it, and the truth where known.
 
     Raises:
       InputError: The data cannot be read, or no schema is declared for them.

@@ -82,7 +82,7 @@ def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> M
     Raises:
       InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
     """
-    arguments = dict(config.model.arguments)
+    arguments, schema = dict(config.model.arguments), config.settled(schema)
     chosen = model_class(config.model.name)
     try:
         if "gradient_adjustment" in arguments:
@@ -149,7 +149,8 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     folder = Path(directory)
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
-    model = build_model(config, encoder.schema, encoder)
+    schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
+    model = build_model(config, schema, encoder)
     try:
         # The optimizer's slots are in the checkpoint too; they are not needed to score.
         status = model.load_weights(str(folder / "weights" / "model"))

@@ -164,6 +164,10 @@ class Schema:
         """The same schema with other features."""
         return dataclasses.replace(self, features=tuple(features))
 
+    def with_targets(self, targets: Iterable[Target]) -> Schema:
+        """The same schema with other targets."""
+        return dataclasses.replace(self, targets=tuple(targets))
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; fields at their default are left out, `kind` and `name` come first."""
         document: dict[str, Any] = {
@@ -203,7 +207,9 @@ class Schema:
 
 
 def require_same_schema(schema: Schema, fitted: Schema) -> None:
-    """Checks that something was fitted for this schema (dtypes that were left open aside).
+    """Checks that something was fitted for this schema.
+
+    Dtypes that were left open may be settled, and how a target is learned may be another: nothing is counted for it.
 
     Raises:
       InputError: Names the first column that differs.
@@ -216,7 +222,7 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
         if settled != theirs:
             raise InputError(f"the encoder was fitted for another schema: {theirs} there, {ours} here")
     for target, known in zip(schema.targets, fitted.targets, strict=False):
-        if target != known:
+        if _as_column(target) != _as_column(known):
             raise InputError(f"the encoder was fitted for another schema: {known} there, {target} here")
     if len(schema.features) != len(fitted.features) or len(schema.targets) != len(fitted.targets):
         raise InputError(
@@ -224,6 +230,14 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
             f"{[f.name for f in (*fitted.features, *fitted.targets)]} there, "
             f"{[f.name for f in (*schema.features, *schema.targets)]} here"
         )
+
+
+def _as_column(target: Target) -> Target:
+    """What a target says of its column, without how it is learned."""
+    plain = dataclasses.replace(target, after=None)
+    if isinstance(plain, Continuous):
+        return dataclasses.replace(plain, objective=None, level=None, standardise=True)
+    return plain
 
 
 def _check_columns(schema: Schema) -> None:

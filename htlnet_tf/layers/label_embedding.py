@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
@@ -16,10 +16,10 @@ class LabelEmbedding(tf.keras.layers.Layer):
     form:
 
     - `"soft"`: w is drawn from the Gumbel-softmax distribution, w = softmax((log pi + g) / tau) with g ~ Gumbel(0, 1),
-      whose temperature tau falls exponentially with every optimizer step from `tau_start` to `tau_min`. The mean of w is
-      pi only as tau -> 0: at tau = 0.77, pi = 0.15 gives 0.21.
-    - `"hard"`: w is the class of the largest log pi + g, whose mean is pi. Nothing has to flow through w, since pi comes
-      from behind a stop-gradient.
+      whose temperature tau falls exponentially with every optimizer step from `tau_start` to `tau_min`. The mean of w
+      is pi only as tau -> 0: at tau = 0.77, pi = 0.15 gives 0.21.
+    - `"hard"`: w is the class of the largest log pi + g, whose mean is pi. Nothing has to flow through w, since pi
+      comes from behind a stop-gradient.
     - `"expected"`: w = pi, as in inference.
 
     Where the true labels are at hand, or a state of the funnel is assumed, `of_labels` embeds those.

@@ -11,8 +11,8 @@ from typing_extensions import Unpack
 
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
-from htlnet_tf.objectives.rows import RowLosses
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel, Weights
+from htlnet_tf.objectives.rows import RowLosses
 from htlnet_tf.schema import Binary, Schema
 
 

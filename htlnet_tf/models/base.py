@@ -72,7 +72,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     does; under a strategy each replica divides by its own number of rows and by the number of replicas. As with Keras'
     `metrics`, the metrics in `fit` count the rows that take part alike. `{target}_loss` of an epoch is over all of its
     rows that take part (0 if there are none), however they fall into batches, and `loss` the sum of these over the
-    targets; `relative_loss`, which validation has beside it, see `htlnet_tf.objectives.metrics.RelativeLoss`. Of `fit`'s
+    targets; `relative_loss`, which validation has beside it, see `objectives.metrics.RelativeLoss`. Of `fit`'s
     arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several outputs.
 
     Args:
@@ -107,7 +107,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         if embedding_dim < 1 or embedding_l2 < 0:
             received = f"received {embedding_dim} and {embedding_l2}"
             raise ValueError(f"embedding_dim must be at least 1 and embedding_l2 not negative, {received}")
-        self.schema = encoder.schema
+        self.schema = encoder.schema.with_targets(schema.targets)
         # Keras would track the encoder's tables as part of the model's weights file.
         self._encoder = (encoder,)
         self.gradient_adjustment = gradient_adjustment or GradientSum()
@@ -255,7 +255,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         if not levels:
             return {}
         # Keras' evaluation takes every kind of data and strategy; only its step is another.
-        ordinary, self.test_function = self.test_function, self._level_function
+        ordinary: Any = self.test_function
+        self.test_function = self._level_function
         self._fits_level = True
         try:
             super().evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **kwargs)

@@ -25,8 +25,8 @@ class ESMM(MultiTaskModel):
     its own. The losses are the cross entropies of the p_t.
 
     The core target, which the paper does not have, continues the product: its tower predicts the conditional amount m
-    given that the last step happened, the prediction is y = p_{T-1} * m, and its loss is that of its objective at y. Its gradient reaches the towers of the
-    steps too, as that of pCTCVR reaches the tower of pCTR.
+    given that the last step happened, the prediction is y = p_{T-1} * m, its loss that of its objective at y. Its
+    gradient reaches the towers of the steps too, as that of pCTCVR reaches the tower of pCTR.
 
     This assumes that a step happens only after the step before it, and that the amount is 0 where the last one did not
     happen. Where that is not so (watch time without a click) the form is a restriction that the data do not obey.
@@ -62,13 +62,13 @@ class ESMM(MultiTaskModel):
         **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(schema, encoder, name=name, **options)
-        for name, head in self.heads.items():
+        for target_name, head in self.heads.items():
             if not head.objective.can_be_given:
                 raise InputError(
-                    f"target '{name}': ESMM multiplies an amount by the probability of the step before it, which the "
-                    f"objective '{head.objective.name}' has no form for"
+                    f"target '{target_name}': ESMM multiplies an amount by the probability of the step before it, "
+                    f"which the objective '{head.objective.name}' has no form for"
                 )
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{name}_tower") for name, head in self.heads.items()]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:

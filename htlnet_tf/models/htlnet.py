@@ -129,7 +129,7 @@ class HTLNet(MultiTaskModel):
             [i for i in range(t) if target.after is None or names[i] in target.after]
             for t, target in enumerate(targets)
         ]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{name}_tower") for name, head in self.heads.items()]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.label_embeddings = {
             t.name: LabelEmbedding(
                 t.num_classes if isinstance(t, Multiclass) else 2,

@@ -71,7 +71,7 @@ class SingleTask(MultiTaskModel):
         layout = encoder.layout
         self.embedding = shared_embedding(_widened(layout, len(targets)), len(targets) * embedding_dim)
         self._parts = [(len(table.fields), table.dim or embedding_dim) for table in layout.tables]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{name}_tower") for name, head in self.heads.items()]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:

@@ -1,6 +1,7 @@
 """Streaming Keras metrics for `fit`; `htlnet_tf.evaluation` has the exact ones over a whole split.
 
-They judge predictions in the target's own unit, never what a tower puts out: what is trained is apart from what is judged.
+They judge predictions in the target's own unit, never what a tower puts out: what is trained is apart from what is
+judged.
 """
 
 from __future__ import annotations
