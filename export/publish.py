@@ -14,6 +14,7 @@ import pandas as pd
 
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import locked_config, read_config
 from htlnet_tf.export.probes import probe_rows
@@ -88,7 +89,7 @@ def export_model(
         is not possible; `keep` is below 1.
       VerificationError: The exported model gives other scores or fails; nothing is published.
     """
-    base = Path(path)
+    base = checkpoint_path(path)
     if keep is not None and keep < 1:
         raise InputError(f"keep must be at least 1, the version that is exported; received {keep}")
     warmed = require_warmup(model.encoder, warmup_rows, warmup_signatures)
@@ -128,4 +129,4 @@ def model_directory(models: str | Path, name: str) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name) or name.isdigit():
         raise InputError(f"a model's name is letters, digits, '_', '-' and '.', not only digits; received {name!r}")
-    return Path(models) / name
+    return local_path(models) / name
