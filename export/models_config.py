@@ -10,8 +10,8 @@ from pathlib import Path
 from google.protobuf import text_format  # type: ignore[import-untyped]
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
+from htlnet_tf import locks
 from htlnet_tf.errors import InputError
-from htlnet_tf.export import locks
 from htlnet_tf.files import atomic_file
 from htlnet_tf.serving.server.model_config import read_model_config
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.models_config import ModelsConfig, locked_config
 from htlnet_tf.export.version_folders import model_names, versions
+from htlnet_tf.files import local_path
 from htlnet_tf.serving.clients.model_service_client import ModelServiceClient
 from htlnet_tf.serving.errors import RefusedError, UnavailableError
 
@@ -73,7 +74,7 @@ def promote(
       InputError: There is no such version, the label is no plain name, or the file is damaged or cannot be written.
       ServingError: The server does not have the version AVAILABLE, refuses the configuration, or does not answer.
     """
-    folder = Path(models)
+    folder = local_path(models)
     if not re.fullmatch(r"[A-Za-z0-9_.\-]+", label):
         raise InputError(f"a label is letters, digits, '_', '-' and '.'; received {label!r}")
     with locked_config(_models(folder)) as config:
@@ -107,7 +108,7 @@ def rollback(models: str | Path, name: str, label: str = "stable", server: str |
         be written.
       ServingError: As for `promote`.
     """
-    folder = Path(models)
+    folder = local_path(models)
     with locked_config(_models(folder)) as config:
         current = config.labels(name)
         if label not in current:

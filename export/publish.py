@@ -21,6 +21,7 @@ from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.serving.server.warmup import WARMUP_FILE
 
@@ -88,7 +89,7 @@ def export_model(
         is not possible; `keep` is below 1.
       VerificationError: The exported model gives other scores or fails; nothing is published.
     """
-    base = Path(path)
+    base = checkpoint_path(path)
     if keep is not None and keep < 1:
         raise InputError(f"keep must be at least 1, the version that is exported; received {keep}")
     warmed = require_warmup(model.encoder, warmup_rows, warmup_signatures)
@@ -128,4 +129,4 @@ def model_directory(models: str | Path, name: str) -> Path:
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", name) or name.isdigit():
         raise InputError(f"a model's name is letters, digits, '_', '-' and '.', not only digits; received {name!r}")
-    return Path(models) / name
+    return local_path(models) / name

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from htlnet_tf import locks
 from htlnet_tf.errors import InputError
-from htlnet_tf.export import locks
 from htlnet_tf.files import atomic_file
 from htlnet_tf.serving.server.version_folders import MAX_VERSION, version_folders
 

@@ -13,6 +13,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import read_config
 from htlnet_tf.export.promotion import promote, rollback
+from htlnet_tf.files import local_path
 
 __all__ = ["VersionInfo", "list_versions", "promote", "rollback", "to_text"]
 
@@ -71,7 +72,7 @@ def list_versions(models: str | Path) -> list[VersionInfo]:
     Raises:
       InputError: It is no folder, or a training summary or `models.config` is damaged.
     """
-    folder = Path(models)
+    folder = local_path(models)
     if not folder.is_dir():
         raise InputError(f"MODELS must be a folder with one folder per model name; '{folder}' is none")
     config = read_config(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from htlnet_tf.models.progress import headline_metrics
 from htlnet_tf.schema import Schema
 
 
@@ -110,8 +111,7 @@ class ProgressLines(tf.keras.callbacks.Callback):
         write: Callable[[str], None] = print,
     ) -> None:
         super().__init__()
-        shown = {"binary": "auc", "multiclass": "accuracy", "continuous": "nrmse"}
-        self._metrics = [f"{target.name}_{shown[target.kind]}" for target in schema.targets]
+        self._metrics = headline_metrics(schema)
         self._label, self._parts, self._every, self._write = label, parts, every, write
         self._epoch, self._started, self._spoke = 0, 0.0, 0.0
 

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 from htlnet_tf.data.split_config import SplitConfig, TimeSplit
 from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
@@ -151,16 +152,17 @@ class RunConfig:
         for change in changes:
             _change(document, change, source=str(path))
         if isinstance(document, dict) and isinstance(document.get("schema"), str):
-            document = document | {"schema": Schema.from_yaml(Path(path).parent / document["schema"])}
+            document = document | {"schema": Schema.from_yaml(local_path(path).parent / local_path(document["schema"]))}
         source = f"{path} with {', '.join(changes)}" if changes else str(path)
         config: RunConfig = validate(_ADAPTER, document, source=source)
-        return config.with_data(Path(path).parent / config.data.path if config.data.path else None)
+        data = config.data.path
+        return config.with_data(local_path(path).parent / local_path(data) if data else None)
 
     def with_data(self, path: str | Path | None) -> RunConfig:
         """The same configuration with the data at `path`, made absolute; itself for None."""
         if path is None:
             return self
-        return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(Path(path).resolve())))
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(local_path(path).resolve())))
 
     def settled(self, schema: Schema) -> Schema:
         """A schema with this configuration's `standardise` and `objective`.
@@ -209,7 +211,7 @@ def find_config(name: str, changes: Sequence[str] = ()) -> RunConfig:
     Raises:
       InputError: There is none, or it breaks a rule.
     """
-    path = name if name.endswith((".yaml", ".yml")) or Path(name).is_file() else shipped(name)
+    path = name if name.endswith((".yaml", ".yml")) or local_path(name).is_file() else shipped(name)
     return RunConfig.from_yaml(path, changes)
 
 

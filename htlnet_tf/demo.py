@@ -13,7 +13,7 @@ import pandas as pd
 from htlnet_tf.config import ModelConfig, RunConfig, shipped
 from htlnet_tf.errors import InputError
 from htlnet_tf.export import ExportedVersion, promote
-from htlnet_tf.files import atomic_directory
+from htlnet_tf.files import atomic_directory, checkpoint_path
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.preparation import Write, prepare
 from htlnet_tf.runs import Run, export_run, save_run
@@ -54,7 +54,8 @@ def run_demo(
     started = time.monotonic()
     config = config or RunConfig.from_yaml(shipped("generated" if data is None else "kuairand_pure"))
     config = config.with_data(data)
-    if Path(output).is_dir() and any(Path(output).iterdir()) and not (Path(output) / "config.yaml").is_file():
+    output, models = checkpoint_path(output), checkpoint_path(models)
+    if output.is_dir() and any(output.iterdir()) and not (output / "config.yaml").is_file():
         raise InputError(f"'{output}' is not a run folder, so the demo does not replace it; name another with --output")
     write(f"[1/5] Rows: {'built-in generator' if data is None else data}")
     prepared = prepare(config, write=lambda line: write(f"  {line}"))
@@ -72,10 +73,10 @@ def run_demo(
     write(f"[3/5] Test metrics, {run.report.num_rows:,} rows")
     table = comparison_text({"HTLNet": run.report, "Shared-Bottom": other.report})
     write("\n".join(f"  {line}" if line else "" for line in table.splitlines()))
-    write(f"  pictures: {Path(output) / 'learning_curves.png'}, {Path(output) / 'gradients.png'}")
+    write(f"  pictures: {output / 'learning_curves.png'}, {output / 'gradients.png'}")
 
-    write(f"[4/5] Export to {Path(models) / MODEL_NAME}")
-    version = export_run(output, Path(models) / MODEL_NAME, keep=_KEPT)
+    write(f"[4/5] Export to {models / MODEL_NAME}")
+    version = export_run(output, models / MODEL_NAME, keep=_KEPT)
     write(
         f"  {version.path}: loaded again, {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"

@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -20,7 +21,7 @@ def read_yaml(path: str | Path) -> Any:
       InputError: The file cannot be read or is not YAML.
     """
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.safe_load(local_path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

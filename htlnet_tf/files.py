@@ -1,62 +1,91 @@
-"""Outputs that appear whole or not at all."""
+"""Paths as users write them, and outputs that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from htlnet_tf import locks
 from htlnet_tf.errors import InputError
 
+_OWNER_FILE = "owner"
 
-def staging_directory(final: Path) -> Path:
-    """Creates an empty directory beside `final`, so that a rename moves it there in one step.
 
-    Its name starts with a dot and is no number, so TensorFlow Serving never takes it for a version.
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """A path that a user gave, with `~` and `~name` at its beginning expanded as a shell does.
+
+    Every path that comes from outside goes through here once, so that Python, configurations and the command line mean
+    the same by it.
 
     Raises:
-      InputError: The parent cannot be created or written to.
+      InputError: The home folder is not known.
     """
-    stage = _beside(final, "partial")
     try:
-        stage.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"cannot write to '{final.parent}': {error.strerror or error}") from error
-    return stage
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"'{path}': the home folder that it begins with is not known") from error
+
+
+def checkpoint_path(path: str | os.PathLike[str]) -> Path:
+    """As `local_path`, of a folder for weights or a SavedModel.
+
+    TensorFlow, in Python and in Serving, takes the path of weights for a pattern when it reads them, in which brackets
+    and backslashes mean something else: what it has written there it does not find again.
+
+    Raises:
+      InputError: There is such a character in the path.
+    """
+    found = next((character for character in str(path) if character in "[]\\"), None)
+    if found is not None:
+        raise InputError(
+            f"'{path}' has a '{found}' in it: TensorFlow could not read the weights there, since it takes '[', ']' and "
+            "'\\' in their path for a pattern; name it without"
+        )
+    return local_path(path)
 
 
 @contextlib.contextmanager
 def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yields a staging directory that becomes `path` when the block ends well, and is removed when it does not.
 
+    It stands beside `path`; its name starts with a dot and is no number, so TensorFlow Serving never takes it for a
+    version. What a killed process has left there is removed by the next one that writes to the same path, which knows
+    it by the lock that its owner no longer holds.
+
     Args:
       path: The directory to create; it may exist and be empty.
       overwrite: Replace an existing directory; the old one stays until the new one is complete.
 
     Raises:
-      InputError: `path` is a file, or has something in it and `overwrite` is False.
+      InputError: `path` is a file, or has something in it and `overwrite` is False; or its parent cannot be written to.
     """
-    final = Path(path)
+    final = local_path(path)
     _require_free(final, overwrite)
-    stage = staging_directory(final)
+    _remove_abandoned(final)
+    stage, owner = _stage(final)
+    content, old = stage / "content", stage / "old"
     try:
-        yield stage
-        old = _beside(final, "old")
+        content.mkdir()
+        yield content
         if overwrite and final.is_dir():
             final.rename(old)
         try:
-            stage.rename(final)
+            content.rename(final)
         except OSError as error:
             if old.is_dir():
                 old.rename(final)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # somebody else wrote there in the meantime
                 _require_free(final, overwrite)
             raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
-        shutil.rmtree(old, ignore_errors=True)
     finally:
+        if owner is not None:
+            os.close(owner)  # first: NFS keeps a deleted file's entry while it is open
         shutil.rmtree(stage, ignore_errors=True)
 
 
@@ -64,20 +93,60 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder that becomes `path` when the block ends well.
 
+    What a killed process has left is removed as in `atomic_directory`.
+
     Raises:
       InputError: The folder cannot be created or the file cannot be written.
     """
-    final = Path(path)
-    partial = _beside(final, "partial")
+    final = local_path(path)
+    partial, owner = _beside(final, "partial"), None
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(final)
+        owner = _held(partial)
         yield partial
         partial.replace(final)
     except OSError as error:
         raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
     finally:
+        if owner is not None:
+            os.close(owner)
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _stage(final: Path) -> tuple[Path, int | None]:
+    """A directory beside `final` and the descriptor that holds its lock, None where there are no locks."""
+    new, stage = _beside(final, "new"), _beside(final, "partial")
+    try:
+        new.mkdir(parents=True)
+        owner = _held(new / _OWNER_FILE)
+        new.rename(stage)  # only now: nobody must see a stage whose owner does not hold it yet
+    except OSError as error:
+        raise InputError(f"cannot write to '{final.parent}': {error.strerror or error}") from error
+    return stage, owner
+
+
+def _held(path: Path) -> int | None:
+    try:
+        return locks.hold(path)
+    except locks.NoLocksError:
+        return None  # what is left there by a killed process stays
+
+
+def _remove_abandoned(final: Path) -> None:
+    """Removes what killed writers of `final` left beside it; of one killed between two renames, puts `final` back."""
+    pattern = re.compile(rf"\.{re.escape(final.name)}\.[0-9a-f]{{32}}\.partial")
+    with contextlib.suppress(OSError):  # a folder that is not there or cannot be listed is told by who writes to it
+        for entry in [entry for entry in os.scandir(final.parent) if pattern.fullmatch(entry.name)]:
+            left = final.parent / entry.name
+            if not entry.is_dir():
+                if not locks.is_held(left):
+                    left.unlink(missing_ok=True)
+            elif (left / _OWNER_FILE).exists() and not locks.is_held(left / _OWNER_FILE):
+                if (left / "old").is_dir() and not final.exists():
+                    (left / "old").rename(final)
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _beside(final: Path, ending: str) -> Path:

@@ -13,6 +13,7 @@ import pandas as pd
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.errors import InputError, VerificationError
+from htlnet_tf.files import local_path
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.prediction import predict
 from htlnet_tf.runs import load_held_out, load_model
@@ -171,7 +172,7 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
     if path is None:
         rows = load_held_out(run)
         for start in range(0, len(rows), _ROWS_PER_REQUEST):
-            yield str(Path(run) / "held_out.parquet"), rows.iloc[start : start + _ROWS_PER_REQUEST]
+            yield str(local_path(run) / "held_out.parquet"), rows.iloc[start : start + _ROWS_PER_REQUEST]
         return
     names = [feature.name for feature in schema.inputs]
     for chunk in open_source(path).chunks(names, schema=schema, chunk_rows=_ROWS_PER_REQUEST):

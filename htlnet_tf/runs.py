@@ -16,6 +16,7 @@ from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import Scored
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.gradients import (
     IMTLG,
     MGDA,
@@ -134,7 +135,7 @@ def load_config(directory: str | Path) -> RunConfig:
     Raises:
       InputError: The folder is not a run, or its configuration is damaged.
     """
-    path = Path(directory) / "config.yaml"
+    path = local_path(directory) / "config.yaml"
     if not path.is_file():
         raise InputError(f"'{directory}' is no run folder: it has no config.yaml")
     return RunConfig.from_yaml(path)
@@ -146,7 +147,7 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     Raises:
       InputError: The folder is not a run, or a file in it is missing or damaged.
     """
-    folder = Path(directory)
+    folder = checkpoint_path(directory)
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
     schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
@@ -166,7 +167,7 @@ def load_held_out(directory: str | Path) -> pd.DataFrame:
     Raises:
       InputError: The file is missing or damaged.
     """
-    path = Path(directory) / "held_out.parquet"
+    path = local_path(directory) / "held_out.parquet"
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
@@ -202,12 +203,12 @@ def export_run(
 
     config, model = load_model(directory)
     held_out = load_held_out(directory)
-    path_of_metrics = Path(directory) / "metrics.json"
+    path_of_metrics = local_path(directory) / "metrics.json"
     try:
         metrics = json.loads(path_of_metrics.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read '{path_of_metrics}': {error}") from error
-    split = Path(directory) / "split.yaml"
+    split = local_path(directory) / "split.yaml"
     summary = {
         "training": dataclasses.asdict(config.training),
         "test_metrics": metrics,

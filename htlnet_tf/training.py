@@ -18,7 +18,7 @@ from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.evaluation import score
-from htlnet_tf.files import atomic_directory
+from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.preparation import Prepared, Write, prepare
@@ -179,10 +179,12 @@ def train(
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
     config = config.with_data(data or config.data.path)
-    model_class(config.model.name)  # a wrong name is told before the rows are read
+    # What is wrong with the name or the folder is told before the rows are read.
+    model_class(config.model.name)
+    checkpoint_path(output)
     with atomic_directory(output, overwrite=overwrite) as stage:
         prepared = prepare(config, write=write)
-        run = fit(config, prepared, last_good=Path(f"{output}.last_good"), write=write)
+        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
         save_run(run, stage)
     return run
 
@@ -198,7 +200,7 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
     config = load_config(directory).with_data(data)
-    split = Split.from_yaml(Path(directory) / "split.yaml")
+    split = Split.from_yaml(local_path(directory) / "split.yaml")
     rows = load_rows(config).rows
     if not isinstance(rows, pd.DataFrame):
         return rows.of(split, "test")

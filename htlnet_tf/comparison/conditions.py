@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 
 
 def across_conditions(folders: Mapping[str, str | Path], metric: str = "regret") -> pd.DataFrame:
@@ -29,7 +30,7 @@ def across_conditions(folders: Mapping[str, str | Path], metric: str = "regret")
     """
     parts = []
     for condition, folder in folders.items():
-        path = Path(folder) / "runs.csv"
+        path = local_path(folder) / "runs.csv"
         try:
             runs = pd.read_csv(path)
         except (OSError, ValueError) as error:

@@ -20,8 +20,8 @@ from htlnet_tf.comparison.runs import Job, RunRecord, is_done, versions
 from htlnet_tf.config import RunConfig, TrainingConfig
 from htlnet_tf.data.encoded import EncodedRows
 from htlnet_tf.errors import InputError
-from htlnet_tf.export.locks import hold
 from htlnet_tf.files import atomic_directory, atomic_file
+from htlnet_tf.locks import hold
 from htlnet_tf.preparation import Prepared, Write
 from htlnet_tf.schema import Schema
 

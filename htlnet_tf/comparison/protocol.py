@@ -22,6 +22,7 @@ from htlnet_tf.config import RunConfig
 from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import evaluate_predictions
+from htlnet_tf.files import local_path
 from htlnet_tf.models import MODELS
 from htlnet_tf.preparation import Prepared, Write, prepare
 from htlnet_tf.reports import Report
@@ -97,7 +98,7 @@ def compare(
         raise InputError(f"jobs must be at least 1 and tune not negative, received {jobs} and {tune}")
     chosen = plan(models, methods=methods, objectives=objectives, ablations=ablations, base=config.model)
     config = config.with_data(data or config.data.path)
-    folder = Folder(Path(output))
+    folder = Folder(local_path(output))
     folder.require_usable(config, overwrite=overwrite)
     prepared = prepare(config, write=write)
     folder.begin(config, prepared, overwrite=overwrite, write=write)

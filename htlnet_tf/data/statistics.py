@@ -21,7 +21,7 @@ from htlnet_tf.data.labels import read_labels, require_observed
 from htlnet_tf.data.raw_features import numeric_values, time_values
 from htlnet_tf.documents import validate
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.schema import Categorical, Numeric, Schema, Timestamp
 
@@ -144,7 +144,7 @@ class TrainingStatistics:
           InputError: The file is missing or damaged.
         """
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            document = json.loads(local_path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
         except ValueError as error:

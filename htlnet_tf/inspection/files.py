@@ -10,7 +10,7 @@ import pandas as pd
 
 from htlnet_tf.data.sources.source import Source, open_source
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.inspection.report import Inspection
 from htlnet_tf.inspection.rows import inspect_rows
 from htlnet_tf.schema import Schema
@@ -43,7 +43,7 @@ def inspect_path(
       InputError: A file cannot be read or lacks a column of the schema, there are no rows, the draft exists already, or
         no schema can be proposed although one is to be written; see also `inspect_rows`.
     """
-    if draft is not None and Path(draft).exists() and not overwrite:
+    if draft is not None and local_path(draft).exists() and not overwrite:
         raise InputError(f"'{draft}' exists already; name another file or ask to overwrite it (--overwrite)")
     declared = None if schema is None else Schema.from_yaml(schema)
     source = open_source(path)

@@ -25,7 +25,7 @@ class EmbeddingTables(tf.keras.layers.Layer):
 
     e = concat(e_1 .. e_F) goes table by table in the layout's order, and field by field within a table; its width is
     the sum of the fields' widths. Each table keeps its own touched rows and gets its own sparse gradient. The Gram
-    matrix is that of all shared parameters: with G_t = concat_g(G_t,g), M = sum_g M_g.
+    matrix is that of all shared parameters that are trained: with G_t = concat_g(G_t,g), M = sum_g M_g.
 
     Args:
       layout: Fields and tables.
@@ -58,6 +58,15 @@ class EmbeddingTables(tf.keras.layers.Layer):
         return tuple(part.table for part in self.parts)
 
     @property
+    def trained_tables(self) -> tuple[tf.Variable, ...]:
+        """Those of `tables` that are trained; the layer and each of its `parts` can be frozen, `trainable = False`."""
+        return tuple(part.table for part in self._trained)
+
+    @property
+    def _trained(self) -> list[SharedEmbedding]:
+        return [part for part in self.parts if self.trainable and part.trainable]
+
+    @property
     def portable(self) -> bool:
         """Whether `row_gradients` keeps to operations that XLA knows; `compile(jit_compile=True)` sets it."""
         return all(part.portable for part in self.parts)
@@ -87,18 +96,19 @@ class EmbeddingTables(tf.keras.layers.Layer):
           gradients: Per task, float32 [B, width], the gradient of its loss at the output.
 
         Returns:
-          Per table, float32 [T, U * d]: per task, the gradient of its loss at the touched rows, flattened.
+          Per trained table, float32 [T, U * d]: per task, the gradient of its loss at the touched rows, flattened.
         """
         rows, start = [], 0
         for part, own in zip(self.parts, touched, strict=True):
             end = start + part.width
-            rows.append(part.row_gradients(own, [gradient[:, start:end] for gradient in gradients]))
+            if part in self._trained:
+                rows.append(part.row_gradients(own, [gradient[:, start:end] for gradient in gradients]))
             start = end
         return tuple(rows)
 
     @staticmethod
     def gram(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-        """M[i, j] = <G_i, G_j> over the touched rows of all tables: per table float32 [T, U * d] -> [T, T]."""
+        """M[i, j] = <G_i, G_j> over the touched rows of the trained tables: each float32 [T, U * d] -> [T, T]."""
         return tf.add_n([SharedEmbedding.gram(own) for own in gradients])
 
     def combine(
@@ -118,9 +128,10 @@ class EmbeddingTables(tf.keras.layers.Layer):
           l2: The strength l.
 
         Returns:
-          The gradients of `tables`, in their order; the indices of each are distinct.
+          The gradients of `trained_tables`, in their order; the indices of each are distinct.
         """
-        parts = zip(self.parts, touched, gradients, strict=True)
+        trained = [(part, rows) for part, rows in zip(self.parts, touched, strict=True) if part in self._trained]
+        parts = [(part, rows, own) for (part, rows), own in zip(trained, gradients, strict=True)]
         return [slices for part, rows, own in parts for slices in part.combine(rows, own, coefficients, l2=l2)]
 
     def _own_ids(self, ids: tf.Tensor) -> list[tf.Tensor]:

@@ -76,6 +76,11 @@ class SharedEmbedding(tf.keras.layers.Layer):
         """The shared parameters: the one table."""
         return (self.table,)
 
+    @property
+    def trained_tables(self) -> tuple[tf.Variable, ...]:
+        """Those of `tables` that are trained: none if the layer is frozen, `trainable = False`."""
+        return self.tables if self.trainable else ()
+
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Looks up and pools: int32 [B, S] -> float32 [B, F * d]."""
         return tf.reshape(self._pooling.pool(tf.gather(self.table, ids), ids), [-1, self.width])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 from typing_extensions import TypedDict
 
 from htlnet_tf.data.streaming import pending_error
@@ -20,6 +20,8 @@ from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
+from htlnet_tf.models.progress import with_short_progress
+from htlnet_tf.models.saving import SavedByItsWeights, require_weights_only
 from htlnet_tf.models.task_gradients import task_gradients
 from htlnet_tf.objectives.metrics import RelativeLoss, Total
 from htlnet_tf.objectives.rows import RowLosses, weights_by_target
@@ -56,13 +58,17 @@ class ModelOptions(TypedDict, total=False):
     on_nonfinite: Policy
 
 
-class MultiTaskModel(tfrs.Model, abc.ABC):
+class MultiTaskModel(SavedByItsWeights, abc.ABC):
     """Base of the models: a shared embedding below, one output per target on top.
 
     The shared parameters are the embedding rows. A step sums each task's gradient there over equal rows, forms the Gram
     matrix of the T results and lets the gradient adjustment turn it into T coefficients; every other weight gets the
     gradient of the sum of the losses. Where the towers are independent given the embedding, each gets its own copy of
     it, and one backward pass of the sum of the losses yields all T gradients; other models take one pass per task.
+
+    Any part can be frozen before `compile`, `trainable = False` of the embedding (or of one of its tables), a tower or
+    another layer: it stays as it is, the optimizer keeps nothing for it, and the rest is trained. The Gram matrix is
+    that of the tables that are trained; if none is, nothing is adjusted and `fit` shows no gradients.
 
     Under a `tf.distribute` strategy each replica adjusts the gradients of its own rows before they are summed.
 
@@ -108,6 +114,8 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
             received = f"received {embedding_dim} and {embedding_l2}"
             raise ValueError(f"embedding_dim must be at least 1 and embedding_l2 not negative, {received}")
         self.schema = encoder.schema.with_targets(schema.targets)
+        # Metrics are the same on all replicas; under several workers Keras would show their sum.
+        self.distribute_reduction_method = "first"
         # Keras would track the encoder's tables as part of the model's weights file.
         self._encoder = (encoder,)
         self.gradient_adjustment = gradient_adjustment or GradientSum()
@@ -128,6 +136,7 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         self.gradient_statistics = GradientStatistics(names, names.index(core)) if gradient_metrics else None
         self._guard = NonFiniteGuard(names, on_nonfinite)
         self._skipped = tf.keras.metrics.Sum("skipped_steps") if on_nonfinite == "skip" else None
+        self.create_shared_layers()
 
     @abc.abstractmethod
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -168,6 +177,20 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
           Terms by target name; none in this class.
         """
         return {}
+
+    @property
+    def metrics(self) -> list[tf.keras.metrics.Metric]:
+        """What `evaluate` gives, in its order, the loss first; then what these and `fit` are computed with."""
+        shown = [*self._shown_metrics(), self._relative_loss]
+        return [*shown, *(m for m in super().metrics if all(m is not other for other in shown))]
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names of what `evaluate` and `test_on_batch` give as a list, in its order: the loss first.
+
+        `train_on_batch` gives as a list what comes before the last one, `relative_loss`, which training does not have.
+        """
+        return [m.name for m in (*self._shown_metrics(), self._relative_loss)]
 
     @property
     def encoder(self) -> FeatureEncoder:
@@ -217,19 +240,23 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.fit`.
+        """As `tf.keras.Model.fit`; prints the losses and one metric per target, `History` has all of them.
 
         Raises:
           NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
-          InputError: A stream of rows could not be read to its end, or a frame of raw rows is given.
+          InputError: A stream of rows could not be read to its end, a frame of raw rows is given, or a callback would
+            save the whole model.
         """
         _require_encoded("fit", *args, **kwargs)
-        validation = kwargs.get("validation_data")
+        given = self._bound("fit", *args, **kwargs)
+        callbacks, validation = given.get("callbacks"), given.get("validation_data")
+        require_weights_only(callbacks)
         _require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
+        callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
         try:
-            history = super().fit(*args, **kwargs)
-            self._level_after_fit(*args, **kwargs)
+            history = super().fit(**(given | {"callbacks": callbacks}))
+            self._level_after_fit(given)
         except tf.errors.OpError:
             error = self._guard.error() or pending_error()
             if error is None:
@@ -267,14 +294,14 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
 
     _fits_level = False
 
-    def _level_after_fit(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, *_: Any, **kwargs: Any
-    ) -> None:
+    def _level_after_fit(self, given: Mapping[str, Any]) -> None:
+        """Fits the level on what `fit` was given; on one pass of it where the rows have no end."""
+        x, steps = given.get("x"), given.get("steps_per_epoch")
         endless = isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY
-        if not endless:
-            self.fit_level(x, y, kwargs.get("sample_weight"), batch_size=batch_size)
-        elif kwargs.get("steps_per_epoch"):
-            self.fit_level(x, steps=kwargs["steps_per_epoch"])
+        if endless:
+            self.fit_level(x, steps=steps)
+        else:
+            self.fit_level(x, given.get("y"), given.get("sample_weight"), batch_size=given.get("batch_size"))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.evaluate`, of encoded batches; `htlnet_tf.evaluate` takes raw rows.
@@ -283,7 +310,17 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
           InputError: A frame of raw rows is given.
         """
         _require_encoded("evaluate", *args, **kwargs)
-        return super().evaluate(*args, **kwargs)
+        given = self._bound("evaluate", *args, **kwargs)
+        callbacks = with_short_progress(self.schema, given.get("callbacks"), given.get("verbose"))
+        return super().evaluate(**(given | {"callbacks": callbacks}))
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.train_on_batch`; a list has what `metrics_names` says, a dict more."""
+        given = self._bound("train_on_batch", *args, **kwargs)
+        results = super().train_on_batch(**(given | {"return_dict": True}))
+        if given.get("return_dict"):
+            return results
+        return [results[name] for name in self.metrics_names if name in results]
 
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
@@ -294,12 +331,19 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         _require_encoded("predict", *args, **kwargs)
         return super().predict(*args, **kwargs)
 
+    def _bound(self, method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arguments of one of Keras' methods by name."""
+        bound = inspect.signature(getattr(tf.keras.Model, method)).bind(self, *args, **kwargs).arguments
+        bound.pop("self")
+        others = bound.pop("kwargs", {})
+        return {**bound, **others}
+
     def make_train_function(self, force: bool = False) -> Any:
         """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
         made = self.train_function is not None and not force
         # The legacy optimizers make theirs in their own way.
         if not made and isinstance(self.optimizer, tf.keras.optimizers.Optimizer):
-            self.optimizer.build([*self.embedding.tables, *self._other_weights()])
+            self.optimizer.build([*self._trained_tables(), *self._other_weights()])
         return super().make_train_function(force)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -312,20 +356,22 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
             outputs[:] = self.training_outputs(views, targets, sample_weights)
             return self._task_losses(targets, outputs, sample_weights)
 
-        tables, weights = self.embedding.tables, self._other_weights()
+        tables, weights = self._trained_tables(), self._other_weights()
+        adjusted = self.gradient_statistics is not None or not isinstance(self.gradient_adjustment, GradientSum)
         gradients = task_gradients(
             losses_of,
-            self.shared_input(self.embedding.embed(touched), features),
+            lambda embedded: self.shared_input(embedded, features),
+            self.embedding.embed(touched),
             len(self.schema.targets),
             weights,
-            per_task=self.gradient_statistics is not None or not isinstance(self.gradient_adjustment, GradientSum),
+            per_task=adjusted and bool(tables),
             independent_towers=self.independent_towers,
         )
-        rows = self.embedding.row_gradients(touched, [g[:, : self.embedding.width] for g in gradients.shared])
-        gram = self.embedding.gram(rows)
+        rows = self.embedding.row_gradients(touched, gradients.embedded) if tables else None
+        gram = tf.zeros([1, 1]) if rows is None else self.embedding.gram(rows)
 
         def apply() -> None:
-            combined = self._combine(rows, gram, touched)
+            combined = [] if rows is None else self._combine(rows, gram, touched)
             self.optimizer.apply_gradients(
                 [*zip(combined, tables, strict=True), *zip(gradients.weights, weights, strict=True)]
             )
@@ -362,6 +408,10 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
     def on_step_end(self) -> None:
         """Hook for state that moves with the optimizer's steps, such as an annealed temperature."""
 
+    def _trained_tables(self) -> tuple[tf.Variable, ...]:
+        """The embedding tables that are not frozen."""
+        return self.embedding.trained_tables if self.trainable else ()
+
     def _other_weights(self) -> list[tf.Variable]:
         """The trainable weights that are no embedding rows."""
         return [w for w in self.trainable_variables if not any(w is table for table in self.embedding.tables)]
@@ -376,8 +426,31 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         shared = self.shared_input(self.embedding(features["ids"]), features)
         return self.task_outputs([shared] * len(self.schema.targets), training)
 
+    def create_shared_layers(self) -> None:
+        """Hook: makes the layers that an overridden `shared_input` uses; the constructor calls it before the towers."""
+
     def shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
-        """What all towers read: the embedded fields [B, width] and the numbers, [B, width + num_numeric]."""
+        """What all towers read; may be overridden, with layers that are trained, to put them between fields and towers.
+
+        The gradient adjustment stays at the embedding rows, which each task's gradient reaches alone through these
+        layers; the layers get the gradient of the sum of the losses, as the towers do. `SingleTask` cannot have one: it
+        knows the fields of each target by their place.
+
+        Args:
+          embedded: The embedded fields, float32 [B, width].
+          features: `"numeric"`, float32 [B, num_numeric]; in training also `"ids"`, int32 [B, num_slots].
+
+        Returns:
+          float32 [B, W]; in this class the fields and the numbers side by side, W = width + num_numeric.
+
+        Example:
+          >>> class Crossed(htl.HTLNet):
+          ...     def create_shared_layers(self):
+          ...         self.cross = tfrs.layers.feature_interaction.Cross()
+          ...
+          ...     def shared_input(self, embedded, features):
+          ...         return self.cross(super().shared_input(embedded, features))
+        """
         return tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
 
     def _task_losses(
@@ -428,14 +501,17 @@ class MultiTaskModel(tfrs.Model, abc.ABC):
         ordered = tf.gather(tf.gather(gram, self._order), self._order, axis=1)
         return tf.gather(self.gradient_adjustment(ordered), tf.math.invert_permutation(self._order))
 
-    def _results(self, *, training: bool) -> dict[str, tf.Tensor]:
+    def _shown_metrics(self) -> list[tf.keras.metrics.Metric]:
+        """What training and validation both show, in order."""
         heads = self.heads.values()
-        results = {mean.name: mean.result() for mean in (self._total_loss, *(head.mean_loss for head in heads))}
-        for head in heads:
-            results.update({metric.name: metric.result() for metric in head.task.metrics})
+        of_targets = [metric for head in heads for metric in head.judged]
+        return [self._total_loss, *(head.mean_loss for head in heads), *of_targets]
+
+    def _results(self, *, training: bool) -> dict[str, tf.Tensor]:
+        results = {metric.name: metric.result() for metric in self._shown_metrics()}
         if not training:
             results["relative_loss"] = self._relative_loss.result()
-        if training and self.gradient_statistics is not None:
+        if training and self.gradient_statistics is not None and self._trained_tables():
             results.update(self.gradient_statistics.result())
         if training and self._skipped is not None:
             results["skipped_steps"] = self._skipped.result()

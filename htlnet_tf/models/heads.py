@@ -63,7 +63,6 @@ class Head(tf.keras.layers.Layer):
         self._objective = (_fitted(target, statistics),)
         judged = _METRICS[type(target)](target.name)
         self.task = tfrs.tasks.Ranking(loss=RowLoss(self.objective), metrics=judged, name=f"{target.name}_task")
-        self._judged = judged
         self.level: Level | None = None
         classes: int | None = 2
         self._standard = (0.0, 1.0)
@@ -83,6 +82,11 @@ class Head(tf.keras.layers.Layer):
     def objective(self) -> Objective:
         """How the target is learned."""
         return self._objective[0]
+
+    @property
+    def judged(self) -> list[tf.keras.metrics.Metric]:
+        """The metrics of predictions that `fit` shows."""
+        return list(self.task.metrics)
 
     @property
     def num_outputs(self) -> int:
@@ -116,7 +120,7 @@ class Head(tf.keras.layers.Layer):
         losses = self.losses(labels, outputs, weights)
         self.mean_loss.update_state(losses.values, sample_weight=losses.observed)
         predictions = self.predict(part.outputs)
-        for metric in self._judged:
+        for metric in self.judged:
             metric.update_state(part.labels, predictions, sample_weight=part.observed)
         if training:
             return

@@ -56,8 +56,8 @@ class NonFiniteGuard(tf.Module):
         Args:
           step: Number of the step, an integer scalar.
           losses: float32 [T].
-          norms: Norms of the tasks' gradients at the shared rows, float32 [T], or [1] of their sum.
-          others: The gradients of the other weights.
+          norms: Norms of the tasks' gradients at the shared rows, float32 [T], or [1] of their sum (0 if frozen).
+          others: The gradients of the other weights; none if all of them are frozen.
           apply: Updates the weights and metrics.
 
         Returns:
@@ -66,7 +66,7 @@ class NonFiniteGuard(tf.Module):
         sound = tf.math.is_finite(losses)
         per_task = sound & tf.math.is_finite(norms)
         # A sum is finite only if every term is; overflow of a sum of finite terms is no healthy gradient either.
-        rest = tf.math.is_finite(tf.add_n([tf.reduce_sum(gradient) for gradient in others]))
+        rest = tf.math.is_finite(tf.add_n([tf.zeros([]), *(tf.reduce_sum(gradient) for gradient in others)]))
         healthy = tf.reduce_all(per_task) & rest
         if self.policy == "skip":
             if tf.distribute.get_strategy().num_replicas_in_sync > 1:

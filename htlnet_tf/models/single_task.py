@@ -39,6 +39,7 @@ class SingleTask(MultiTaskModel):
 
     Raises:
       InputError: The encoder was fitted for another schema.
+      TypeError: A subclass puts layers between the embedding and the DNNs (`shared_input`), which would share them.
 
     References:
       A baseline of HTLNet (arXiv:2403.17442), section 4.1.
@@ -58,6 +59,8 @@ class SingleTask(MultiTaskModel):
         on_nonfinite: Policy = "raise",
         name: str = "single_task",
     ) -> None:
+        if type(self).shared_input is not MultiTaskModel.shared_input:
+            raise TypeError("a single-task model shares nothing, so it has no shared_input to override")
         super().__init__(
             schema,
             encoder,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.reports import METRICS
 
 Floats = npt.NDArray[np.float64]
@@ -165,7 +165,7 @@ def save(figure: Figure, path: PathLike) -> Path:
     Raises:
       InputError: The path does not end in `.png`, or the file cannot be written.
     """
-    target = Path(path)
+    target = local_path(path)
     if target.suffix.lower() != ".png":
         raise InputError(f"pictures are PNG files, so the path must end in .png, but it is '{target}'")
     with atomic_file(target) as partial:

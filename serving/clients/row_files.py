@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.serving.signatures import Signature
 
 # Text columns stay text ("007" is not 7) and whole numbers with gaps whole: as floats, ids beyond 2**53 would change.
@@ -32,7 +33,7 @@ def read_rows(source: str | Path, signature: Signature, *, rows: int) -> Iterato
     Raises:
       InputError: The file is missing, of another type, damaged, or has no rows.
     """
-    path = Path(source)
+    path = local_path(source)
     read = _READERS.get("".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix)
     if read is None:
         raise InputError(f"'{path}' must be a .csv, .csv.gz or .parquet file")

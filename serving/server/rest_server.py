@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.limits import Limits
 from htlnet_tf.serving.server.model_config import read_model_config
@@ -98,17 +99,17 @@ class EmbeddedServer:
         ):
             if not seconds >= 0:
                 raise InputError(f"{name} must be at least 0, but is {seconds}")
-        self._models = Path(models)
+        self._models = checkpoint_path(models)
         self._host = host
         self._port = port
         self._grpc_port = grpc_port
-        beside = Path(models) / "models.config"
+        beside = self._models / "models.config"
         chosen = beside if model_config_file is None and beside.is_file() else model_config_file
-        self._config_file = None if chosen is None else Path(chosen)
+        self._config_file = None if chosen is None else local_path(chosen)
         self._config_poll_seconds = model_config_file_poll_wait_seconds
         self._poll_seconds = file_system_poll_wait_seconds
         self._allow_labels = allow_version_labels_for_unavailable_models
-        self._batching_file = None if batching_parameters_file is None else Path(batching_parameters_file)
+        self._batching_file = None if batching_parameters_file is None else local_path(batching_parameters_file)
         self._warmup = enable_model_warmup
         self._new_limits: Callable[[], Limits] = lambda: Limits(
             timeout_seconds=request_timeout_seconds,

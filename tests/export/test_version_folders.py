@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from htlnet_tf import locks
 from htlnet_tf.errors import InputError
-from htlnet_tf.export import locks
 from htlnet_tf.export.version_folders import LAST_VERSION_FILE, LOCK_FILE, publish, remove_old, staged, versions
 
 KILLS = 50

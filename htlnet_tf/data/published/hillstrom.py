@@ -8,6 +8,7 @@ import pandas as pd
 
 from htlnet_tf.data.published.tables import read_table, refuse_outcomes, require
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
 
 HILLSTROM_FILE = "Kevin_Hillstrom_MineThatData_E-MailAnalytics_DataMiningChallenge_2008.03.20.csv"
@@ -87,7 +88,7 @@ def load_hillstrom(path: str | Path, schema: Schema | None = None) -> pd.DataFra
       https://blog.minethatdata.com/2008/03/minethatdata-e-mail-analytics-and-data.html
     """
     refuse_outcomes(schema, HILLSTROM_OUTCOMES, data="the e-mail challenge", known_by="the e-mail is sent")
-    file = _find_file(Path(path))
+    file = _find_file(local_path(path))
     frame = read_table(file, _COLUMNS, bounds=_BOUNDS, choices=_CHOICES)
     bought = frame["conversion"] == 1
     rule = "must be 0 where 'visit' is 0: there is no purchase without a visit"

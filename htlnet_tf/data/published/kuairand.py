@@ -9,6 +9,7 @@ from absl import logging
 
 from htlnet_tf.data.published.tables import read_table, refuse_outcomes
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
 
 _LOG_FILES = ("log_standard_4_08_to_4_21_pure.csv", "log_standard_4_22_to_5_08_pure.csv")
@@ -115,7 +116,7 @@ def load_kuairand_pure(path: str | Path, schema: Schema | None = None) -> pd.Dat
       doi:10.1145/3511808.3557624; data doi:10.5281/zenodo.10439422.
     """
     refuse_outcomes(schema, {*KUAIRAND_OUTCOMES, *_TARGETS.values()}, data="KuaiRand-Pure", known_by="the impression")
-    folder = _find_folder(Path(path))
+    folder = _find_folder(local_path(path))
     users = read_table(folder / _USER_FILE, _USER_COLUMNS, key="user_id")
     videos = read_table(folder / _VIDEO_FILE, _VIDEO_COLUMNS, key="video_id")
     log = _read_log(folder)

@@ -16,6 +16,7 @@ from absl import logging
 from htlnet_tf.data.published.csv_batches import read_batches
 from htlnet_tf.data.published.tables import find_file, read_table, refuse_outcomes, require
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
 
 VALUED_SHOPPERS_COMPANIES: tuple[int, ...] = (
@@ -124,7 +125,7 @@ def load_valued_shoppers(
         raise InputError(
             f"a company and a window of at least a day are needed; received {list(companies)}, {window_days}"
         )
-    files = _find_files(Path(path))
+    files = _find_files(local_path(path))
     histories = _read_histories(files)
     wanted = pa.array(sorted(companies), type=pa.int64())
     parts = []

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 
 SUFFIXES = {
     ".csv": "csv",
@@ -44,7 +45,7 @@ def table_files(path: str | Path | Sequence[str | Path]) -> tuple[tuple[str, ...
     paths = [path] if isinstance(path, (str, Path)) else list(path)
     if not paths:
         raise InputError("a table needs at least one path; received an empty list")
-    files = sorted({file for one in paths for file in _expanded(str(one))})
+    files = sorted({file for one in paths for file in _expanded(str(local_path(one)))})
     by_format = {format_of(file): file for file in reversed(files)}
     if len(by_format) > 1:
         examples = ", ".join(f"'{file}'" for file in sorted(str(file) for file in by_format.values()))
@@ -124,7 +125,7 @@ def _expanded(path: str) -> list[str]:
     spelled = set(Path(path).parts)
     matches = [
         match
-        for match in glob.glob(path, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        for match in glob.glob(_literal_folders(path), recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
         if not any(_hidden(part) for part in Path(match).parts if part not in spelled)
     ]
     folders = [match for match in matches if Path(match).is_dir()]
@@ -133,6 +134,14 @@ def _expanded(path: str) -> list[str]:
     if not files:
         raise InputError(f"the pattern '{path}' matches no file that ends with one of {endings}")
     return files
+
+
+def _literal_folders(pattern: str) -> str:
+    """The pattern, its leading folders that exist by that very name taken for what they are: `[1]` may be in one."""
+    literal = next((folder for folder in Path(pattern).parents if folder.is_dir()), None)
+    if literal is None or str(literal) == ".":
+        return pattern
+    return glob.escape(str(literal)) + pattern[len(str(literal)) :]
 
 
 def _in_folder(folder: str) -> list[str]:

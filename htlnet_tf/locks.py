@@ -14,6 +14,10 @@ from htlnet_tf.errors import InputError
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
+class NoLocksError(InputError):
+    """The file system has no locks."""
+
+
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Holds the exclusive lock of a file, waiting for it; the file is created if need be and stays.
@@ -39,20 +43,29 @@ def hold(path: Path) -> int:
       InputError: The file cannot be created, or its file system has no locks.
     """
     descriptor = _opened(path)
-    _lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        _lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock of a file. A file that does not exist is held by none."""
+    """Whether a living process holds the lock of a file.
+
+    A file that does not exist is held by none; one whose file system has no locks may be, so it counts as held.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+    except OSError as error:
+        if isinstance(error, BlockingIOError) or error.errno in _NO_LOCKS:
+            return True
+        raise
     finally:
         os.close(descriptor)
     return False
@@ -70,7 +83,7 @@ def _lock(descriptor: int, path: Path, operation: int) -> None:
         fcntl.flock(descriptor, operation)
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            raise InputError(
+            raise NoLocksError(
                 f"'{path.parent}' must be on a file system with locks (flock), so that two processes at work there do "
                 f"not meet; received: {error.strerror}. Write to a local folder and move the result there by a rename"
             ) from error
