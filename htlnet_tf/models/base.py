@@ -37,6 +37,8 @@ class ModelOptions(TypedDict, total=False):
 
     Attributes:
       embedding_dim: Width d of the embedding rows of features that declare none of their own; 10.
+      core: Name of the target that plays the core's part in the gradient adjustment, and that cosines are measured
+        against; None: the last one.
       gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
       loss_weighting: Losses -> weighted losses, see `LossWeighting`, e.g. `UncertaintyWeights`; None: as they are. The
         weighted losses are what is trained and what the gradient adjustment and metrics see; the losses that `fit`
@@ -51,6 +53,7 @@ class ModelOptions(TypedDict, total=False):
     """
 
     embedding_dim: int
+    core: str | None
     gradient_adjustment: GramFunction | None
     loss_weighting: LossWeighting | None
     embedding_l2: float
@@ -89,7 +92,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
       The other arguments are those of `ModelOptions`.
 
     Raises:
-      InputError: The encoder was fitted for another schema, or the adjustment's core is no target.
+      InputError: The encoder was fitted for another schema, or the core is no target.
     """
 
     #: Whether tower t's output depends on the shared input through its own copy alone.
@@ -101,6 +104,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         encoder: FeatureEncoder,
         *,
         embedding_dim: int = 10,
+        core: str | None = None,
         gradient_adjustment: GramFunction | None = None,
         loss_weighting: LossWeighting | None = None,
         embedding_l2: float = 1e-5,
@@ -121,22 +125,26 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         self.gradient_adjustment = gradient_adjustment or GradientSum()
         self.loss_weighting = loss_weighting
         self.embedding_l2 = embedding_l2
-        self.embedding = shared_embedding(encoder.layout, embedding_dim)
+        self.embedding = self._make_embedding(embedding_dim)
         self.heads = {t.name: Head(t, encoder.statistics) for t in self.schema.targets}
         heads = list(self.heads.values())
         self._total_loss = Total([head.mean_loss for head in heads], "loss")
         self._relative_loss = RelativeLoss([h.judged_loss for h in heads], [h.constant_loss for h in heads])
         self._level_function: Any = None
         names = [t.name for t in self.schema.targets]
-        core = getattr(self.gradient_adjustment, "core", None) or names[-1]
+        core = core or names[-1]
         if core not in names:
-            raise InputError(f"the gradient adjustment's core '{core}' is not a target; there are {names}")
+            raise InputError(f"the core '{core}' is not a target; there are {names}")
         # Adjustments see the core last, wherever it stands in the funnel.
         self._order = [*(i for i, name in enumerate(names) if name != core), names.index(core)]
         self.gradient_statistics = GradientStatistics(names, names.index(core)) if gradient_metrics else None
         self._guard = NonFiniteGuard(names, on_nonfinite)
         self._skipped = tf.keras.metrics.Sum("skipped_steps") if on_nonfinite == "skip" else None
         self.create_shared_layers()
+
+    def _make_embedding(self, dim: int) -> Any:
+        """The shared embedding, rows of width `dim` where a feature declares none."""
+        return shared_embedding(self.encoder.layout, dim)
 
     @abc.abstractmethod
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -293,6 +301,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         return {name: level.settle() for name, level in levels.items()}
 
     _fits_level = False
+    test_function: Any
 
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
         """Fits the level on what `fit` was given; on one pass of it where the rows have no end."""

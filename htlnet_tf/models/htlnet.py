@@ -40,6 +40,7 @@ class HTLNet(MultiTaskModel):
       tower_units: Widths of each tower's hidden layers; the first is the representation's.
       label_embedding_dim: Width L of a label embedding.
       fusion_width: Width of what each Information Fusion Unit returns.
+      core: Target that plays the core's part in the gradient adjustment; None: the last one.
       gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings, or the
         plain sum where a loss weighting stands in its place.
       loss_weighting: Losses -> weighted losses, see `ModelOptions`; None: as they are.
@@ -82,6 +83,7 @@ class HTLNet(MultiTaskModel):
         tower_units: Sequence[int] = (128, 64, 32),
         label_embedding_dim: int = 10,
         fusion_width: int = 64,
+        core: str | None = None,
         gradient_adjustment: GramFunction | None = None,
         loss_weighting: LossWeighting | None = None,
         tau_start: float = 1.0,
@@ -105,6 +107,7 @@ class HTLNet(MultiTaskModel):
             schema,
             encoder,
             embedding_dim=embedding_dim,
+            core=core,
             gradient_adjustment=gradient_adjustment,
             loss_weighting=loss_weighting,
             embedding_l2=embedding_l2,

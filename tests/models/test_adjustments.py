@@ -48,10 +48,10 @@ def test_the_core_can_be_named(make_model: Build, batch: Any) -> None:
             seen.append(gram)
             return super().__call__(gram)
 
-    model = make_model(gradient_adjustment=Spy(core="click"), gumbel=False)
+    model = make_model(gradient_adjustment=Spy(), core="click", label_embedding="expected")
     model.train_step(batch)
     plain: list[tf.Tensor] = []
-    last = make_model(gradient_adjustment=lambda gram: plain.append(gram) or tf.ones([3]), gumbel=False)
+    last = make_model(gradient_adjustment=lambda gram: plain.append(gram) or tf.ones([3]), label_embedding="expected")
     last.train_step(batch)
     order = [1, 2, 0]
     np.testing.assert_allclose(seen[0], plain[0].numpy()[np.ix_(order, order)], rtol=1e-5)
@@ -64,15 +64,15 @@ def test_the_core_can_be_named(make_model: Build, batch: Any) -> None:
 
 def test_an_unknown_core_is_refused(make_model: Build) -> None:
     with pytest.raises(htl.InputError, match="core 'revenue' is not a target"):
-        make_model(gradient_adjustment=htl.GradientAdjustment(core="revenue"))
+        make_model(core="revenue")
 
 
 def test_moving_averages_are_kept_by_a_checkpoint(make_model: Build, batch: Any, tmp_path: Path) -> None:
-    model = make_model(gradient_adjustment=htl.MetaBalance(), gumbel=False)
+    model = make_model(gradient_adjustment=htl.MetaBalance(), label_embedding="expected")
     for _ in range(3):
         model.train_step(batch)
     model.save_weights(str(tmp_path / "w"))
-    restored = make_model(gradient_adjustment=htl.MetaBalance(), gumbel=False)
+    restored = make_model(gradient_adjustment=htl.MetaBalance(), label_embedding="expected")
     restored.load_weights(str(tmp_path / "w"))
     restored.train_step(batch)
     model.train_step(batch)
@@ -125,8 +125,8 @@ class TestNonFinite:
     def test_stops_with_the_target_and_the_step_before_anything_is_applied(
         self, make_model: Build, batch: Any, target: str
     ) -> None:
-        model = make_model(gumbel=False)
-        good = make_model(gumbel=False)
+        model = make_model(label_embedding="expected")
+        good = make_model(label_embedding="expected")
         with pytest.raises(NonFiniteError, match=rf"target '{target}': loss nan.*step 2;.*learning rate"):
             self.fit(model, [batch, batch, poisoned(model, batch, target), batch])
         self.fit(good, [batch, batch])
@@ -162,13 +162,13 @@ class TestNonFinite:
 
     def test_skip_leaves_the_step_out_and_counts_it(self, make_model: Build, batch: Any) -> None:
         for adjustment in (htl.GradientAdjustment(), htl.MetaBalance()):
-            model = make_model(gumbel=False, on_nonfinite="skip", gradient_adjustment=adjustment)
+            model = make_model(label_embedding="expected", on_nonfinite="skip", gradient_adjustment=adjustment)
             bad = poisoned(model, batch)
             history = self.fit(model, [batch, bad, batch, bad])
             assert history["skipped_steps"] == [2.0]
             assert all(np.isfinite(values).all() for values in history.values())
             assert int(model.optimizer.iterations) == 2
-        good = make_model(gumbel=False, gradient_adjustment=htl.MetaBalance())
+        good = make_model(label_embedding="expected", gradient_adjustment=htl.MetaBalance())
         self.fit(good, [batch, batch])
         for a, b in zip(model.trainable_variables, good.trainable_variables, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
