@@ -11,12 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pydantic
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data.split_config import SplitConfig, TimeSplit
-from htlnet_tf.documents import read_yaml, validate
+from htlnet_tf.documents import faults, read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
@@ -176,8 +177,8 @@ class RunConfig:
                 core = dataclasses.replace(core, standardise=self.standardise)
             if self.objective is not None:
                 core = dataclasses.replace(core, objective=self.objective)
-        except ValueError as error:
-            raise InputError(f"target '{core.name}': {error}") from error
+        except pydantic.ValidationError as error:
+            raise InputError(f"target '{core.name}': {faults(error)}") from error
         return schema.with_targets((*schema.targets[:-1], core))
 
     def to_yaml(self) -> str:

@@ -105,8 +105,8 @@ def decile_error(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, scale: fl
 
     The mean over the groups of |mean prediction - mean label|, divided by `scale`. Of a probability, with the scale 1,
     it is the expected calibration error with bins of equal size; of an amount, with the mean of |y|, the error of the
-    deciles. Rows with equal predictions are divided by
-    their position.
+    deciles. Where rows with equal predictions are divided, each group gets their mean label, which is the average over
+    all orders of the tied rows; so the result does not depend on the order of the rows.
 
     Args:
       labels: `[num_rows]`.
@@ -118,7 +118,9 @@ def decile_error(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, scale: fl
       Naeini, Cooper, Hauskrecht: "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
     """
     y, p = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
-    groups = np.array_split(np.argsort(p, kind="stable"), min(bins, len(p)))
+    _, tied = np.unique(p, return_inverse=True)
+    y = (np.bincount(tied, weights=y) / np.bincount(tied))[tied]
+    groups = np.array_split(np.argsort(p), min(bins, len(p)))
     return float(np.mean([abs(p[g].mean() - y[g].mean()) for g in groups]) / scale)
 
 

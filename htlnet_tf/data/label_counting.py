@@ -22,15 +22,20 @@ class LabelCounter:
 
     def statistics(self) -> LabelStatistics:
         """What was gathered; of no labels, those of a label of 0."""
-        ordered = np.sort(self._sample.kept)
-        parts = np.array_split(ordered, min(GRID, len(ordered))) if len(ordered) else []
+        # As they are trained on; what a float32 cannot tell apart is one label.
+        ordered = np.sort(self._sample.kept.astype(np.float32)).astype(np.float64)
+        size = max(len(ordered), 1)
+        # The last label of each of the parts but one, so that a bound is a label that exists.
+        quantiles = ordered[np.arange(1, min(GRID, size)) * size // min(GRID, size) - 1]
+        cuts = np.searchsorted(ordered, np.unique(quantiles), side="right")
+        parts = [part for part in np.split(ordered, cuts) if len(part)]
         return LabelStatistics(
             mean=self._all.mean,
             std=self._all.std,
             positive_share=self._logs.count / max(self._all.count, 1),
             log_mean=self._logs.mean,
             log_std=self._logs.std,
-            # The last label of a part, so that a bound is a label that exists.
-            quantiles=tuple(float(part[-1]) for part in parts[:-1]),
+            quantiles=tuple(quantiles.tolist()),
             part_means=tuple(float(part.mean()) for part in parts),
+            part_shares=tuple(len(part) / size for part in parts),
         )

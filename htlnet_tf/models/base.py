@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import tensorflow as tf
+from absl import logging
 from typing_extensions import TypedDict
 
 from htlnet_tf.data.streaming import pending_error
@@ -231,6 +233,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         if unknown:
             raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
         self.embedding.portable = bool(kwargs.get("jit_compile"))
+        self._level_function = None
         optimizer = LazyAdam(1e-3) if optimizer is None else optimizer
         super().compile(optimizer, weighted_metrics=[], **kwargs)  # none: or Keras warns of datasets with weights
 
@@ -303,14 +306,30 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
     _fits_level = False
     test_function: Any
 
+    def reset_metrics(self) -> None:
+        """As Keras'; while the level is fitted, what `fit` has shown last stays as it is."""
+        if not self._fits_level:
+            super().reset_metrics()
+            return
+        for head in self.heads.values():
+            if head.level is not None:
+                head.level.sums.reset_state()
+
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
-        """Fits the level on what `fit` was given; on one pass of it where the rows have no end."""
+        """Fits the level on what `fit` was given; on one epoch's steps of it where the rows may have no end."""
         x, steps = given.get("x"), given.get("steps_per_epoch")
-        endless = isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY
-        if endless:
+        rows = [x, given.get("y"), given.get("sample_weight")]
+        if isinstance(x, Iterator):
+            if any(head.level is not None for head in self.heads.values()):
+                logging.warning("fit was given an iterator, which cannot be read twice: call model.fit_level(dataset)")
+        elif steps is not None and not _has_an_end(x):
             self.fit_level(x, steps=steps)
         else:
-            self.fit_level(x, given.get("y"), given.get("sample_weight"), batch_size=given.get("batch_size"))
+            if share := given.get("validation_split"):
+                # Keras takes the last rows for validation.
+                first = math.floor(len(tf.nest.flatten(x)[0]) * (1.0 - share))
+                rows = [None if part is None else tf.nest.map_structure(lambda a: a[:first], part) for part in rows]
+            self.fit_level(*rows, batch_size=given.get("batch_size"))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.evaluate`, of encoded batches; `htlnet_tf.evaluate` takes raw rows.
@@ -469,7 +488,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         rows = {
-            name: head.losses(head.labels(targets), output, weight)
+            name: head.row_losses(head.labels(targets), output, weight)
             for name, (head, output, weight) in zip(self.heads, self._by_head(outputs, weights), strict=True)
         }
         losses = {name: of_target.mean(replicas) for name, of_target in rows.items()}
@@ -525,6 +544,13 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         if training and self._skipped is not None:
             results["skipped_steps"] = self._skipped.result()
         return results
+
+
+def _has_an_end(x: Any) -> bool:
+    """Whether what Keras takes as rows is known to end by itself."""
+    if isinstance(x, tf.data.Dataset):
+        return bool(x.cardinality() >= 0)
+    return isinstance(x, (tf.keras.utils.Sequence, Mapping))
 
 
 def _require_encoded(method: str, x: Any = None, *_: Any, **__: Any) -> None:

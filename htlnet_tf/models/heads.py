@@ -98,7 +98,7 @@ class Head(tf.keras.layers.Layer):
         # Keras makes [B, 1] of labels that come as pandas columns, which would broadcast against outputs [B].
         return tf.reshape(targets[self.target[0].name], [-1])
 
-    def losses(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> RowLosses:
+    def row_losses(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> RowLosses:
         """What is trained.
 
         Args:
@@ -112,12 +112,12 @@ class Head(tf.keras.layers.Layer):
     def update_metrics(
         self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None, *, training: bool
     ) -> None:
-        """Adds a batch to what `fit` shows; the arguments are those of `losses`.
+        """Adds a batch to what `fit` shows; the arguments are those of `row_losses`.
 
         The metrics count the rows that take part alike. In validation the target's relative loss is prepared too.
         """
         part = taking_part(labels, outputs, weights)
-        losses = self.losses(labels, outputs, weights)
+        losses = self.row_losses(labels, outputs, weights)
         self.mean_loss.update_state(losses.values, sample_weight=losses.observed)
         predictions = self.predict(part.outputs)
         for metric in self.judged:
@@ -135,7 +135,7 @@ class Head(tf.keras.layers.Layer):
         self.judged_loss.update_state(losses.values, sample_weight=losses.observed)
 
     def update_level(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> None:
-        """Adds a batch to the sums that the level is taken from; the arguments are those of `losses`."""
+        """Adds a batch to the sums that the level is taken from; the arguments are those of `row_losses`."""
         if self.level is not None:
             part = taking_part(labels, outputs, weights)
             self.level.sums.update_state(part.labels, self._in_unit(part.outputs), sample_weight=weights)

@@ -177,7 +177,8 @@ class HTLNet(MultiTaskModel):
             name = self.schema.targets[t].name
             weight = None if weights is None else weights.get(name)
             observed = None if weight is None else tf.not_equal(weight, 0.0)
-            return self.label_embeddings[name].of_labels(labels[name], observed, self._log_probabilities(t, output))
+            true = self.heads[name].labels(labels)
+            return self.label_embeddings[name].of_labels(true, observed, self._log_probabilities(t, output))
 
         return [output for _, output in self._in_order(views, embed)]
 

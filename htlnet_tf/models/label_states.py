@@ -56,13 +56,17 @@ class LabelStates:
                 f"label_embedding 'marginal' runs a tower per state of the labels before it, of which there would be "
                 f"{number}, and at most {MAX_STATES} are taken: choose 'hard', or fewer steps or classes"
             )
+        # A step counts where all of these are 1: what it names in `observed_if`, what that one names, and so on.
+        self._conditions: list[list[int]] = []
+        for target in schema.targets:
+            named = None if target.observed_if is None else self._positions[target.observed_if]
+            self._conditions.append([] if named is None else [*self._conditions[named], named])
         # The labels that tower t's activations depend on, through what it reads and what those read.
         self._needed: list[set[int]] = []
         for reads in after:
             needed = {i for i in reads if i in self._classes}
             # Whether a step was seen at all shows in its label embedding.
-            conditions = {schema.targets[i].observed_if for i in needed} - {None}
-            needed |= {self._positions[str(name)] for name in conditions}
+            needed = needed.union(*(self._conditions[i] for i in needed))
             self._needed.append(needed.union(*(self._needed[i] for i in reads)))
 
     def expect(
@@ -95,12 +99,12 @@ class LabelStates:
         outputs: list[tf.Tensor] = []
         passes: list[list[tuple[tf.Tensor, Handed]]] = []
         states: list[tuple[dict[int, int], tf.Tensor]] = [({}, tf.zeros_like(views[0][:, 0]))]
-        for t, target in enumerate(self._targets):
+        for t in range(len(self._targets)):
             found = [run(t, state) for state, _ in states]
             kept = [
                 (log_weight, handed, output)
                 for (state, log_weight), (handed, _, output) in zip(states, found, strict=True)
-                if target.observed_if is None or state[self._positions[target.observed_if]] == 1
+                if self._is_seen(t, state)
             ]
             weights = tf.nn.softmax(tf.stack([log_weight for log_weight, _, _ in kept], axis=1), axis=1)
             given = tf.stack([output for _, _, output in kept], axis=1)
@@ -117,8 +121,12 @@ class LabelStates:
 
     def _embed(self, t: int, output: tf.Tensor, state: Mapping[int, int]) -> tf.Tensor:
         """The label embedding of step t in a state, [B, L]."""
-        embedding, target = self._embeddings[self._targets[t].name], self._targets[t]
+        embedding = self._embeddings[self._targets[t].name]
         log_probabilities = self._objectives[t].log_probabilities(output)
-        if target.observed_if is not None and state[self._positions[target.observed_if]] != 1:
+        if not self._is_seen(t, state):
             return embedding(log_probabilities)
         return embedding.of_labels(tf.fill([tf.shape(output)[0]], state[t]), None, log_probabilities)
+
+    def _is_seen(self, t: int, state: Mapping[int, int]) -> bool:
+        """Whether target t counts in a state."""
+        return all(state[i] == 1 for i in self._conditions[t])

@@ -54,11 +54,12 @@ def objective_of(declaration: Any) -> Objective:
     if isinstance(declaration, Objective):
         return declaration
     arguments = {"name": declaration} if isinstance(declaration, str) else declaration
-    if not isinstance(arguments, Mapping) or arguments.get("name") not in OBJECTIVES:
+    name = arguments.get("name") if isinstance(arguments, Mapping) else None
+    if not isinstance(name, str) or name not in OBJECTIVES:
         raise ValueError(
             f"an objective is one of {list(OBJECTIVES)}, or a mapping with such a name; received {declaration!r}"
         )
-    return OBJECTIVES[arguments["name"]](**{key: value for key, value in arguments.items() if key != "name"})
+    return OBJECTIVES[name](**{key: value for key, value in arguments.items() if key != "name"})
 
 
 def declared(objective: Objective) -> str | dict[str, Any]:

@@ -62,8 +62,9 @@ class Hurdle(Objective):
 class ZILN(Hurdle):
     """Zero-inflated log-normal: a lump at 0 and a log-normal amount beside it.
 
-    z = y / mean, outputs o_1, o_2, o_3; with p = sigmoid(o_1), mu = o_2 and sigma, all counted from those of the
-    training rows, the loss is the cross entropy of y > 0 and for y > 0 also
+    z = y / mean, outputs o_1, o_2, o_3. With c the logit of the training rows' share of y > 0 and m and s the mean and
+    the standard deviation of their log z there, p = sigmoid(o_1 + c), mu = m + s o_2 and sigma = 0.05 + 2.95
+    sigmoid(o_3 + d), d such that o_3 = 0 is s. The loss is the cross entropy of y > 0 and for y > 0 also
 
         (log z - mu)^2 / (2 sigma^2) + log(sigma / sigma_min),
 
@@ -129,9 +130,9 @@ class ZILN(Hurdle):
 class GammaHurdle(Hurdle):
     """A lump at 0 and a gamma-distributed amount beside it.
 
-    z = y / mean, outputs o_1, o_2; with p = sigmoid(o_1) and m = exp(o_2), counted from those of the training rows,
-    the loss is the cross entropy of y > 0 and for y > 0 also half the gamma deviance, z / m - 1 - log(z / m). The
-    prediction is p m.
+    z = y / mean, outputs o_1, o_2. With c the logit of the training rows' share of y > 0 and a their mean z there,
+    p = sigmoid(o_1 + c) and m = a exp(o_2), the loss is the cross entropy of y > 0 and for y > 0 also half the gamma
+    deviance, z / m - 1 - log(z / m). The prediction is p m.
 
     References:
       Mills: "Adjusting for covariates in zero-inflated gamma and zero-inflated log-normal models for semicontinuous

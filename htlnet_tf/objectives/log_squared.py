@@ -54,4 +54,7 @@ class LogSquared(Objective):
 
     def given(self, logit: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """See `Objective.given`."""
-        return tf.math.log1p(tf.sigmoid(logit) * tf.math.expm1(tf.minimum(outputs, HIGHEST_LOG)))
+        p = tf.sigmoid(logit)
+        # Below 0, where 0 is predicted, with the same slope at 0: log1p(p expm1(o)) would end at log 0.
+        above = tf.math.log1p(p * tf.math.expm1(tf.clip_by_value(outputs, 0.0, HIGHEST_LOG)))
+        return tf.where(outputs > 0.0, above, p * outputs)

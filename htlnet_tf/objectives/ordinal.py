@@ -20,12 +20,15 @@ else:
     tf = lazy_loader.load("tensorflow")
 
 
+_ROUNDING = 1e-6  # eight units in the last place of a float32
+
+
 @dataclass(frozen=True, config=STRICT)
 class Ordinal(Objective):
     """Whether the amount is above each of M thresholds, and what that makes of it on average.
 
     The thresholds t_1 < .. < t_M divide the training rows into parts of about equally many labels; there are fewer
-    where many labels are equal, such as 0. Output m, counted from the training rows' share, is the logit of
+    where the labels take few values. Output m, counted from the training rows' share, is the logit of
     P_m = P(y > t_m). The loss is the mean over m of the cross entropies plus `monotonicity` times the mean of
     max(P_{m+1} - P_m, 0). With mu_0 .. mu_M the mean labels of the parts the prediction is
     mu_0 + sum_m P_m (mu_m - mu_{m-1}): it lies between the lowest and the highest of them.
@@ -60,9 +63,10 @@ class Ordinal(Objective):
         bounds, means, shares = statistics.parts(self.num_bins)
         if len(bounds) == 0:  # all labels are equal; a threshold that none exceeds
             bounds, means, shares = means, np.repeat(means, 2), np.array([1.0, 0.0])
-        above = 1.0 - np.cumsum(shares)[:-1]
+        above = np.cumsum(shares[::-1])[-2::-1]
         return {
-            "_bounds": bounds.astype(np.float32),
+            # Labels equal to a bound are many, and what rounding makes of them in float32 must not lift them above it.
+            "_bounds": (bounds + _ROUNDING * np.abs(bounds)).astype(np.float32),
             "_means": means.astype(np.float32),
             "_logits": np.array([logit(share) for share in above], np.float32),
         }

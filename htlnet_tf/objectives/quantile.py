@@ -23,9 +23,9 @@ else:
 class Quantile(Objective):
     """Several quantiles at once, which do not cross.
 
-    z = y / std. Output 1 is the lowest quantile v_1, the others the softplus of steps, v_k = v_{k-1} +
-    softplus(o_k + c_k), all counted from the training rows' quantiles. The loss is the mean over k of the pinball
-    losses max(q_k (z - v_k), (q_k - 1) (z - v_k)).
+    z = y / std. The lowest quantile is v_1 = o_1 + c_1, the others are reached by steps, v_k = v_{k-1} +
+    softplus(o_k + c_k), with c such that outputs of 0 are the training rows' quantiles, steps of less than 0.01 widened
+    to that. The loss is the mean over k of the pinball losses max(q_k (z - v_k), (q_k - 1) (z - v_k)).
 
     The prediction is the mean of the distribution whose quantile function is linear between the v_k and constant
     beyond them, or the median. Of a target that is not negative it is at least 0.
@@ -86,10 +86,11 @@ class Quantile(Objective):
     def mixture(self, weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """Outputs whose quantiles are the weighted means of the quantiles, float32 [B, K]; see `Objective.mixture`.
 
-        The prediction is the mean of the predictions but for what is cut off below 0.
+        The quantiles of a target that is not negative are at least 0 before they are averaged, as they are predicted.
         """
         shape = tf.shape(outputs)
         each = tf.reshape(self.quantiles(tf.reshape(outputs, [-1, shape[2]])), shape)
+        each = tf.nn.relu(each) if self._positive else each
         values = tf.reduce_sum(weights[:, :, tf.newaxis] * each, axis=1)
         steps = inverse_softplus(values[:, 1:] - values[:, :-1])
         return tf.concat([values[:, :1], steps], axis=1) - self._starts
