@@ -136,7 +136,8 @@ def test_lists_are_accepted_and_the_parts_are_found_by_kind() -> None:
     )
     assert [f.name for f in schema.categoricals] == ["user_id"]
     assert [f.name for f in schema.numerics] == ["age"]
-    assert [t.name for t in schema.preceding] == ["click", "stars"]
+    assert [t.name for t in schema.steps] == ["click", "stars"]
+    assert [t.name for t in schema.amounts] == ["spend"]
     assert schema.core.name == "spend"
 
 

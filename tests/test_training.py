@@ -258,7 +258,7 @@ def test_generated_rows_come_as_asked_for_with_their_truth(tmp_path: Path) -> No
     pd.testing.assert_frame_equal(rows, made.frame)
     pd.testing.assert_frame_equal(truth, made.truth)
     assert schema.core == dataclasses.replace(made.schema.core, standardise=False)
-    assert schema.preceding == made.schema.preceding
+    assert schema.targets[:-1] == made.schema.targets[:-1]
     prepared = prepare(asked, write=lambda _: None)
     assert isinstance(prepared.test, pd.DataFrame) and prepared.truth is not None
     pd.testing.assert_frame_equal(prepared.truth, made.truth.loc[prepared.test.index])
@@ -280,7 +280,7 @@ def test_truth_of_other_targets_is_not_known(tmp_path: Path) -> None:
 def test_standardise_stands_in_for_the_schemas(tmp_path: Path, asked: bool | None, declared: bool) -> None:
     schema = generate_funnel(1000).schema
     core = dataclasses.replace(schema.core, standardise=declared)
-    schema = dataclasses.replace(schema, targets=(*schema.preceding, core))
+    schema = dataclasses.replace(schema, targets=(*schema.targets[:-1], core))
     asked_for = RunConfig(DataConfig("generated", num_rows=1000), schema=schema, standardise=asked)
     loaded = load_rows(asked_for)
     assert loaded.schema.core.standardise is (declared if asked is None else asked)

@@ -247,7 +247,8 @@ class HTLNet(MultiTaskModel):
         handed = {
             unit: vectors
             for unit in ("representation", "label")
-            if (vectors := [own[i][unit] for i in self._after[t] if unit in own[i]])
+            if self._fusion(unit, t) is not None
+            and (vectors := [own[i][unit] for i in self._after[t] if unit in own[i]])
         }
         inputs = [view, *(self._fusion(unit, t)(vectors) for unit, vectors in handed.items())]
         representation, output = self.towers[t](tf.concat(inputs, axis=1) if len(inputs) > 1 else view)

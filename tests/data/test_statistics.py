@@ -45,8 +45,8 @@ def test_moments_match_numpy() -> None:
     assert statistics.moments["x"].mean == pytest.approx(x.mean(), rel=1e-12)
     assert statistics.moments["x"].std == pytest.approx(x.std(), rel=1e-12)
     assert statistics.moments["x"].has_missing
-    assert statistics.core.mean == pytest.approx(3.0)
-    assert statistics.core.std == pytest.approx(2.0)
+    assert statistics.labels["spend"].mean == pytest.approx(3.0)
+    assert statistics.labels["spend"].std == pytest.approx(2.0)
     assert statistics.num_rows == 7
 
 
@@ -55,12 +55,12 @@ def test_a_stream_of_frames_gives_the_same_as_one_frame() -> None:
     streamed, whole = TrainingStatistics.fit(SCHEMA, parts), TrainingStatistics.fit(SCHEMA, FRAME)
     assert streamed.vocabularies == whole.vocabularies
     assert streamed.moments["x"].std == pytest.approx(whole.moments["x"].std, rel=1e-12)
-    assert streamed.core.mean == pytest.approx(whole.core.mean, rel=1e-12)
+    assert streamed.labels["spend"].mean == pytest.approx(whole.labels["spend"].mean, rel=1e-12)
 
 
 def test_a_large_offset_does_not_cost_precision() -> None:
     frame = FRAME.assign(spend=1e9 + FRAME["spend"])
-    assert TrainingStatistics.fit(SCHEMA, frame).core.std == pytest.approx(2.0, rel=1e-9)
+    assert TrainingStatistics.fit(SCHEMA, frame).labels["spend"].std == pytest.approx(2.0, rel=1e-9)
 
 
 def test_a_constant_column_has_std_1() -> None:
