@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test test-stack lint lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [DATA=PATH]   rows -> trained model -> export -> server -> ranked candidates"
 	@echo "make test               the tests"
+	@echo "make test-stack         docker compose up and the rest on a Docker engine, if one answers (minutes)"
 	@echo "make lint               ruff and mypy"
-	@echo "make lock               resolve requirements.lock again from setup.py"
+	@echo "make lock               resolve requirements.lock and requirements-runtime.lock again from setup.py"
 
 $(READY): requirements.lock setup.py pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.10 to 3.13 or set PYTHON=..."; exit 2; }
@@ -26,7 +27,10 @@ demo: $(READY)
 	@$(BIN)/htlnet demo $(if $(DATA),--data "$(DATA)")
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not docker" $(ARGS)
+
+test-stack: $(READY)
+	@$(BIN)/python -m pytest -n 0 -m docker $(ARGS) tests/serving/test_docker.py
 
 # mypy wants the packages where they are imported from, so it sees export/ and serving/ through links.
 lint: $(READY)
@@ -36,10 +40,12 @@ lint: $(READY)
 	@ln -s $(CURDIR)/htlnet_tf/* $(CURDIR)/benchmarks $(CURDIR)/configs $(CURDIR)/export $(CURDIR)/serving build/types/htlnet_tf/
 	@cd build/types && $(CURDIR)/$(BIN)/mypy --config-file ../../pyproject.toml -p htlnet_tf
 
+# The second lock is for the trainer's image: the same versions, without tests, linters and tuning.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url
 lock: $(READY)
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --extra dev \
-		--no-emit-index-url setup.py lock.in -o requirements.lock
+	@$(LOCK) --extra dev setup.py lock.in -o requirements.lock
+	@$(LOCK) --constraints requirements.lock setup.py lock.in -o requirements-runtime.lock
 
 clean:
 	rm -rf $(VENV) *.egg-info build dist

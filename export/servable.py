@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_columns
 from htlnet_tf.export.examples import parse_examples
+from htlnet_tf.features import argument_name
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Schema
 
@@ -34,6 +36,10 @@ class Servable(tf.Module):
         classifier the scores are probabilities of separate events and need not sum to 1.
       `regress`: examples under `inputs`; `outputs` [N], the core in its own unit.
 
+    A column whose name no Python argument can have (`class`, `from`) is an input of that name to the server, as every
+    column is. Only who calls a signature in Python, after `tf.saved_model.load`, calls it `class_`, see
+    `htlnet_tf.features.argument_name`.
+
     A Keras object that is saved along may load in Python and still be refused by the server, so the module owns the
     variables and lookup tables themselves; Keras layers only trace the functions.
 
@@ -45,6 +51,7 @@ class Servable(tf.Module):
         super().__init__(name="servable")
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
+        self._columns = tuple(encoder.raw_specs())
         # Traced once: all signatures but `candidates` call it, and the SavedModel holds it once.
         scores = tf.function(
             lambda raw: model(encoder(raw), training=False), input_signature=[encoder.raw_specs()], autograph=False
@@ -90,7 +97,23 @@ class Servable(tf.Module):
         for signature, method_name in _METHOD_NAMES.items():
             updater.replace_method_name(signature, method_name, tags="serve")
         updater.save()
+        _name_inputs_as_columns(Path(directory, "saved_model.pb"), self._columns)
         fingerprinting_utils.write_fingerprint(str(directory))  # of the file as it is now
+
+
+def _name_inputs_as_columns(path: Path, columns: Sequence[str]) -> None:
+    """Gives the signatures' inputs in a SavedModel's file, which are named as the arguments are, the columns' names."""
+    renamed = {argument_name(column): column for column in columns if argument_name(column) != column}
+    if not renamed:
+        return
+    document = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in document.meta_graphs:
+        for signature in graph.signature_def.values():
+            for argument, column in renamed.items():
+                if argument in signature.inputs:
+                    signature.inputs[column].CopyFrom(signature.inputs[argument])
+                    del signature.inputs[argument]
+    path.write_bytes(document.SerializeToString(deterministic=True))
 
 
 def class_labels(schema: Schema) -> tuple[str, ...]:

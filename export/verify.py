@@ -15,6 +15,7 @@ import tensorflow as tf
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import Arrays, feeds, of_user, parts, repeated, signature_names
 from htlnet_tf.export.servable import class_labels
+from htlnet_tf.features import argument_name
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
@@ -158,7 +159,8 @@ def _replayed(servable: LoadedVersion, directory: Path) -> int:
 
 def _python_scores(loaded: Any, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
     function = loaded.signatures[signature]
-    return {name: score.numpy() for name, score in function(**{k: tf.constant(v) for k, v in inputs.items()}).items()}
+    arguments = {argument_name(name): tf.constant(values) for name, values in inputs.items()}
+    return {name: score.numpy() for name, score in function(**arguments).items()}
 
 
 def _questions(

@@ -57,6 +57,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.single_task": ["SingleTask"],
         "optimizers": ["LazyAdam"],
         "prediction": ["predict"],
+        "runs": ["load_run", "save_run"],
         "features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],
         "schema": ["Schema"],
         "targets": ["Binary", "Continuous", "Multiclass"],

@@ -65,7 +65,8 @@ class GradientHistory(tf.keras.callbacks.Callback):
 
     Attributes:
       history: By `{target}_gradient_norm`, `..._cosine`, `..._coefficient` and `..._conflict_rate` (here 0 or 1), one
-        value per step, NaN for one that was skipped; with `steps_per_execution` = k, of every k-th step.
+        value per step, NaN for one that was skipped or had a frozen embedding; with `steps_per_execution` = k, of
+        every k-th step.
     """
 
     _supports_tf_logs = True  # the logs are not read, so that Keras need not fetch them for each step

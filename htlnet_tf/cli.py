@@ -13,6 +13,7 @@ from typing import Any
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
 
 
@@ -53,6 +54,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse_flags.ArgumentParser(
         prog="htlnet", description="Train, export and serve multi-task models for hybrid targets."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     demo = _add(commands, "demo", _demo, "rows -> trained model -> export -> server -> ranked candidates")
@@ -93,12 +95,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     evaluate = _add(commands, "evaluate", _evaluate, "exact metrics of a run on its test rows")
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
+    evaluate.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     export = _add(commands, "export", _export, "export a run as the next version of a model")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", metavar="MODELS", required=True, help="folder with one folder per model")
     export.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
-    export.add_argument("--keep", type=int, metavar="N", help="remove older versions than the newest N without a label")
+    export.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="remove old versions; kept are the newest N, those with a label, and what rollback goes back to",
+    )
 
     versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
     versions.add_argument("models", metavar="MODELS", help="folder with one folder per model")
@@ -260,7 +268,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
     _, model = load_model(arguments.run)
     rows = load_test_rows(arguments.run, arguments.data)
-    _say(str(evaluate(model, rows)))
+    report = evaluate(model, rows)
+    _say(json.dumps(report.to_dict(), indent=2, allow_nan=False) if arguments.json else str(report))
     skipped = getattr(rows, "bad_rows", None)
     if skipped:
         _say_aside(f"{len(skipped):,} bad rows were skipped; the first: {skipped.first()}")

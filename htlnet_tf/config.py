@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _STRICT = ConfigDict(extra="forbid")
 
 
-Loader = Literal["generated", "generic", "hillstrom", "kuairand_pure", "valued_shoppers"]
+Loader = Literal["complete_journey", "generated", "generic", "hillstrom", "kuairand_pure", "valued_shoppers"]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -41,7 +41,7 @@ class DataConfig:
       loader: `"generic"` reads the files of any table by the schema alone; the others know a published data set (see
         `htlnet datasets`) or generate rows.
       path: What to load; the command line's `--data` stands in for it. For `"generic"`: a file, a folder or a glob of
-        CSV, Parquet or TFRecord files.
+        CSV, Parquet or TFRecord files. None for `"complete_journey"`: the files of the installed package.
       streaming: For `"generic"`: read the files anew in each epoch instead of keeping the encoded rows in memory.
       on_bad_rows: For `"generic"`: `"error"` stops at the first row that breaks a rule, `"skip"` leaves such rows out
         and lists them in the run folder.
@@ -269,18 +269,19 @@ def load_rows(config: RunConfig) -> LoadedRows:
     loader = config.data.loader
     if loader == "generated":
         return _generated(config)
-    if config.data.path is None:
+    path = config.data.path
+    if path is None and loader not in _FIND_THEIR_FILES:
         raise InputError(f"the loader '{loader}' needs a path: --data PATH, or data.path in the configuration")
     if config.schema is None:
         raise InputError(f"the loader '{loader}' needs a schema in the configuration")
     schema = config.settled(config.schema)
-    if loader == "generic":
+    if loader == "generic" and path is not None:
         from htlnet_tf.data.stream import open_stream
 
-        return LoadedRows(open_stream(config.data.path, schema, on_bad_rows=config.data.on_bad_rows), schema, None)
+        return LoadedRows(open_stream(path, schema, on_bad_rows=config.data.on_bad_rows), schema, None)
     module, function = _PUBLISHED[loader]
     load = getattr(importlib.import_module(module), function)
-    return LoadedRows(load(config.data.path, schema), schema, None)
+    return LoadedRows(load(path, schema), schema, None)
 
 
 def _generated(config: RunConfig) -> LoadedRows:
@@ -297,9 +298,12 @@ def _generated(config: RunConfig) -> LoadedRows:
 
 
 _PUBLISHED: dict[str, tuple[str, str]] = {
+    "complete_journey": ("htlnet_tf.data.published.complete_journey", "load_complete_journey"),
     "hillstrom": ("htlnet_tf.data.published.hillstrom", "load_hillstrom"),
     "kuairand_pure": ("htlnet_tf.data.published.kuairand", "load_kuairand_pure"),
     "valued_shoppers": ("htlnet_tf.data.published.valued_shoppers", "load_valued_shoppers"),
 }
+# Loaders of data that an installed package brings.
+_FIND_THEIR_FILES = ("complete_journey",)
 
 _ADAPTER: TypeAdapter[RunConfig] = TypeAdapter(RunConfig)

@@ -16,7 +16,7 @@ from htlnet_tf.export import ExportedVersion, promote
 from htlnet_tf.files import atomic_directory, checkpoint_path
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.preparation import Write, prepare
-from htlnet_tf.runs import Run, export_run, save_run
+from htlnet_tf.runs import Run, export_run, write_run
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
 from htlnet_tf.summaries import comparison_text
@@ -65,7 +65,7 @@ def run_demo(
     baseline = dataclasses.replace(config, model=ModelConfig("shared_bottom", {"gradient_metrics": True}))
     other = fit(baseline, prepared, label="Shared-Bottom, ", write=write)
     with atomic_directory(output, overwrite=True) as stage:
-        save_run(run, stage)
+        write_run(run, stage)
         histories = {"HTLNet": run.gradient_history, "Shared-Bottom (plain sum)": other.gradient_history}
         plot_gradients(histories, prepared.schema, stage / "gradients.png")
         plot_learning_curves(other.history, prepared.schema, stage / "learning_curves_shared_bottom.png")

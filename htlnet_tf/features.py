@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import KW_ONLY
 from typing import Annotated, Literal, Union
 
@@ -18,6 +19,15 @@ UNITS_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns":
 
 # Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
+
+
+def argument_name(column: str) -> str:
+    """A column's name as an argument of a Python function, which each signature of an exported model is in Python:
+    `class_` for `class`, as for every keyword of Python and `self`; any other name as it is.
+    """
+    return f"{column}_" if keyword.iskeyword(column) or column == "self" else column
+
+
 EmbeddingDim = Annotated[int, Field(ge=1, le=4096)]
 Buckets = Annotated[int, Field(ge=2, le=2**30)]
 

@@ -66,8 +66,8 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
       InputError: `path` is a file, or has something in it and `overwrite` is False; or its parent cannot be written to.
     """
     final = local_path(path)
-    _require_free(final, overwrite)
     _remove_abandoned(final)
+    _require_free(final, overwrite)
     stage, owner = _stage(final)
     content, old = stage / "content", stage / "old"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,29 +10,47 @@ import pandas as pd
 import tensorflow as tf
 
 from htlnet_tf.data.columns import Arrays
+from htlnet_tf.data.encoded import Rows
+from htlnet_tf.data.stream import Stream
+from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
     from htlnet_tf.models.base import MultiTaskModel
 
 
-def predict(model: MultiTaskModel, frame: pd.DataFrame, *, batch_size: int = 8192) -> pd.DataFrame:
+def predict(model: MultiTaskModel, rows: Rows, *, batch_size: int = 8192) -> pd.DataFrame:
     """Scores raw rows.
 
     Args:
       model: A trained model.
-      frame: The features by name; further columns are ignored.
+      rows: A frame with the features by name, further columns are ignored; or a stream of files,
+        `htlnet_tf.data.open_stream`, of which only the scores are kept in memory.
       batch_size: Rows per forward pass.
 
     Returns:
-      One row per input row, with its index. Per target, in funnel order, the probability (binary) or the core in its
+      One row per input row, with its index; of a stream, with the file and the number of the row there, without the
+      rows that the stream skips. Per target, in funnel order, the probability (binary) or the core in its
       own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. The core is the raw
       output of the regression: the lowest may be below 0, which clipping would turn into ties of the ranking.
 
     Raises:
-      InputError: A feature is missing or holds a value its kind does not allow.
+      InputError: A feature is missing or holds a value its kind does not allow; a stream has no rows, or `rows` is
+        something else.
     """
-    return predict_encoded(model, model.encoder.encode(frame), frame.index, batch_size=batch_size)
+    if isinstance(rows, pd.DataFrame):
+        return predict_encoded(model, model.encoder.encode(rows), rows.index, batch_size=batch_size)
+    if not isinstance(rows, Stream):
+        raise InputError(
+            f"predict takes a DataFrame, or htlnet_tf.data.open_stream(path, schema); received a {type(rows).__name__}"
+        )
+    parts = []
+    for frame in dataclasses.replace(rows, schema=model.schema):
+        index = pd.MultiIndex.from_product([[str(frame.attrs["file"])], frame.index], names=["file", "row"])
+        parts.append(predict_encoded(model, model.encoder.encode(frame), index, batch_size=batch_size))
+    if not parts:
+        raise InputError("there are no rows to score")
+    return pd.concat(parts)
 
 
 def predict_encoded(model: MultiTaskModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:

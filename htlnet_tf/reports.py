@@ -68,6 +68,7 @@ METRICS: dict[str, Metric] = {
 
 
 _NOTABLE_SHARE = 0.01
+_MOST_DECIMALS, _LARGEST = 12, 1e15
 
 
 class MetricRow(NamedTuple):
@@ -215,12 +216,14 @@ def decimals_of(metric: str, value: float, kind: str, digits: int) -> int:
     """How many decimals to show: `digits`, but four significant ones of what is in the core's own unit."""
     if not (METRICS[metric].in_unit and kind == "continuous") or not np.isfinite(value) or value == 0:
         return digits
-    return int(np.clip(3 - np.floor(np.log10(abs(value))), 1, 12))
+    return max(int(3 - np.floor(np.log10(abs(value)))), 1)
 
 
 def format_value(value: float, decimals: int) -> str:
-    """A metric's value for people."""
-    return "undefined" if np.isnan(value) else f"{value:,.{decimals}f}"
+    """A metric's value for people; what a column of digits would be too long for has an exponent."""
+    if np.isnan(value):
+        return "undefined"
+    return f"{value:.3e}" if decimals > _MOST_DECIMALS or abs(value) >= _LARGEST else f"{value:,.{decimals}f}"
 
 
 def align_columns(table: Sequence[Sequence[str]], *, left: int) -> str:

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.config import RunConfig
+from htlnet_tf.building import create_model, learning_rate, model_config
+from htlnet_tf.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import Scored
-from htlnet_tf.files import checkpoint_path, local_path
-from htlnet_tf.gradients import (
-    IMTLG,
-    MGDA,
-    Adjustment,
-    AlignedMTL,
-    CAGrad,
-    GradientAdjustment,
-    GradientSum,
-    MetaBalance,
-    NashMTL,
-    PCGrad,
-)
+from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
-from htlnet_tf.layers.uncertainty_weights import LossWeighting, UncertaintyWeights
-from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.optimizers import LazyAdam
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.reports import Report
-from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
     from htlnet_tf.export import ExportedVersion
@@ -77,26 +64,6 @@ class Run:
     seconds: list[float]
 
 
-def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
-    """Builds and compiles the configured model.
-
-    Raises:
-      InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
-    """
-    arguments, schema = dict(config.model.arguments), config.settled(schema)
-    chosen = model_class(config.model.name)
-    try:
-        if "gradient_adjustment" in arguments:
-            arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
-        if "loss_weighting" in arguments:
-            arguments["loss_weighting"] = _loss_weighting(arguments["loss_weighting"], encoder.schema)
-        model = chosen(schema, encoder, **arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
-    model.compile(optimizer=LazyAdam(config.training.learning_rate))
-    return model
-
-
 def save_model(config: RunConfig, model: MultiTaskModel, directory: Path) -> None:
     """Writes what `load_model` needs into an existing directory."""
     (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
@@ -104,13 +71,12 @@ def save_model(config: RunConfig, model: MultiTaskModel, directory: Path) -> Non
     model.save_weights(str(directory / "weights" / "model"))
 
 
-def save_run(run: Run, directory: Path) -> None:
+def write_run(run: Run, directory: Path) -> None:
     """Writes a run's files into an existing directory."""
     schema = run.model.schema
     save_model(run.config, run.model, directory)
     numbered(run.history, "epoch").to_csv(directory / "history.csv")
-    metrics = json.dumps(run.report.to_dict(), indent=2, allow_nan=False)
-    (directory / "metrics.json").write_text(metrics, encoding="utf-8")
+    _write_report(run.report, directory)
     run.held_out.to_parquet(directory / "held_out.parquet")
     run.split.to_yaml(directory / "split.yaml")
     run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
@@ -120,6 +86,11 @@ def save_run(run: Run, directory: Path) -> None:
     if run.gradient_history:
         numbered(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
         plot_gradients({type(run.model).__name__: run.gradient_history}, schema, directory / "gradients.png")
+
+
+def _write_report(report: Report, directory: Path) -> None:
+    metrics = json.dumps(report.to_dict(), indent=2, allow_nan=False)
+    (directory / "metrics.json").write_text(metrics, encoding="utf-8")
 
 
 def numbered(history: dict[str, list[float]], index: str) -> pd.DataFrame:
@@ -151,14 +122,117 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
     schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
-    model = build_model(config, schema, encoder)
+    model = create_model(config, schema, encoder)
+    _load_weights(model, folder)
+    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return config, model
+
+
+def _load_weights(model: MultiTaskModel, folder: Path) -> None:
     try:
-        # The optimizer's slots are in the checkpoint too; they are not needed to score.
-        status = model.load_weights(str(folder / "weights" / "model"))
+        # The optimizer's state may be in the checkpoint too; it is not needed to score.
+        status = model.load_weights(folder / "weights" / "model")
         status.assert_existing_objects_matched().expect_partial()
     except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
         raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
-    return config, model
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A model read from a run folder, with what the folder knows of it.
+
+    Attributes:
+      model: Compiled, with the weights of the run.
+      config: What was asked for, the schema included; of a model that `save_run` wrote, only which model it is.
+      report: Exact metrics on the test rows; None if there are none.
+      held_out: Some test rows; None if there are none.
+      split: The rule that split the rows; None if it is not known.
+    """
+
+    model: MultiTaskModel
+    config: RunConfig
+    report: Report | None
+    held_out: pd.DataFrame | None
+    split: Split | None
+
+
+def save_run(
+    model: MultiTaskModel,
+    directory: str | Path,
+    *,
+    report: Report | None = None,
+    held_out: pd.DataFrame | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Saves a model that was trained from Python, with its schema and encoder, as a run folder.
+
+    `load_run` reads the folder, and so do `htlnet export`, `htlnet evaluate --data` and `htlnet parity --data`. It
+    appears complete or not at all. What `htlnet train` writes is such a folder too, with more in it. Of the optimizer
+    the learning rate alone is kept.
+
+    Args:
+      model: A model of this package.
+      directory: The folder to write.
+      report: What `htlnet_tf.evaluate` said of the model, kept as its test metrics.
+      held_out: Raw rows to keep, on which an export compares scores.
+      overwrite: Replace an existing folder.
+
+    Raises:
+      InputError: The folder exists already or cannot be written to, or the model is of a class or has an argument (a
+        function as gradient adjustment, say) that a configuration cannot name; nothing is written.
+    """
+    rate = learning_rate(model)
+    config = RunConfig(
+        data=DataConfig(loader="generic"),
+        schema=model.schema,
+        model=model_config(model),
+        training=TrainingConfig() if rate is None else TrainingConfig(learning_rate=rate),
+    )
+    with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
+        # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model
+        # has, none of its state is met by another one later.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_weights(Path(folder) / "weights" / "model")
+            fresh = create_model(config, model.schema, model.encoder)
+            _load_weights(fresh, Path(folder))
+        save_model(config, fresh, stage)
+        if report is not None:
+            _write_report(report, stage)
+        if held_out is not None:
+            held_out.to_parquet(stage / "held_out.parquet")
+
+
+def load_run(directory: str | Path) -> LoadedRun:
+    """Reads the run folder that `save_run` or `htlnet train` wrote.
+
+    Args:
+      directory: The folder.
+
+    Raises:
+      InputError: The folder is not a run, or a file in it is missing or damaged.
+    """
+    folder = local_path(directory)
+    config, model = load_model(directory)
+    metrics = _metrics(folder)
+    return LoadedRun(
+        model,
+        config,
+        None if metrics is None else Report.from_dict(metrics, model.schema),
+        load_held_out(directory) if (folder / "held_out.parquet").exists() else None,
+        Split.from_yaml(folder / "split.yaml") if (folder / "split.yaml").exists() else None,
+    )
+
+
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    """The test metrics of a run folder, None if it has none."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        return None
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path}': {error}") from error
+    return metrics
 
 
 def load_held_out(directory: str | Path) -> pd.DataFrame:
@@ -182,7 +256,7 @@ def export_run(
     warmup_signatures: Sequence[str] | None = None,
     keep: int | None = None,
 ) -> ExportedVersion:
-    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows.
+    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
 
     The training summary gets what the run folder has: the training's settings, the test metrics, the rule that split
     the rows, and where they came from.
@@ -201,59 +275,20 @@ def export_run(
     from htlnet_tf.export import export_model
     from htlnet_tf.export.warmup import WARMUP_ROWS
 
-    config, model = load_model(directory)
-    held_out = load_held_out(directory)
-    path_of_metrics = local_path(directory) / "metrics.json"
-    try:
-        metrics = json.loads(path_of_metrics.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read '{path_of_metrics}': {error}") from error
-    split = local_path(directory) / "split.yaml"
-    summary = {
-        "training": dataclasses.asdict(config.training),
-        "test_metrics": metrics,
+    run, folder = load_run(directory), local_path(directory)
+    summary: dict[str, Any] = {}
+    if run.report is not None:
+        summary["test_metrics"] = run.report.to_dict()
+    if (folder / "history.csv").exists():  # of a model that was trained elsewhere, this is not known
+        summary |= {"training": dataclasses.asdict(run.config.training), "source": dataclasses.asdict(run.config.data)}
         # A run folder of an older version of this package has no rule.
-        "split": Split.from_yaml(split).to_dict() if split.exists() else None,
-        "source": dataclasses.asdict(config.data),
-    }
+        summary["split"] = None if run.split is None else run.split.to_dict()
     return export_model(
-        model,
+        run.model,
         path,
-        rows=held_out,
+        rows=run.held_out,
         summary=summary,
         warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
         warmup_signatures=warmup_signatures,
         keep=keep,
     )
-
-
-ADJUSTMENTS: dict[str, type[Adjustment]] = {
-    "aligned_mtl": AlignedMTL,
-    "cagrad": CAGrad,
-    "htlnet": GradientAdjustment,
-    "imtl_g": IMTLG,
-    "metabalance": MetaBalance,
-    "mgda": MGDA,
-    "nash_mtl": NashMTL,
-    "pcgrad": PCGrad,
-    "sum": GradientSum,
-}
-
-
-def _adjustment(declared: Any) -> Adjustment:
-    """An adjustment from its name, or from its arguments with a `name` (HTLNet's if there is none)."""
-    arguments = {"name": declared} if isinstance(declared, str) else dict(declared)
-    name = arguments.pop("name", "htlnet")
-    if name not in ADJUSTMENTS:
-        raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(ADJUSTMENTS)}")
-    return ADJUSTMENTS[name].from_config(arguments)
-
-
-_LOSS_WEIGHTINGS: dict[str, Callable[[Schema], LossWeighting]] = {"uncertainty": UncertaintyWeights}
-
-
-def _loss_weighting(declared: Any, schema: Schema) -> LossWeighting:
-    """A loss weighting from its name."""
-    if declared not in list(_LOSS_WEIGHTINGS):
-        raise ValueError(f"loss_weighting '{declared}' is not known; there are {sorted(_LOSS_WEIGHTINGS)}")
-    return _LOSS_WEIGHTINGS[declared](schema)

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
-from htlnet_tf.features import Categorical, Cross, Feature, Input, Numeric, Sequence, Timestamp
+from htlnet_tf.features import Categorical, Cross, Feature, Input, Numeric, Sequence, Timestamp, argument_name
 from htlnet_tf.files import atomic_file
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.targets import Binary, Continuous, Multiclass, Target
@@ -65,12 +65,10 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
-        if "self" in names:
-            raise ValueError("a column cannot be called 'self' in an exported model; rename it")
         # TensorFlow makes an exported column's name lower case and its other characters "_".
         exported: dict[str, str] = {}
         for name in names:
-            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", name.lower()), name)
+            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", argument_name(name).lower()), name)
             if other != name:
                 raise ValueError(f"'{other}' and '{name}' would have the same name in the exported model")
         return items
@@ -88,6 +86,8 @@ class Schema:
             )
         if all(isinstance(target, Continuous) for target in preceding):
             raise ValueError("targets: at least one Binary or Multiclass target must stand before the core target")
+        if [f.name for f in self.inputs] == ["b64"]:
+            raise ValueError('features: {"b64": ...} is bytes in a JSON request, so the only column needs another name')
         scores = [name for target in self.targets for name in target.score_names]
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:

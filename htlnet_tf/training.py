@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from htlnet_tf.building import build_model
 from htlnet_tf.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.config import RunConfig, load_rows
 from htlnet_tf.data.dataset import make_dataset
@@ -22,7 +23,7 @@ from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.preparation import Prepared, Write, prepare
-from htlnet_tf.runs import Run, build_model, load_config, save_model, save_run
+from htlnet_tf.runs import Run, load_config, save_model, write_run
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
@@ -185,12 +186,14 @@ def train(
     with atomic_directory(output, overwrite=overwrite) as stage:
         prepared = prepare(config, write=write)
         run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
-        save_run(run, stage)
+        write_run(run, stage)
     return run
 
 
 def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Rows:
     """The test rows of a run, by the rule that split them in training; of other data, those that it calls test rows.
+
+    A run without such a rule, as `htlnet_tf.save_run` writes, calls all of them so.
 
     Args:
       directory: The run folder.
@@ -200,8 +203,11 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
     config = load_config(directory).with_data(data)
-    split = Split.from_yaml(local_path(directory) / "split.yaml")
+    rule = local_path(directory) / "split.yaml"
     rows = load_rows(config).rows
+    if not rule.exists():
+        return rows
+    split = Split.from_yaml(rule)
     if not isinstance(rows, pd.DataFrame):
         return rows.of(split, "test")
     test = rows[split.parts(rows) == PARTS.index("test")]

@@ -39,7 +39,7 @@ class ServingError(RuntimeError):
 
 
 class UnavailableError(ServingError):
-    """The server cannot be reached or is too busy (503, UNAVAILABLE); the same request may succeed later."""
+    """The server cannot be reached or is too busy (503, UNAVAILABLE, no worker); the same request may succeed later."""
 
 
 class ConnectionFailedError(UnavailableError):

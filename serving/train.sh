@@ -16,6 +16,25 @@ newest() {
     done | grep -E '^[0-9]+$' | sort -n | tail -n 1
 }
 
+# Ends with an error unless files can be made in the folder: training takes minutes, and the export comes after it.
+require_writable() {
+    if ! probe=$(mktemp "$1/.probe.XXXXXX"); then
+        echo "error: user $(id -u):$(id -g) cannot write to $1, which is $(stat -c 'owned by %u:%g with mode %a' "$1")" >&2
+        echo "docker compose down --volumes makes the volume anew; SERVING_USER is the user that writes and reads it" >&2
+        exit 1
+    fi
+    rm "$probe"
+}
+
+case ${MODELS:-/} in
+    /*) ;;
+    *)
+        echo "error: MODELS must be an absolute path, such as \$PWD/models; received MODELS=$MODELS" >&2
+        echo "Compose takes a relative one from the folder of docker-compose.yml, and has made an empty folder there" >&2
+        exit 1
+        ;;
+esac
+
 version=$(newest)
 if [ -n "${MODELS:-}" ]; then
     if [ -z "$version" ]; then
@@ -27,6 +46,10 @@ if [ -n "${MODELS:-}" ]; then
     exit 0
 fi
 
+if [ -z "$version" ] || [ ! -f "$models/models.config" ]; then
+    require_writable "$models"
+    if [ -d "$models/$name" ]; then require_writable "$models/$name"; fi
+fi
 if [ -z "$version" ]; then
     run=$(mktemp -d)/run
     htlnet train "${CONFIG:-generated}" --output "$run"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from htlnet_tf import cli
+from htlnet_tf import __version__, cli
 from htlnet_tf.config import RunConfig
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.demo import run_demo
@@ -56,6 +56,8 @@ def test_train_evaluate_export_serve_score(
     assert htlnet("evaluate", run) == 0
     evaluated = capsys.readouterr().out.strip()
     assert evaluated in printed_by_train
+    assert htlnet("evaluate", run, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((Path(run) / "metrics.json").read_text())
     for name in ("../x", "", "12"):
         assert htlnet("export", run, "--to", models, "--name", name) == 2
     assert "a model's name is letters" in capsys.readouterr().err
@@ -179,6 +181,9 @@ def test_the_installed_command() -> None:
     command = Path(sys.executable).with_name("htlnet")
     help_ = subprocess.run([command, "--help"], check=True, capture_output=True, text=True)
     assert "demo" in help_.stdout
+    for start in ([command], [sys.executable, "-m", "htlnet_tf"]):
+        version = subprocess.run([*start, "--version"], check=True, capture_output=True, text=True)
+        assert version.stdout == f"htlnet {__version__}\n"
     failed = subprocess.run([command, "evaluate", "/none"], check=False, capture_output=True, text=True)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
@@ -235,4 +240,4 @@ training: {{epochs: 1, batch_size: 256}}
 def test_data_sets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert htlnet("datasets") == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in ("kuairand_pure", "valued_shoppers", "hillstrom", "generic"))
+    assert all(name in printed for name in ("kuairand_pure", "valued_shoppers", "hillstrom", "complete_journey"))

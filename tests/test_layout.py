@@ -17,6 +17,7 @@ ROOMS = [
     ["targets"],
     ["schema"],
     ["data.published"],
+    ["data.values"],
     ["data.columns", "data.synthetic", "data.timestamps"],
     ["data.raw_features", "data.labels", "data.split_config"],
     ["data.split_keys", "data.counting"],
@@ -33,10 +34,11 @@ ROOMS = [
     ["serving.errors", "serving.signatures"],
     ["serving"],
     ["export"],
+    ["building"],
     ["preparation", "runs"],
     ["training", "parity"],
     ["comparison", "demo", "benchmarks"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 FOLDERS = {"htlnet_tf": "", "export": "export.", "serving": "serving.", "benchmarks": "benchmarks."}
 

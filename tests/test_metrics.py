@@ -116,7 +116,6 @@ def test_gradient_statistics_are_means_over_steps() -> None:
             "spend_gradient_cosine": 1.0,
             "spend_gradient_coefficient": 1.25,
             "click_gradient_conflict_rate": 0.5,
-            "spend_gradient_conflict_rate": 0.0,
         }
     )
     statistics.reset_state()

@@ -9,9 +9,17 @@ import pytest
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.evaluation import evaluate_predictions
-from htlnet_tf.reports import Report
+from htlnet_tf.reports import Report, decimals_of, format_value
 from htlnet_tf.summaries import compare_reports, comparison_text, summarise_reports
 from tests.test_evaluation import SCHEMA, report, tables
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1234.5, "1,234.5"), (0.001234, "0.001234"), (8.162e-13, "8.162e-13"), (-8.162e34, "-8.162e+34"), (0.0, "0.0000")],
+)
+def test_amounts_of_any_unit_are_shown_with_four_digits(value: float, shown: str) -> None:
+    assert format_value(value, decimals_of("mae", value, "continuous", 4)) == shown
 
 
 class TestSummaries:

@@ -13,12 +13,13 @@ import pytest
 import yaml
 
 import htlnet_tf as htl
+from htlnet_tf.building import build_model
 from htlnet_tf.callbacks import KeepBest
 from htlnet_tf.config import DataConfig, RunConfig, find_config, load_rows, shipped
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.preparation import prepare
-from htlnet_tf.runs import Run, build_model, export_run, load_held_out, load_model
+from htlnet_tf.runs import Run, export_run, load_held_out, load_model
 from htlnet_tf.training import load_test_rows, train
 
 SMALL = """

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "dataset": ["make_dataset"],
+        "published.complete_journey": ["load_complete_journey"],
         "published.hillstrom": ["load_hillstrom"],
         "published.kuairand": ["load_kuairand_pure"],
         "sources.source": ["Source", "open_source"],

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from htlnet_tf.data.values import is_missing, whole_number
 from htlnet_tf.errors import InputError, RowError
 
 MISSING_STRING = ""
@@ -45,10 +47,12 @@ def numbers(column: pd.Series, *, rule: str) -> np.ndarray:
     Raises:
       InputError: A value is not a number, or the column holds times.
     """
-    column = plain(column)
+    column = plain(unwrapped(column))
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return float64(column)
     if column.dtype.kind in "mM":  # pandas would turn these into nanoseconds without a word
+        if column.isna().all():  # of no value, so neither is its type
+            return np.full(len(column), np.nan)
         raise InputError(f"column '{column.name}': {rule}; received {column.dtype}")
     try:
         parsed = pd.to_numeric(column, errors="coerce")
@@ -71,6 +75,13 @@ def beyond_float32(values: np.ndarray) -> np.ndarray:
     return np.abs(values) > np.finfo(np.float32).max
 
 
+def normal_float32(values: np.ndarray) -> np.ndarray:
+    """Numbers as TensorFlow's arithmetic takes them: those closer to 0 than 1.2e-38, the smallest normal float32, are 0
+    (its threads flush denormal numbers), so what is counted here must say so too.
+    """
+    return np.where(np.abs(values) < np.finfo(np.float32).tiny, 0.0, values)
+
+
 def whole(values: np.ndarray) -> np.ndarray:
     """Which numbers are finite and whole."""
     return np.isfinite(values) & (np.floor(values) == values)
@@ -84,6 +95,34 @@ def float64(column: pd.Series) -> np.ndarray:
 def plain(column: pd.Series) -> pd.Series:
     """Without the wrapping of pandas' categories; object values hold gaps that their dtype may not."""
     return column.astype(object) if isinstance(column.dtype, pd.CategoricalDtype) else column
+
+
+def unwrapped(column: pd.Series) -> pd.Series:
+    """Without Arrow's types that pandas has no type of its own for: decimals, UUIDs, bytes, lists, nested values become
+    the objects that they are in Python.
+    """
+    if not isinstance(column.dtype, pd.ArrowDtype):
+        return column
+    type_ = column.dtype.pyarrow_dtype
+    is_ = pa.types
+    known = (is_.is_integer, is_.is_floating, is_.is_boolean, is_.is_string, is_.is_large_string, is_.is_temporal)
+    if any(test(type_) for test in known):
+        return column
+    result = pd.Series(column.array.__arrow_array__().to_pylist(), column.index, object, column.name)
+    result.attrs = column.attrs
+    return result
+
+
+def without_decimals(column: pd.Series) -> pd.Series:
+    """A column of Decimals as integers of any size if all are whole, else as float64; any other as it is."""
+    column = unwrapped(column)
+    if column.dtype != object or pd.api.types.infer_dtype(column, skipna=True) != "decimal":
+        return column
+    exact = [None if is_missing(value) else whole_number(value) for value in column]
+    is_whole = [number is not None or is_missing(value) for number, value in zip(exact, column, strict=True)]
+    result = pd.Series(exact, column.index, object, column.name) if all(is_whole) else column.astype(np.float64)
+    result.attrs = column.attrs
+    return result
 
 
 def refuse(column: pd.Series, offends: np.ndarray, *, rule: str) -> None:

@@ -147,8 +147,8 @@ class RunningMoments:
     def std(self) -> float:
         """Population standard deviation; 1 for constant numbers."""
         std = float(np.sqrt(self._squares / self.count)) if self.count else 0.0
-        # A column whose spread is rounding error is constant.
-        return 1.0 if std <= 1e-12 * max(1.0, abs(self.mean)) else std
+        # A column whose spread is rounding error is constant, whatever its unit makes of its size.
+        return 1.0 if std <= 1e-12 * abs(self.mean) else std
 
 
 class UniformSample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,15 @@ from htlnet_tf.data.columns import (
     MISSING_STRING,
     Arrays,
     beyond_float32,
+    normal_float32,
     numbers,
     plain,
     refuse,
     require_columns,
+    unwrapped,
     whole,
 )
+from htlnet_tf.data.values import fits_int64, is_missing, text, whole_number
 from htlnet_tf.features import CategoricalDtype
 from htlnet_tf.schema import Categorical, Numeric, Schema, Timestamp
 
@@ -80,12 +84,17 @@ def distinct_values(column: pd.Series, feature: Categorical) -> Distinct:
     Raises:
       RowError: A value is not of the feature's dtype, or a listed value has the separator in it.
     """
+    column = unwrapped(column)
     if feature.separator is not None:
         column = _joined(column, feature, feature.separator)
     dtype = feature.dtype or categorical_dtype(column, feature)
     codes, values = _factorized(column)
     if dtype == "int64":
         raw, offends = _int64(values)
+        if offends.any():
+            too_large = np.asarray([bad and _is_too_large(v) for v, bad in zip(values, offends, strict=True)], bool)
+            rule = f"feature '{feature.name}' has whole numbers beyond int64 (floats: beyond 2**53); write them as text"
+            refuse(column, np.append(too_large, False)[codes], rule=rule)
         rule = f"feature '{feature.name}' was declared or fitted as int64, so its values must be whole numbers"
         missing: Any = np.int64(MISSING_INT64)
     else:
@@ -109,19 +118,20 @@ def categorical_dtype(column: pd.Series, feature: Categorical) -> CategoricalDty
         return feature.dtype
     if feature.separator is not None:
         return "string"
-    codes, values = _factorized(column)
+    codes, values = _factorized(unwrapped(column))
     kind = pd.api.types.infer_dtype(values, skipna=True)
     if kind in ("integer", "boolean"):
         return "int64"
     if kind == "floating":
         # pandas turns whole numbers with gaps into floats; anything else is not a set of discrete values.
         fraction = ~whole(values.to_numpy(np.float64))
-        rule = "a categorical column of numbers must hold whole numbers; declare it Numeric or convert it to strings"
-        refuse(column, np.append(fraction, False)[codes], rule=rule)
-        return "int64"
-    if len(values) and all(isinstance(v, (bool, int, np.integer, np.bool_)) for v in values):
-        return "int64"
-    return "string"
+    elif len(values) and all(isinstance(v, (Number, np.bool_)) for v in values):
+        fraction = np.asarray([whole_number(v) is None for v in values], bool)
+    else:
+        return "string"
+    rule = "a categorical column of numbers must hold whole numbers; declare it Numeric or convert it to strings"
+    refuse(column, np.append(fraction, False)[codes], rule=rule)
+    return "int64"
 
 
 def _factorized(column: pd.Series) -> tuple[np.ndarray, pd.Index]:
@@ -155,8 +165,9 @@ def _int64(values: pd.Index) -> tuple[np.ndarray, np.ndarray]:
         floats = values.to_numpy(np.float64)
         offends = ~(whole(floats) & (np.abs(floats) <= 2.0**53))
         return np.where(offends, 0.0, floats).astype(np.int64), offends
-    offends = np.asarray([not _is_int64(v) for v in values], bool)
-    return np.asarray([0 if bad else int(v) for v, bad in zip(values, offends, strict=True)], np.int64), offends
+    exact = [whole_number(v) for v in values]
+    offends = np.asarray([not fits_int64(n) for n in exact], bool)
+    return np.asarray([0 if bad else n for n, bad in zip(exact, offends, strict=True)], np.int64), offends
 
 
 def _strings(values: pd.Index) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +176,7 @@ def _strings(values: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     if pd.api.types.infer_dtype(objects) == "string":
         return objects, np.zeros(len(objects), bool)
     texts = np.empty(len(objects), object)
-    texts[:] = [_text(v) for v in objects]
+    texts[:] = [text(v) for v in objects]
     return texts, np.asarray([t is None for t in texts], bool)
 
 
@@ -178,7 +189,7 @@ def _joined(column: pd.Series, feature: Categorical, separator: str) -> pd.Serie
         return column
     texts: list[Any] = []
     for value, listed in zip(column, is_list, strict=True):
-        tokens = [None if pd.isna(v) else _text(v) or v for v in value] if listed else []
+        tokens = [None if is_missing(v) else v if text(v) is None else text(v) for v in value] if listed else []
         texts.append([t for t in tokens if t is not None] if listed else value)
     wrong = [isinstance(t, list) and any(not isinstance(v, str) for v in t) for t in texts]
     refuse(column, np.asarray(wrong, bool), rule=f"feature '{feature.name}' lists strings or whole numbers")
@@ -201,7 +212,7 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
     Raises:
       RowError: A value is none of these.
     """
-    column = plain(column)
+    column = plain(unwrapped(column))
     rule = (
         f"feature '{feature.name}' is a timestamp: a datetime, an ISO 8601 string, or a whole number of {feature.unit}"
     )
@@ -238,20 +249,13 @@ def numeric_values(column: pd.Series, feature: Numeric) -> np.ndarray:
     """
     values = numbers(column, rule=f"feature '{feature.name}' is numeric")
     refuse(column, beyond_float32(values), rule=f"feature '{feature.name}' is numeric and must be finite in float32")
-    values = np.where(np.isin(values, feature.missing_values), np.nan, values)
+    values = normal_float32(np.where(np.isin(values, feature.missing_values), np.nan, values))
     if feature.log1p:
         refuse(column, values < 0, rule=f"feature '{feature.name}' has log1p, so it must not be negative")
     return values
 
 
-def _is_int64(value: Any) -> bool:
-    # Text such as "007" is another value than 7, so only numbers are taken.
-    if isinstance(value, (bool, int, np.integer, np.bool_)):
-        return -(2**63) <= int(value) < 2**63
-    return isinstance(value, (float, np.floating)) and float(value).is_integer() and abs(float(value)) <= 2.0**53
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, str):
-        return value
-    return str(int(value)) if _is_int64(value) else None
+def _is_too_large(value: Any) -> bool:
+    """Whether a value is a whole number, only not one that int64 or a float holds exactly."""
+    is_float = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return is_float or whole_number(value) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
 import math
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data import timestamps
+from htlnet_tf.data.values import text
 from htlnet_tf.errors import InputError
 from htlnet_tf.features import TimeUnit
 
@@ -219,13 +221,13 @@ def require_increasing(points: Sequence[timestamps.Point], *, what: str) -> set[
 def text_of(value: Any) -> str | None:
     """The text by which a discrete value is compared and hashed; None if it has none.
 
-    Whole numbers and booleans become their decimal text, so that 7, 7.0 and "7" are one value.
+    Whole numbers and booleans become their decimal text, so that 7, 7.0 and "7" are one value; further kinds are as
+    `htlnet_tf.data.values.text` has them.
     """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, np.integer, np.bool_)):  # bool is an int
-        return str(int(value))
-    if isinstance(value, (float, np.floating)) and math.isfinite(value):
+    discrete = text(value)
+    if discrete is not None:
+        return discrete
+    if isinstance(value, (float, np.floating, decimal.Decimal)) and math.isfinite(value):
         return str(int(value)) if float(value).is_integer() else repr(float(value))
     return None
 

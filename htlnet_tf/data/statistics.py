@@ -116,7 +116,7 @@ class TrainingStatistics:
             labels = read_labels(frame, schema)
             observed.update({name: int(mask.sum()) for name, mask in labels.observed.items()})
             for name, amount in amounts.items():
-                amount.update(labels.values[name][labels.observed[name]])
+                amount.update(columns.normal_float32(labels.values[name][labels.observed[name]]))
         if num_rows == 0:
             raise InputError("training rows: there are none to fit the encoder on")
         require_observed(schema, observed, purpose="training rows")

@@ -271,8 +271,9 @@ def open_stream(path: str | Path | Sequence[str | Path], schema: Schema, *, on_b
         raise InputError(f"on_bad_rows must be 'error' or 'skip', received {on_bad_rows!r}")
     source = open_source(path)
     for name in schema.columns:
-        if name not in source.columns:
-            raise InputError(f"{source.files[0]}: column '{name}' is missing; the file has {list(source.columns)}")
+        fault = source.fault(name)
+        if fault is not None:
+            raise InputError(f"{source.files[0]}: {fault}")
     return Stream(source, schema, on_bad_rows)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data.columns import refuse
+from htlnet_tf.data.columns import refuse, without_decimals
 from htlnet_tf.errors import InputError
 from htlnet_tf.features import TimeUnit
 
@@ -117,6 +117,7 @@ def parse(column: pd.Series[Any]) -> Timestamps:
     refuse(column, column.isna().to_numpy(), rule="timestamps must not be missing")
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.dtype.categories.dtype)
+    column = without_decimals(column)
     inferred = pd.api.types.infer_dtype(column, skipna=False)
     kind = _KINDS.get(inferred)
     first = f"{column.iloc[0]!r} at row 0, index {column.index[0]!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -11,8 +11,8 @@ import tensorflow as tf
 class GradientStatistics(tf.keras.metrics.Metric):
     """Per task and step: the gradient's norm, its cosine with the core's, its coefficient, and whether it conflicts.
 
-    The result is the mean over steps; of the conflicts (a negative cosine) it is the conflict rate. One variable holds
-    all of them: a step adds one tensor rather than 4 T scalars.
+    The result is the mean over steps; of the conflicts (a negative cosine) it is the conflict rate, which the core does
+    not have with itself. One variable holds all of them: a step adds one tensor rather than 4 T scalars.
 
     Args:
       tasks: Target names.
@@ -23,7 +23,7 @@ class GradientStatistics(tf.keras.metrics.Metric):
 
     def __init__(self, tasks: Sequence[str], core: int = -1, name: str = "gradient_statistics") -> None:
         super().__init__(name=name)
-        self.tasks, self.core = tuple(tasks), core
+        self.tasks, self.core = tuple(tasks), core % len(tasks)
         shape = [len(self.QUANTITIES), len(tasks)]
         self._total = self.add_weight(name="total", shape=shape, initializer="zeros")
         self._steps = self.add_weight(name="steps", initializer="zeros")
@@ -60,13 +60,15 @@ class GradientStatistics(tf.keras.metrics.Metric):
 
     def write_summaries(self, step: tf.Tensor) -> None:
         """Writes the last step's values to the default summary writer, if there is one: `{quantity}/{task}`."""
-        for j, task in enumerate(self.tasks):
-            for i, quantity in enumerate(self.QUANTITIES):
-                tf.summary.scalar(f"{quantity}/{task}", self._last[i, j], step=step)
+        for task, quantity, i, j in self._cells():
+            tf.summary.scalar(f"{quantity}/{task}", self._last[i, j], step=step)
 
     def _named(self, table: Any) -> dict[str, Any]:
-        return {
-            f"{task}_{quantity}": table[i][j]
-            for j, task in enumerate(self.tasks)
-            for i, quantity in enumerate(self.QUANTITIES)
-        }
+        return {f"{task}_{quantity}": table[i][j] for task, quantity, i, j in self._cells()}
+
+    def _cells(self) -> Iterator[tuple[str, str, int, int]]:
+        """Task, quantity and their place in the table."""
+        for j, task in enumerate(self.tasks):
+            for i, quantity in enumerate(self.QUANTITIES):
+                if j != self.core or quantity != "gradient_conflict_rate":
+                    yield task, quantity, i, j

@@ -12,14 +12,15 @@ import tensorflow as tf
 from htlnet_tf.data import columns
 from htlnet_tf.data.counting import as_dtype, missing_codes
 from htlnet_tf.data.raw_features import distinct_values, raw_features, raw_numbers
-from htlnet_tf.data.statistics import TrainingStatistics
+from htlnet_tf.data.statistics import Moments, TrainingStatistics
 from htlnet_tf.errors import RowError
-from htlnet_tf.features import UNITS_PER_SECOND
+from htlnet_tf.features import UNITS_PER_SECOND, argument_name
 from htlnet_tf.layers.row_blocks import lay_out, owner_of
 from htlnet_tf.schema import Categorical, Cross, Numeric, Schema, Timestamp
 
 CLIP = 10.0
 _CHUNK_ROWS = 65_536  # small enough for the caches: twice as fast as a million rows at once
+_FAR_FROM_ONE = 2.0**100
 _THURSDAY = 3  # 1970-01-01, where Monday is 0
 
 Encoded = dict[str, tf.Tensor]
@@ -115,11 +116,16 @@ class FeatureEncoder(tf.Module):
         return len(self.schema.numerics) + len(self.indicators)
 
     def raw_specs(self) -> dict[str, tf.TensorSpec]:
-        """The raw columns by name, in schema order: shape [None], dtype string, int64 or float32."""
+        """The raw columns by name, in schema order: shape [None], dtype string, int64 or float32.
+
+        A specification's own name is that of the argument in Python, see `htlnet_tf.features.argument_name`.
+        """
         dtypes = {Numeric: tf.float32, Timestamp: tf.int64}
         return {
             f.name: tf.TensorSpec(
-                [None], tf.as_dtype(f.dtype) if isinstance(f, Categorical) else dtypes[type(f)], name=f.name
+                [None],
+                tf.as_dtype(f.dtype) if isinstance(f, Categorical) else dtypes[type(f)],
+                name=argument_name(f.name),
             )
             for f in self.schema.inputs
         }
@@ -264,9 +270,7 @@ class FeatureEncoder(tf.Module):
             if feature.log1p:
                 # Training refuses negative values; a request that has one is read as the nearest legal value.
                 x = tf.math.log1p(tf.maximum(x, 0.0))
-            # A product and not a quotient, of which TensorFlow's optimizer makes one, with another last digit.
-            scaled = tf.clip_by_value((x - moments.mean) * (1.0 / moments.std), -CLIP, CLIP)
-            values.append(tf.where(missing, 0.0, scaled))
+            values.append(tf.where(missing, 0.0, _standardised(x, moments)))
             if moments.has_missing:
                 indicators.append(tf.cast(missing, tf.float32))
         if not values:
@@ -289,6 +293,17 @@ class FeatureEncoder(tf.Module):
         )
         name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
         return tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)
+
+
+def _standardised(x: tf.Tensor, moments: Moments) -> tf.Tensor:
+    """(x - mean) / std, clipped, of numbers of any size."""
+    mean, std = moments.mean, moments.std
+    # 1 / std must be a normal float32 too; a power of two changes no digit of what it brings near 1.
+    factor = 2.0**-100 if std > _FAR_FROM_ONE else 2.0**100 if std < 1.0 / _FAR_FROM_ONE else 1.0
+    if factor != 1.0:
+        x, mean, std = x * factor, mean * factor, std * factor
+    # A product and not a quotient, of which TensorFlow's optimizer makes one, with another last digit.
+    return tf.clip_by_value((x - mean) * (1.0 / std), -CLIP, CLIP)
 
 
 def _is_missing(feature: Numeric, values: tf.Tensor) -> tf.Tensor:

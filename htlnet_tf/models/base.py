@@ -100,6 +100,13 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
     #: Whether tower t's output depends on the shared input through its own copy alone.
     independent_towers = False
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Keeps the arguments, for whoever writes down how to build the model again."""
+        model = super().__new__(cls, *args, **kwargs)
+        # Past Keras, which would track what is in them as parts of the model.
+        vars(model)["constructor_arguments"] = (args, kwargs)
+        return model
+
     def __init__(
         self,
         schema: Schema,
@@ -343,7 +350,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         return super().evaluate(**(given | {"callbacks": callbacks}))
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.train_on_batch`; a list has what `metrics_names` says, a dict more."""
+        """As `tf.keras.Model.train_on_batch`; a list has what `metrics_names` names, a dict all."""
         given = self._bound("train_on_batch", *args, **kwargs)
         results = super().train_on_batch(**(given | {"return_dict": True}))
         if given.get("return_dict"):
@@ -362,9 +369,8 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
     def _bound(self, method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The arguments of one of Keras' methods by name."""
         bound = inspect.signature(getattr(tf.keras.Model, method)).bind(self, *args, **kwargs).arguments
-        bound.pop("self")
-        others = bound.pop("kwargs", {})
-        return {**bound, **others}
+        further = bound.pop("kwargs", {})
+        return {name: value for name, value in bound.items() if name != "self"} | further
 
     def make_train_function(self, force: bool = False) -> Any:
         """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from htlnet_tf.data.statistics import TrainingStatistics
+from htlnet_tf.errors import InputError
 from htlnet_tf.objectives import Objective, metrics
+from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.objectives.rows import RowLoss, RowLosses, taking_part
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 
 _LEVELS = (1e-3, 1e3)
+# Standard deviations whose reciprocals are normal float32 numbers, with room for outliers; amounts whose squares are.
+_SCALES = (2.0**-120, 2.0**120)
+_RAW_SIZES = (1e-15, 1e15)
 
 
 class Level(tf.keras.layers.Layer):
@@ -50,6 +56,9 @@ class Head(tf.keras.layers.Layer):
     Args:
       target: As declared.
       statistics: Of the training rows.
+
+    Raises:
+      InputError: The amounts are so small or large that float32 does not hold what is computed of them.
 
     Attributes:
       objective: Fitted to the training rows.
@@ -162,9 +171,24 @@ class Head(tf.keras.layers.Layer):
 def _fitted(target: Binary | Multiclass | Continuous, statistics: TrainingStatistics) -> Objective:
     if not isinstance(target, Continuous):
         return target.learned_by
-    return target.learned_by.fitted(
-        statistics.labels[target.name], non_negative=target.non_negative, standardise=target.standardise
-    )
+    labels = statistics.labels[target.name]
+    _require_float32(target, labels)
+    return target.learned_by.fitted(labels, non_negative=target.non_negative, standardise=target.standardise)
+
+
+def _require_float32(target: Continuous, labels: LabelStatistics) -> None:
+    """Refuses amounts that are so small or large that float32 does not hold what is computed of them."""
+    if target.standardise:
+        low, high, size, remedy = *_SCALES, labels.std, ""
+    else:
+        # The rows of constant amounts have the deviation 1 by definition; it says nothing of their size.
+        size = math.hypot(labels.mean, 0.0 if labels.std == 1.0 else labels.std) or 1.0
+        low, high, remedy = *_RAW_SIZES, ", or leave out standardise: false"
+    if not low <= size <= high:
+        raise InputError(
+            f"target '{target.name}': amounts of the size {size:g} leave the range of float32 in training; give the "
+            f"column in another unit{remedy}"
+        )
 
 
 _METRICS = {

@@ -153,6 +153,8 @@ def add_legend(figure: Figure, handles: Sequence[Artist], widest: int = 4) -> No
 
 def short_number(value: float, _: int | None = None) -> str:
     """A tick's label that stays narrow: `0.02`, `500`, `20k`, `1.5M`."""
+    if abs(value) >= 1e12:
+        return f"{value:g}"
     for size, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{suffix}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,6 +15,7 @@ import pandas as pd
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
 from htlnet_tf.serving.clients.calls import Call, Request, RestCalls
 from htlnet_tf.serving.clients.columns import Rows
+from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import AsyncQuickAckTransport
 from htlnet_tf.serving.clients.replies import parse_reply
@@ -23,12 +25,15 @@ from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE
 
 _Result = TypeVar("_Result")
 
+_closing: set[asyncio.Task[None]] = set()
+
 
 class AsyncRestClient:
     """`RestClient` with coroutines, for asyncio: many requests under way in one thread.
 
-    Args, answers, retries and errors are those of `RestClient`. Close it with `aclose`, or use it as an asynchronous
-    context manager.
+    Args, answers, retries and errors are those of `RestClient`. A client may be used in several event loops, one after
+    the other or at once in several threads, and after a fork: each loop has connections of its own. Close it with
+    `aclose`, or use it as an asynchronous context manager.
 
     Args:
       url: Base URL of the server, such as `"http://localhost:8501"`.
@@ -37,7 +42,7 @@ class AsyncRestClient:
       label: Version label to ask, such as `"stable"`; None for none.
       timeout: Seconds to wait for a connection, and for each part of an answer.
       retries: How often to send a request again.
-      max_connections: At most so many connections at once; further requests wait for one.
+      max_connections: At most so many connections at once in an event loop; further requests wait for one.
       verify: Whether, or with what, to verify the certificate of an https server.
 
     Example:
@@ -64,10 +69,15 @@ class AsyncRestClient:
         check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
         self._url = str(parsed).rstrip("/")
         self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
-        options = http_options(
-            parsed, AsyncQuickAckTransport, timeout=timeout, max_connections=max_connections, verify=verify
-        )
-        self._http = httpx.AsyncClient(**options)
+        context = httpx.create_ssl_context(verify=verify)
+
+        def connect() -> httpx.AsyncClient:
+            options = http_options(
+                parsed, AsyncQuickAckTransport, timeout=timeout, max_connections=max_connections, verify=context
+            )
+            return httpx.AsyncClient(**options)
+
+        self._connections = OwnConnections(connect, per_loop=True)
         self._timeout = timeout
         self._retries = retries
 
@@ -97,7 +107,13 @@ class AsyncRestClient:
 
     async def aclose(self) -> None:
         """Closes the kept connections."""
-        await self._http.aclose()
+        for http, loop in self._connections.close():
+            if loop is asyncio.get_running_loop():
+                await http.aclose()
+            elif (
+                loop is not None
+            ):  # its sockets belong to that loop, which another thread runs, or which runs again later
+                loop.call_soon_threadsafe(_close_in, loop, http)
 
     async def __aenter__(self) -> AsyncRestClient:
         return self
@@ -137,7 +153,14 @@ class AsyncRestClient:
     async def _attempt(self, request: Request) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if request.body is not None else None
         with told_by_kind(self._url, self._timeout):
-            response = await self._http.request(
+            response = await self._connections.get().request(
                 request.method, f"{self._url}{request.path}", content=request.body, headers=headers
             )
         return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)
+
+
+def _close_in(loop: asyncio.AbstractEventLoop, http: httpx.AsyncClient) -> None:
+    closing = loop.create_task(http.aclose())
+    # A loop refers weakly to its tasks.
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)

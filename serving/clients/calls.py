@@ -6,7 +6,7 @@ Each call is a generator that yields requests, is sent the parsed answers, and r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from htlnet_tf.serving.clients.bodies import columnar_body, row_body
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
 from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, reply_outputs, score_frame
 from htlnet_tf.serving.errors import RefusedError, ServingError
-from htlnet_tf.serving.signatures import Signature
+from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
 
 _Result = TypeVar("_Result")
 
@@ -38,7 +38,11 @@ class Request:
 
 
 Call = Generator[Request, dict[str, Any], _Result]
-ColumnsFor = Callable[[Signature], Columns]
+ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
+
+# What TensorFlow calls the one input of a signature for classification or regression (cc/saved_model/
+# signature_constants.h); it takes serialized tf.Examples.
+_EXAMPLES_INPUT = "inputs"
 
 
 class RestCalls:
@@ -56,11 +60,21 @@ class RestCalls:
 
     def predict(self, rows: Rows, signature_name: str, row_format: bool) -> Call[pd.DataFrame]:
         """Scores rows; see `RestClient.predict`."""
-        return (yield from self._scores(signature_name, lambda signature: to_columns(rows, signature), row_format))
+        return (
+            yield from self._scores(
+                signature_name, lambda signatures: predict_columns(rows, signatures, signature_name), row_format
+            )
+        )
 
     def predict_candidates(self, user: Mapping[str, Any], items: Rows, signature_name: str) -> Call[pd.DataFrame]:
         """Scores items for one user; see `RestClient.predict_candidates`."""
-        return (yield from self._scores(signature_name, lambda taken: to_candidate_columns(user, items, taken), False))
+        return (
+            yield from self._scores(
+                signature_name,
+                lambda signatures: to_candidate_columns(user, items, find_signature(signatures, signature_name)),
+                False,
+            )
+        )
 
     def signature(self, name: str) -> Call[Signature]:
         """The inputs and outputs of a signature; see `RestClient.signature`."""
@@ -101,8 +115,7 @@ class RestCalls:
     def _attempt(
         self, signatures: Mapping[str, Signature], name: str, columns_for: ColumnsFor, row_format: bool
     ) -> Call[pd.DataFrame]:
-        signature = find_signature(signatures, name)
-        columns = columns_for(signature)
+        columns, signature = columns_for(signatures), find_signature(signatures, name)
         body = (row_body if row_format else columnar_body)(name, columns.values)
         try:
             reply = yield Request("POST", f"{self._path}:predict", body)
@@ -131,3 +144,39 @@ def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
     if name not in signatures:
         raise InputError(f"the model has the signatures {sorted(signatures)}, but not '{name}'")
     return signatures[name]
+
+
+def predict_columns(rows: Rows, signatures: Mapping[str, Signature], name: str) -> Columns:
+    """Converts rows to what a signature takes: the columns themselves, or serialized tf.Examples.
+
+    Args:
+      rows: As of `RestClient.predict`.
+      signatures: Of the model, by name.
+      name: Of the signature that will receive them.
+
+    Returns:
+      The columns.
+
+    Raises:
+      InputError: As in `to_columns`; or the signature takes examples that only the caller can make.
+    """
+    signature = find_signature(signatures, name)
+    inputs = set(signature.inputs)
+    if inputs == {EXAMPLES_SIGNATURE} and not _has_column(rows, EXAMPLES_SIGNATURE):
+        # protobuf is imported by those alone who send examples
+        from htlnet_tf.serving.clients.examples import to_example_columns
+
+        return to_example_columns(rows, find_signature(signatures, DEFAULT_SIGNATURE))
+    is_for_examples = inputs == {_EXAMPLES_INPUT} and signature.inputs[_EXAMPLES_INPUT].dtype == "DT_STRING"
+    if is_for_examples and name != DEFAULT_SIGNATURE and not _has_column(rows, _EXAMPLES_INPUT):
+        others = " or ".join(f"'{other}'" for other in (DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE) if other in signatures)
+        raise InputError(
+            f"signature '{name}' takes serialized tf.Examples, as bytes in the column '{_EXAMPLES_INPUT}', one per row"
+            + (f"; rows are taken by {others}" if others else "")
+        )
+    return to_columns(rows, signature)
+
+
+def _has_column(rows: Rows, name: str) -> bool:
+    first = rows[0] if isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)) and rows else rows
+    return isinstance(first, (pd.DataFrame, Mapping)) and name in first

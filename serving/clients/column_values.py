@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import math
 import numbers
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +50,9 @@ _EXACT_TYPES: dict[str, set[type]] = {
     "DT_DOUBLE": {int, float},
     "DT_BOOL": {bool},
 }
+
+# A decimal of a few characters can be a number of a million digits; tables hold up to 76.
+_MAX_DIGITS = 4300
 
 _LISTS = (list, tuple, set, np.ndarray)
 _TIMES = (datetime.datetime, datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -143,6 +148,8 @@ def _is_beyond_floats(values: list[Any]) -> bool:
 
 
 def _is_missing(value: Any) -> bool:
+    if isinstance(value, decimal.Decimal):
+        return value.is_nan()
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 
 
@@ -151,6 +158,9 @@ def _whole_number(value: Any) -> int | None:
         return None
     if isinstance(value, (bool, np.bool_, numbers.Integral)):
         return int(value)
+    if isinstance(value, decimal.Decimal):
+        is_whole = value.is_finite() and value.adjusted() < _MAX_DIGITS and value == value.to_integral_value()
+        return int(value) if is_whole else None
     # Beyond 2**53 a float no longer says which whole number was meant.
     if isinstance(value, numbers.Real) and float(value).is_integer() and abs(float(value)) <= 2.0**53:
         return int(float(value))
@@ -162,6 +172,8 @@ def _string(value: Any) -> str | bytes:
         return str(value)
     if isinstance(value, bytes):
         return bytes(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
     if _is_missing(value):
         return ""
     # Pandas turns a column of integers with a gap in it into floats: 3.0 there was 3 in the training rows.
@@ -191,7 +203,7 @@ def _float(value: Any) -> float:
     if _is_missing(value):
         return math.nan
     try:
-        if isinstance(value, (numbers.Real, np.bool_, str)) and not isinstance(value, _TIMES):
+        if isinstance(value, (numbers.Real, decimal.Decimal, np.bool_, str)) and not isinstance(value, _TIMES):
             return float(value)  # numbers that came as text, too
     except (ValueError, OverflowError):
         pass
@@ -202,3 +214,27 @@ def _bool(value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise _RefusedError
     return bool(value)
+
+
+def utf8(name: str, values: list[Any]) -> list[bytes]:
+    """Encodes the values of a string column.
+
+    Args:
+      name: Of the column.
+      values: `str` or `bytes`, one per row.
+
+    Returns:
+      The bytes.
+
+    Raises:
+      InputError: A text cannot be written as UTF-8.
+    """
+    texts = []
+    for position, value in enumerate(values):
+        try:
+            texts.append(value if isinstance(value, bytes) else value.encode())
+        except UnicodeEncodeError:
+            raise InputError(
+                f"column '{name}' must hold text that UTF-8 can carry, but row {position} holds {value!r}"
+            ) from None
+    return texts

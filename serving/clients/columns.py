@@ -33,10 +33,11 @@ class Columns:
 def to_columns(rows: Rows, signature: Signature) -> Columns:
     """Converts rows to columns of the types that a signature asks for.
 
-    Strings: `str` and `bytes`; integers, and floats that are whole, become their decimal text; None and NaN become "".
-    int64: integers and whole floats; None and NaN become -2**63, "missing". Floats: numbers; None becomes NaN. Lists
-    and times are refused. Columns of a DataFrame that the signature does not know are left out (frames carry labels and
-    ids along); in dicts they are refused.
+    Strings: `str` and `bytes`; integers, and floats and decimals that are whole, become their decimal text, UUIDs their
+    text; None and NaN become "". int64: integers, whole floats up to 2**53 and whole decimals; None and NaN become
+    -2**63, "missing". Floats: numbers, decimals too; None becomes NaN. Lists and times are refused. Columns of a
+    DataFrame that the signature does not know are left out (frames carry labels and ids along); in dicts they are
+    refused.
 
     Args:
       rows: A DataFrame, a list of dicts (one per row), or a dict of lists or arrays (one per column).

@@ -6,7 +6,9 @@ protocol buffers that come with the tensorflow package and cannot be imported wi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -14,11 +16,13 @@ import pandas as pd
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits
-from htlnet_tf.serving.clients.calls import find_signature
-from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
+from htlnet_tf.serving.clients.calls import ColumnsFor, find_signature, predict_columns
+from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns
+from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
+from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.errors import RefusedError, ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
 
 try:
     import grpc
@@ -33,15 +37,20 @@ try:
         prediction_service_pb2_grpc,
     )
 
-    from htlnet_tf.serving.clients.channel import KEEPALIVE_SECONDS, open_channel, told_by_kind
-    from htlnet_tf.serving.clients.tensors import tensor_of, to_example_columns
+    from htlnet_tf.serving.clients.channel import KEEPALIVE_SECONDS, open_channel, require_threads, told_by_kind
+    from htlnet_tf.serving.clients.tensors import tensor_of
 except ImportError as error:
     raise ImportError(
         f"GrpcClient needs tensorflow-serving-api and the tensorflow package that it imports ({error}); "
         "RestClient needs neither"
     ) from error
 
-_ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
+
+@dataclass(frozen=True)
+class _Connection:
+    channel: grpc.Channel
+    predictions: Any
+    models: Any
 
 
 class GrpcClient:
@@ -52,13 +61,21 @@ class GrpcClient:
     in `RestClient`. The client may be used by several threads. Close it, or use it as a context manager. It imports
     TensorFlow, whose protocol buffers tensorflow-serving-api needs.
 
+    A request is sent again, after a wait that doubles each time, where there is no connection, it breaks, or the server
+    is too busy: UNAVAILABLE, or RESOURCE_EXHAUSTED for want of a worker. What is too large is RESOURCE_EXHAUSTED too,
+    and refused at once.
+
+    gRPC does not outlive a fork: in a process that was forked after gRPC was used, the client opens connections of its
+    own where `GRPC_ENABLE_FORK_SUPPORT=1` was set before the import of grpc and no call was under way, and else refuses
+    with an `InputError`. `RestClient` has no such condition.
+
     Args:
       target: `"host:port"`, `"grpc://host:port"`, or `"grpcs://host:port"` for TLS.
       model_name: Name of the model on the server.
       version: Version to ask; None for the one that `label` names, or the latest.
       label: Version label to ask, such as `"stable"`; None for none.
       timeout: Deadline of a call in seconds, further attempts included. The server knows it too.
-      retries: How often, at most 4 times, to call again where there is no connection or the server is UNAVAILABLE.
+      retries: How often to call again. No wait goes beyond the deadline.
       credentials: Of a channel with TLS, such as `grpc.ssl_channel_credentials(root_certificates)`; None for a channel
         without, or with the system's certificates for `grpcs://`.
       keepalive: Seconds after which an idle connection is pinged, so that nothing on the way forgets it. TF Serving
@@ -88,24 +105,27 @@ class GrpcClient:
     ) -> None:
         check_limits(timeout=timeout, retries=retries, max_message_bytes=max_message_bytes)
         self._address = ModelAddress(model_name, version, label)
-        self._target, self._channel = open_channel(
-            target,
-            retries=retries,
-            credentials=credentials,
-            keepalive=keepalive,
-            max_message_bytes=max_message_bytes,
-        )
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._target = target
+
+        def connect() -> _Connection:
+            self._target, channel = open_channel(
+                target, credentials=credentials, keepalive=keepalive, max_message_bytes=max_message_bytes
+            )
+            predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            return _Connection(channel, predictions, model_service_pb2_grpc.ModelServiceStub(channel))
+
+        # To free a channel of the parent is to call gRPC, which is not there.
+        self._connections = OwnConnections(connect, keep_inherited=True)
+        self._connections.get()  # refuses what is not usable
         self._timeout = timeout
+        self._retries = retries
         self._signatures: dict[str, Signature] | None = None
 
     def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:
         """Scores rows.
 
         Args:
-          rows: As of `RestClient.predict`. For a signature whose one input is `examples`, the columns of
-            `serving_default`: each row is sent as a serialized tf.Example.
+          rows: As of `RestClient.predict`.
           signature_name: Signature to call.
 
         Returns:
@@ -116,14 +136,7 @@ class GrpcClient:
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-
-        def columns_for(signatures: Mapping[str, Signature]) -> Columns:
-            signature = find_signature(signatures, signature_name)
-            if set(signature.inputs) == {EXAMPLES_SIGNATURE}:
-                return to_example_columns(rows, signature, find_signature(signatures, DEFAULT_SIGNATURE))
-            return to_columns(rows, signature)
-
-        return self._scores(signature_name, columns_for)
+        return self._scores(signature_name, lambda signatures: predict_columns(rows, signatures, signature_name))
 
     def predict_candidates(
         self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
@@ -174,7 +187,7 @@ class GrpcClient:
           ServingError: The server refused the request or did not answer.
         """
         request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
-        return _as_json(self._call(self._models.GetModelStatus, request))
+        return _as_json(self._call(lambda own: own.models.GetModelStatus, request))
 
     def metadata(self) -> dict[str, Any]:
         """The model's name, version and signatures.
@@ -188,7 +201,7 @@ class GrpcClient:
         request = get_model_metadata_pb2.GetModelMetadataRequest(
             model_spec=self._spec(), metadata_field=["signature_def"]
         )
-        reply = self._call(self._predictions.GetModelMetadata, request)
+        reply = self._call(lambda own: own.predictions.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         if not reply.metadata["signature_def"].Unpack(signatures):
             raise ServingError(f"{self._target} gives metadata that is not TF Serving's")
@@ -196,7 +209,8 @@ class GrpcClient:
 
     def close(self) -> None:
         """Closes the channel."""
-        self._channel.close()
+        for connection, _ in self._connections.close():
+            connection.channel.close()
 
     def __enter__(self) -> GrpcClient:
         return self
@@ -214,7 +228,7 @@ class GrpcClient:
         signatures = self._signatures = read_signatures(self.metadata(), self._target)
         return signatures
 
-    def _scores(self, signature_name: str, columns_for: _ColumnsFor) -> pd.DataFrame:
+    def _scores(self, signature_name: str, columns_for: ColumnsFor) -> pd.DataFrame:
         kept = self._signatures
         signatures = self._read_signatures() if kept is None else kept
         try:
@@ -232,14 +246,14 @@ class GrpcClient:
         return self._attempt(newer, signature_name, columns_for)
 
     def _attempt(
-        self, signatures: Mapping[str, Signature], signature_name: str, columns_for: _ColumnsFor
+        self, signatures: Mapping[str, Signature], signature_name: str, columns_for: ColumnsFor
     ) -> pd.DataFrame:
         columns, signature = columns_for(signatures), find_signature(signatures, signature_name)
         request = predict_pb2.PredictRequest(model_spec=self._spec(signature_name))
         for name, values in columns.values.items():
             request.inputs[name].CopyFrom(tensor_of(name, values, signature.inputs[name]))
         try:
-            reply = self._call(self._predictions.Predict, request)
+            reply = self._call(lambda own: own.predictions.Predict, request)
         except RefusedError as error:
             if error.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
                 # Perhaps a new version is served, which takes other columns: the next call asks again.
@@ -258,11 +272,20 @@ class GrpcClient:
             spec.version_label = self._address.label
         return spec
 
-    def _call(self, method: Callable[..., Any], request: Any) -> Any:
-        try:
-            return method(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise told_by_kind(error, self._target, self._timeout) from error
+    def _call(self, method: Callable[[_Connection], Callable[..., Any]], request: Any) -> Any:
+        require_threads()
+        call = method(self._connections.get())
+        deadline = time.monotonic() + self._timeout
+        for delay in (*delays(self._retries), None):
+            left = deadline - time.monotonic()
+            try:
+                return call(request, timeout=left)
+            except grpc.RpcError as error:
+                told = told_by_kind(error, self._target, self._timeout)
+                if delay is None or not is_retryable(told) or time.monotonic() + delay >= deadline:
+                    raise told from error
+            time.sleep(delay)
+        raise AssertionError("the last attempt ends in an answer or an error")
 
 
 def _as_json(message: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def http_options(
     *,
     timeout: float,
     max_connections: int,
-    verify: ssl.SSLContext | bool,
+    verify: ssl.SSLContext,
 ) -> dict[str, Any]:
     """The arguments of `httpx.Client` or `httpx.AsyncClient`.
 
@@ -33,7 +33,7 @@ def http_options(
       make_transport: What carries requests where no proxy does.
       timeout: Seconds to wait for a connection, and for each part of an answer.
       max_connections: At most so many at once.
-      verify: Whether, or with what, to verify certificates.
+      verify: With what to verify certificates.
 
     Returns:
       Keyword arguments.

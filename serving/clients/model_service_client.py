@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from htlnet_tf.serving.errors import ServingError
+from htlnet_tf.serving.errors import RefusedError, ServingError
 
 if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -52,7 +52,7 @@ class ModelServiceClient:
 
         self._timeout = timeout
         self._server, self._channel = open_channel(
-            server, retries=0, credentials=None, keepalive=KEEPALIVE_SECONDS, max_message_bytes=_MAX_MESSAGE_BYTES
+            server, credentials=None, keepalive=KEEPALIVE_SECONDS, max_message_bytes=_MAX_MESSAGE_BYTES
         )
         self._service = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -94,14 +94,25 @@ class ModelServiceClient:
         """Checks that a version answers requests.
 
         Raises:
-          ServingError: It does not; says what the server tells of it.
+          ServingError: It does not; says what the server tells of it, and which versions answer in its place.
         """
-        (served,) = self.status(name, version)
-        if served.state != "AVAILABLE":
-            reason = f", {served.error}" if served.error else ""
-            raise ServingError(
-                f"version {version} of model '{name}' must be AVAILABLE on {self._server}; it is {served.state}{reason}"
+        state, reason = "not loaded", ""
+        try:
+            (served,) = self.status(name, version)
+            state, reason = served.state, f", {served.error}" if served.error else ""
+        except RefusedError as error:
+            if error.code != "NOT_FOUND":
+                raise
+        if state == "AVAILABLE":
+            return
+        message = f"version {version} of model '{name}' must be AVAILABLE on {self._server}; it is {state}{reason}"
+        if not reason and state in ("not loaded", "END"):  # it has not failed: nobody wants it there
+            others = ", ".join(str(one.version) for one in self.status(name) if one.state == "AVAILABLE") or "none"
+            message += (
+                f" (AVAILABLE: {others}). A server that follows no models.config loads the newest version alone: "
+                "promote without a server, which writes MODELS/models.config, and start the server with that file"
             )
+        raise ServingError(message)
 
     def reload(self, config: ModelServerConfig) -> None:
         """Has the server follow a configuration in place of its own, labels included.

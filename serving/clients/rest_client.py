@@ -14,6 +14,7 @@ import pandas as pd
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
 from htlnet_tf.serving.clients.calls import Call, Request, RestCalls
 from htlnet_tf.serving.clients.columns import Rows
+from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import QuickAckTransport
 from htlnet_tf.serving.clients.replies import parse_reply
@@ -30,8 +31,9 @@ class RestClient:
     The signatures are read from the server and kept, so input that does not fit is refused before any row is sent, with
     the column and the row. They are read again where that is due to a new version: before a refusal by kept signatures,
     after an answer with other outputs (the rows are sent once more if they have changed), and after a request that the
-    server refused. Connections are kept open between requests; the client may be used by several threads. Close it, or
-    use it as a context manager.
+    server refused. Connections are kept open between requests; the client may be used by several threads, and in a
+    process that was forked after it was made, which opens connections of its own. Close it, or use it as a context
+    manager.
 
     A request is sent again, after a wait that doubles each time, where there is no connection, it breaks, or the server
     answers 503. It is not sent again after a timeout, 504 or 500.
@@ -71,10 +73,15 @@ class RestClient:
         check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
         self._url = str(parsed).rstrip("/")
         self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
-        options = http_options(
-            parsed, QuickAckTransport, timeout=timeout, max_connections=max_connections, verify=verify
-        )
-        self._http = httpx.Client(**options)
+        context = httpx.create_ssl_context(verify=verify)
+
+        def connect() -> httpx.Client:
+            options = http_options(
+                parsed, QuickAckTransport, timeout=timeout, max_connections=max_connections, verify=context
+            )
+            return httpx.Client(**options)
+
+        self._connections = OwnConnections(connect)
         self._timeout = timeout
         self._retries = retries
 
@@ -83,8 +90,11 @@ class RestClient:
 
         Args:
           rows: A DataFrame, a list of dicts (one per row), or a dict of lists or arrays (one per column). Columns of a
-            DataFrame that the model does not know are left out; in dicts they are refused. Integers for a string
-            column are sent as their decimal text; None and NaN as "" (string), -2**63 (int64), NaN (float).
+            DataFrame that the model does not know are left out; in dicts they are refused. Whole numbers for a string
+            column are sent as their decimal text, UUIDs as theirs; decimals are numbers like others; None and NaN are
+            sent as "" (string), -2**63 (int64), NaN (float). For a signature whose one input is `examples`, the columns
+            of `serving_default`: each row is sent as a serialized tf.Example. `classify` and `regress` take such
+            examples made by the caller, as bytes in the column `inputs`.
           signature_name: Signature to call.
           row_format: Send `instances`, as requests by hand do, in place of columns, which are smaller and faster.
 
@@ -158,7 +168,8 @@ class RestClient:
 
     def close(self) -> None:
         """Closes the kept connections."""
-        self._http.close()
+        for http, _ in self._connections.close():
+            http.close()
 
     def __enter__(self) -> RestClient:
         return self
@@ -198,7 +209,7 @@ class RestClient:
     def _attempt(self, request: Request) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if request.body is not None else None
         with told_by_kind(self._url, self._timeout):
-            response = self._http.request(
+            response = self._connections.get().request(
                 request.method, f"{self._url}{request.path}", content=request.body, headers=headers
             )
         return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)

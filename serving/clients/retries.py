@@ -21,7 +21,7 @@ def is_retryable(error: ServingError) -> bool:
       error: Why the request failed.
 
     Returns:
-      True for failed connections and 503.
+      True for failed connections, 503, UNAVAILABLE, and RESOURCE_EXHAUSTED for want of a worker.
     """
     return isinstance(error, UnavailableError)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -77,3 +78,38 @@ class MalformedRequests(grpc.ServerInterceptor):  # type: ignore[misc, unused-ig
             return behavior(request, context)
 
         return grpc.unary_unary_rpc_method_handler(parsed, response_serializer=handler.response_serializer)
+
+
+class FullServer(grpc.ServerInterceptor):  # type: ignore[misc, unused-ignore]
+    """Refuses a request that finds all workers taken, as a gRPC server in C++ does: RESOURCE_EXHAUSTED.
+
+    Source: gRPC, src/cpp/server/server_cc.cc; TF Serving's `--grpc_max_threads` is that number of workers. Such a
+    request comes to no service, so no metric counts it.
+
+    Args:
+      workers: How many requests may be under way.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._free = threading.Semaphore(workers)
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Has a method with one request and one response take a worker while it runs."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        behavior = handler.unary_unary
+
+        def counted(request: Any, context: grpc.ServicerContext) -> Any:
+            if not self._free.acquire(blocking=False):
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+            try:
+                return behavior(request, context)
+            finally:
+                self._free.release()
+
+        return grpc.unary_unary_rpc_method_handler(counted, handler.request_deserializer, handler.response_serializer)

@@ -9,7 +9,7 @@ from google.protobuf import wrappers_pb2  # type: ignore[import-untyped]
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving.server.grpc_answer import MalformedRequests
+from htlnet_tf.serving.server.grpc_answer import FullServer, MalformedRequests
 from htlnet_tf.serving.server.grpc_services import ModelService, PredictionService
 from htlnet_tf.serving.server.limits import Limits
 from htlnet_tf.serving.server.monitoring import Metrics
@@ -42,6 +42,8 @@ class GrpcServer:
       host: Address to listen on.
       port: Port to listen on; 0 takes a free one.
       max_workers: Threads that take requests; None for as many as `limits` lets run or wait, and a few more.
+      max_threads: How many requests may be under way; further ones are refused at once, as TF Serving refuses them with
+        its `--grpc_max_threads`. None for no such limit: they wait for a thread.
       limits: Where graphs are run; None for limits of its own.
       metrics: Where requests are counted; None for a page of its own.
 
@@ -61,11 +63,14 @@ class GrpcServer:
         host: str = "127.0.0.1",
         port: int = 8500,
         max_workers: int | None = None,
+        max_threads: int | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         if not 0 <= port <= 65535:
             raise InputError(f"the port must be between 0 and 65535, but is {port}")
+        if max_threads is not None and max_threads < 1:
+            raise InputError(f"max_threads must be at least 1, but is {max_threads}")
         self.metrics = metrics or Metrics()
         self._store = store
         self._host = host
@@ -73,6 +78,10 @@ class GrpcServer:
         self._limits = limits or Limits()
         self._owns_limits = limits is None
         self._threads = max_workers or self._limits.max_workers + self._limits.max_queue + _SPARE_THREADS
+        self._interceptors: list[grpc.ServerInterceptor] = [MalformedRequests()]
+        if max_threads is not None:
+            self._threads = max(self._threads, max_threads + _SPARE_THREADS)  # someone must be there to refuse
+            self._interceptors.insert(0, FullServer(max_threads))
         self._server: grpc.Server | None = None
 
     def start(self) -> int:
@@ -87,7 +96,7 @@ class GrpcServer:
         if self._server is not None:
             raise RuntimeError("the server is running already")
         threads = ThreadPoolExecutor(self._threads, thread_name_prefix="htlnet-grpc")
-        server = grpc.server(threads, interceptors=[MalformedRequests()], options=_OPTIONS)
+        server = grpc.server(threads, interceptors=self._interceptors, options=_OPTIONS)
         prediction = PredictionService(self._store, self._limits, self.metrics)
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._store), server)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -110,10 +111,9 @@ def _from_rows(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> dict[str, n
             return {name: dense_tensor(rows, info) for name, info in inputs.items()}
     except StatusError:
         # The message has to name the row, so the rows are gone through one by one.
-        _refuse_first_bad_row(rows, inputs)
+        _row_by_row(rows, inputs)
         raise
-    _refuse_first_bad_row(rows, inputs)
-    raise AssertionError("rows were refused, but no row is at fault")
+    return _row_by_row(rows, inputs)
 
 
 def _transposed(rows: list[Any], names: list[str]) -> dict[str, list[Any]] | None:
@@ -129,9 +129,10 @@ def _transposed(rows: list[Any], names: list[str]) -> dict[str, list[Any]] | Non
     return {name: list(column) for name, column in zip(names, columns, strict=False)}
 
 
-def _refuse_first_bad_row(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> None:
+def _row_by_row(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> dict[str, np.ndarray]:
     objects = _is_row_object(rows[0])
     shapes: dict[str, tuple[int, ...]] = {}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
     for position, row in enumerate(rows):
         if objects != _is_row_object(row):
             expected, received = ("object", "list") if objects else ("value/list", "object")
@@ -142,7 +143,9 @@ def _refuse_first_bad_row(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> 
             try:
                 if name not in inputs:
                     raise invalid_argument(f"JSON object: does not have named input: {name}")
-                _check_same_shape(shapes.setdefault(name, shape := dense_tensor(value, inputs[name]).shape), shape)
+                tensor = dense_tensor(value, inputs[name])
+                _check_same_shape(shapes.setdefault(name, tensor.shape), tensor.shape)
+                values[name].append(tensor.reshape(-1))
             except StatusError as error:
                 raise invalid_argument(f"{place}{key} of 'instances' list. Error: {error}") from error
         if objects and row.keys() != inputs.keys():
@@ -150,6 +153,12 @@ def _refuse_first_bad_row(rows: list[Any], inputs: Mapping[str, TensorInfo]) -> 
                 f"{place} of 'instances' list. JSON object: {value_text(row)} keys must be equal to: "
                 f"{','.join(sorted(inputs))}"
             )
+    # A row that has a name twice adds both values, and as many as the tensor holds are taken, from the front: the rows
+    # behind it get their neighbours' (TensorFlow, `Tensor::FromProto`).
+    return {
+        name: np.concatenate(values[name])[: len(rows) * math.prod(shape)].reshape(len(rows), *shape)
+        for name, shape in shapes.items()
+    }
 
 
 def _check_same_shape(first: tuple[int, ...], shape: tuple[int, ...]) -> None:

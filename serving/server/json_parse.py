@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -17,6 +18,7 @@ from htlnet_tf.serving.server.json_print import value_text
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_NAME_END = re.compile(rb'"[ \t\r\n]*:')
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
 # Python's json says what it expected, RapidJSON what is missing. "Expecting ',' delimiter" needs the context as well.
@@ -33,16 +35,40 @@ _WORDING = (
 )
 
 
+_FLAT = frozenset({str, int, float, bool, type(None)})  # types of values that hold no others
+
+
 class _NumberTooBigError(Exception):
     pass
+
+
+class RepeatedNames(dict[str, Any]):
+    """A JSON object that has a name twice, as RapidJSON keeps it: looked up, the first one counts; none is dropped.
+
+    `len` and `items` tell of every member, in the order of the text.
+
+    Args:
+      members: Name and value of each member.
+    """
+
+    def __init__(self, members: list[tuple[str, Any]]) -> None:
+        super().__init__(reversed(members))
+        self._members = members
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def items(self) -> list[tuple[str, Any]]:  # type: ignore[override]
+        """Every member, in the order of the text."""
+        return self._members
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
     """Parses a request body whose top level must be an object.
 
     The tokens `NaN`, `Infinity` and `-Infinity` are numbers, whatever follows the object is ignored, and bytes that
-    are not UTF-8 pass through (they come back as lone surrogates, see `surrogateescape`). Source: TF Serving,
-    util/json_tensor.cc (ParseJson).
+    are not UTF-8 pass through (they come back as lone surrogates, see `surrogateescape`). An object that has a name
+    twice is a `RepeatedNames`. Source: TF Serving, util/json_tensor.cc (ParseJson).
 
     Args:
       body: The request body.
@@ -57,6 +83,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
         document = pydantic_core.from_json(body, cache_strings="keys")
+        if _may_repeat_names(body, document):
+            document = _parse_leniently(body)
     except ValueError:
         # A fast and strict parser. What it refuses may still be good for RapidJSON, or deserves RapidJSON's message.
         document = _parse_leniently(body)
@@ -79,6 +107,29 @@ def refuse_number_overflow(body: bytes, feeds: Mapping[str, np.ndarray]) -> None
     """
     if any(array.dtype.kind == "f" and np.isinf(array).any() for array in feeds.values()):
         _parse_leniently(body)
+
+
+def _may_repeat_names(body: bytes, document: Any) -> bool:
+    # Of a name that is there twice the fast parser keeps the last and says nothing. Every member has its own colon, so
+    # a body with no more of them than there are members repeats none; strings may hold colons, hence the second look.
+    members = _members([document])
+    return body.count(b":") != members and len(_NAME_END.findall(body)) != members
+
+
+def _members(values: list[Any]) -> int:
+    """How many members the objects in a list have, nested ones included."""
+    count, level = 0, values
+    while level:
+        objects = [value for value in level if type(value) is dict]
+        count += sum(map(len, objects))
+        lists = [value for value in level if type(value) is list]
+        level = [
+            value
+            for values_ in chain(map(dict.values, objects), lists)
+            if not _FLAT.issuperset(map(type, values_))
+            for value in values_
+        ]
+    return count
 
 
 def _parse_leniently(body: bytes) -> Any:
@@ -111,7 +162,12 @@ def _finite_int(text: str) -> int:
     return int(text)
 
 
-_DECODER = json.JSONDecoder(parse_float=_finite_float, parse_int=_finite_int)
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    return found if len(found) == len(members) else RepeatedNames(members)
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite_float, parse_int=_finite_int, object_pairs_hook=_object)
 
 
 def _parse_error(message: str, text: str, position: int) -> StatusError:

@@ -118,10 +118,10 @@ def error_body(message: str) -> bytes:
     """Prints the body of an error reply.
 
     Args:
-      message: The status message; what is not UTF-8 in it is replaced.
+      message: The status message; bytes in it that are not UTF-8 (`surrogateescape`) go out as they are.
 
     Returns:
-      UTF-8 JSON. Source: TF Serving, util/json_tensor.cc (MakeJsonFromStatus).
+      The JSON. Source: TF Serving, util/json_tensor.cc (MakeJsonFromStatus).
     """
     text = object_text([("error", string_text(message))], 1)
-    return text.encode("utf-8", "replace")
+    return text.encode("utf-8", "surrogateescape")

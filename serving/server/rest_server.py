@@ -59,6 +59,8 @@ class EmbeddedServer:
         to arrive (408 after that).
       max_workers: How many requests run at once; None for four per processor.
       max_queue: How many more may wait; further ones are refused.
+      grpc_max_threads: How many gRPC requests may be under way; further ones are refused with RESOURCE_EXHAUSTED, as
+        the genuine server refuses them with `--grpc_max_threads`. None for no such limit.
       max_body_bytes: The largest body of a REST request, inflated if it comes compressed.
       shutdown_grace_seconds: How long requests under way may take when the server stops.
 
@@ -86,6 +88,7 @@ class EmbeddedServer:
         request_timeout_seconds: float = 30.0,
         max_workers: int | None = None,
         max_queue: int = 128,
+        grpc_max_threads: int | None = None,
         max_body_bytes: int = 64 * 2**20,
         shutdown_grace_seconds: float = 30.0,
     ) -> None:
@@ -103,6 +106,9 @@ class EmbeddedServer:
         self._host = host
         self._port = port
         self._grpc_port = grpc_port
+        if grpc_max_threads is not None and grpc_max_threads < 1:
+            raise InputError(f"grpc_max_threads must be at least 1, but is {grpc_max_threads}")
+        self._grpc_max_threads = grpc_max_threads
         beside = self._models / "models.config"
         chosen = beside if model_config_file is None and beside.is_file() else model_config_file
         self._config_file = None if chosen is None else local_path(chosen)
@@ -255,7 +261,14 @@ class EmbeddedServer:
             GrpcServer,  # REST does without gRPC's threads and start-up time
         )
 
-        server = GrpcServer(store, host=self._host, port=self._grpc_port or 0, limits=limits, metrics=metrics)
+        server = GrpcServer(
+            store,
+            host=self._host,
+            port=self._grpc_port or 0,
+            max_threads=self._grpc_max_threads,
+            limits=limits,
+            metrics=metrics,
+        )
         self._grpc_port = server.start()
         self._grpc = server
 

@@ -123,9 +123,14 @@ class LoadedVersion:
             values = function(*(feeds[alias] for alias in signature.inputs))
         except tf.errors.OpError as error:
             raise StatusError(_code(error), error.message) from error
+        except UnicodeDecodeError as error:
+            # Python cannot make an error of a message with bytes of the request in it, and forgets its code. What
+            # quotes the request finds fault with it.
+            message = bytes(error.object).decode("utf-8", "surrogateescape")
+            raise StatusError("INVALID_ARGUMENT", message) from error
         except (TypeError, ValueError) as error:  # an array that TensorFlow cannot take for this input
             raise invalid_argument(str(error)) from error
-        return {alias: np.asarray(value) for alias, value in zip(signature.outputs, values, strict=True)}
+        return {alias: _array(value) for alias, value in zip(signature.outputs, values, strict=True)}
 
     def _callable(self, key: str) -> Callable[..., list[Any]]:
         if key in self._callables:
@@ -164,6 +169,11 @@ def without_deprecation_note() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(keep)
+
+
+def _array(value: Any) -> np.ndarray:
+    # NumPy would make a type of its own of a single string, without the zero bytes at its end.
+    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _has_composite_tensors(signature: Signature) -> bool:

@@ -65,6 +65,7 @@ def _example(value: Any) -> example_pb2.Example:
             feature = example.features.feature[name]
         except UnicodeEncodeError as error:  # bytes that are not UTF-8: a C++ string may hold them, a Python one not
             raise invalid_argument("The name of a feature must be UTF-8") from error
+        feature.Clear()  # of a name that is there twice the last one counts
         for element in content if isinstance(content, list) else [content]:
             _add(feature, name, element)
     return example

@@ -146,8 +146,8 @@ def test_another_search_is_refused_before_any_trial(config: RunConfig, tmp_path:
     ],
 )
 def test_what_is_searched(name: str, searched: set[str], schema: htl.Schema, encoder: htl.FeatureEncoder) -> None:
+    from htlnet_tf.building import build_model
     from htlnet_tf.config import DataConfig
-    from htlnet_tf.runs import build_model
 
     model = variant(name, ModelConfig())
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

@@ -63,6 +63,30 @@ def test_a_large_offset_does_not_cost_precision() -> None:
     assert TrainingStatistics.fit(SCHEMA, frame).labels["spend"].std == pytest.approx(2.0, rel=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-37, 1e-30, 1e-13, 1e30, 1e37])
+def test_a_unit_changes_nothing_but_the_unit(unit: float) -> None:
+    schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
+    scaled = FRAME.assign(x=FRAME["x"] * unit, spend=FRAME["spend"] * unit)
+    statistics = TrainingStatistics.fit(schema, (scaled.iloc[i : i + 3] for i in range(0, len(scaled), 3)))
+    x = FRAME["x"].dropna()
+    assert statistics.moments["x"].mean == pytest.approx(x.mean() * unit, rel=1e-12)
+    assert statistics.moments["x"].std == pytest.approx(x.std(ddof=0) * unit, rel=1e-12)
+    assert statistics.core.std == pytest.approx(2.0 * unit, rel=1e-12)
+
+
+def test_what_float32_takes_for_0_is_counted_as_0() -> None:
+    schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
+    statistics = TrainingStatistics.fit(schema, FRAME.assign(x=FRAME["x"] * 1e-60, spend=FRAME["spend"] * 1e-45))
+    assert (statistics.moments["x"].mean, statistics.moments["x"].std) == (0.0, 1.0)
+    assert (statistics.core.mean, statistics.core.std) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-30, 3e33])
+def test_rounding_is_no_spread(value: float) -> None:
+    schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
+    assert TrainingStatistics.fit(schema, FRAME.assign(x=value)).moments["x"].std == 1.0
+
+
 def test_a_constant_column_has_std_1() -> None:
     assert TrainingStatistics.fit(SCHEMA, FRAME.assign(x=0.1)).moments["x"].std == 1.0
 

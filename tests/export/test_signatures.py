@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_
 from htlnet_tf.export.examples import parse_examples, serialized, to_examples
 from htlnet_tf.export.requests import feeds, of_user
 from htlnet_tf.export.servable import Servable, class_labels
+from htlnet_tf.features import argument_name
 from htlnet_tf.serving.server.servables import LoadedVersion
 
 
@@ -205,3 +207,34 @@ def test_the_fingerprint_is_that_of_the_file(rich_model: Any, tmp_path: Path) ->
     )
     assert before.saved_model_checksum == after.saved_model_checksum
     assert before.signature_def_hash == after.signature_def_hash
+
+
+def test_columns_of_any_name_are_inputs_of_that_name(tmp_path: Path) -> None:
+    odd = ["self", "raw", "inputs", "examples", "args", "kwargs", "name", "ids", "numeric", "b64", "2d", "a.b", "c-d"]
+    names = [*(k for k in keyword.kwlist if k != "return"), *odd, *keyword.softkwlist[1:]]
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({name: random.normal(size=8) for name in names})
+    frame = frame.assign(is_new=[0, 1] * 4, spend=frame["class"], **{"return": [0, 1] * 4})
+    schema = htl.Schema(
+        features=[*(htl.Numeric(name) for name in names), htl.Categorical("is_new")],
+        targets=[htl.Binary("return"), htl.Continuous("spend", non_negative=False)],
+    )
+    tf.keras.utils.set_random_seed(0)
+    model = htl.SharedBottom(schema, htl.FeatureEncoder.fit(schema, frame))
+    Servable(model).save(tmp_path)
+    raw = raw_features(frame, model.encoder.schema)
+    expected = scores_of(model, raw)
+    assert np.ptp(expected["spend"]) > 0
+    loaded = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    arguments = {argument_name(name): tf.constant(values) for name, values in raw.items()}
+    np.testing.assert_allclose(loaded(**arguments)["spend"], expected["spend"], rtol=1e-5)
+    servable = LoadedVersion(tmp_path)
+    try:
+        for signature, output in (("serving_default", "spend"), ("candidates", None), ("regress", "outputs")):
+            inputs = feeds(model.encoder, signature, raw)
+            if signature != "regress":
+                assert set(inputs) == set(servable.signature_defs[signature]["inputs"]) == {*names, "is_new"}
+            if output is not None:
+                np.testing.assert_allclose(servable.run(signature, inputs)[output], expected["spend"], rtol=1e-5)
+    finally:
+        servable.close()

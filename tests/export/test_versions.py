@@ -254,7 +254,7 @@ def test_a_version_that_is_not_available_gets_no_label(models: Path, server: Fak
     with pytest.raises(ServingError, match=r"version 3 of model 'm' must be AVAILABLE .* it is END, no saved_model.pb"):
         promote(models, "m", 3, server=server.address)
     del server.states[2]
-    with pytest.raises(ServingError, match="Could not find version 2"):
+    with pytest.raises(ServingError, match=r"it is not loaded \(AVAILABLE: 1\)\. A server that follows no models"):
         promote(models, "m", 2, server=server.address)
     assert (models / CONFIG_FILE).read_text() == before
     assert server.configs == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -59,6 +60,28 @@ def test_known_unknown_and_missing_values(schema: htl.Schema) -> None:
     # age: mean 2, std 1, clipped at 10; price is constant, so its std is 1.
     expected = [[1.0, 0.0], [0.0, np.log(2.0)], [0.0, 0.0], [10.0, 0.0]]
     np.testing.assert_allclose(encoded["numeric"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-36, 1e-30, 1e-13, 1e13, 1e30, 1e36])
+def test_numbers_of_any_unit_are_encoded_alike(unit: float) -> None:
+    amounts = np.concatenate([np.random.default_rng(0).normal(1.0, 3.0, 200), [90.0]])
+    schema = htl.Schema(
+        features=[htl.Categorical("c"), htl.Numeric("x"), htl.Numeric("bucket", quantile_buckets=5)],
+        targets=[htl.Binary("click"), htl.Continuous("spend", non_negative=False)],
+    )
+    frame = pd.DataFrame({"c": 1, "x": amounts * unit, "bucket": amounts * unit, "click": 1, "spend": amounts * unit})
+    encoder = htl.FeatureEncoder.fit(schema, frame)
+    encoded = encoder.encode(frame)
+    # float64; the last row lies beyond the 10 deviations at which values are clipped.
+    expected = np.clip((amounts - amounts.mean()) / amounts.std(), -10.0, 10.0)
+    assert expected[-1] == 10.0
+    np.testing.assert_allclose(encoded["numeric"][:, 0], expected, atol=2e-6)
+    assert np.bincount(encoded["ids"][:, 1])[-5:].tolist() == [40, 40, 40, 40, 41]
+    graph = tf.function(encoder.__call__, input_signature=[encoder.raw_specs()])
+    raw = {name: tf.constant(values) for name, values in raw_features(frame, encoder.schema).items()}
+    np.testing.assert_array_equal(graph(raw)["numeric"], encoded["numeric"])
+    raw["x"] = tf.fill([201], tf.constant(-3.4e38))
+    assert set(graph(raw)["numeric"].numpy()[:, 0].tolist()) == {-10.0}
 
 
 def test_an_indicator_follows_numbers_that_were_missing_in_training(encoder: Any, frame: pd.DataFrame) -> None:

@@ -107,6 +107,7 @@ def test_tensorboard_gets_every_step(
                 )
     assert values["gradient_cosine/click"] == pytest.approx(steps.history["click_gradient_cosine"])
     assert len(values["gradient_conflict_rate/buy"]) == 8
+    assert "gradient_conflict_rate/spend" not in values  # the core's conflict with itself
     assert len(values["epoch_click_gradient_norm"]) == 2
 
 

@@ -152,6 +152,33 @@ def test_predictions_are_in_the_targets_own_units(schema: htl.Schema, batch: Any
     np.testing.assert_allclose(scores["spend"], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-13, 1e30])
+def test_amounts_of_any_unit_are_learned_alike(
+    make_model: Build, schema: htl.Schema, frame: pd.DataFrame, unit: float
+) -> None:
+    scaled = frame.assign(spend=frame["spend"] * unit)
+    results = {}
+    for size, rows in ((1.0, frame), (unit, scaled)):
+        encoder = htl.FeatureEncoder.fit(schema, rows)
+        tf.keras.utils.set_random_seed(0)
+        model = htl.HTLNet(schema, encoder, tower_units=(8,))
+        features, targets = next(iter(htl.data.make_dataset(rows, schema, encoder, batch_size=400)))
+        results[size] = {name: float(value) for name, value in model.test_step((features, targets)).items()}
+        results[size]["mean"] = float(np.mean(model(features)["spend"].numpy().astype(np.float64))) / size
+    assert results[unit] == pytest.approx(results[1.0], rel=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "standardise"), [(1e-20, False), (1e20, False), (1e-38, True), (1e37, True)])
+def test_amounts_beyond_what_can_be_trained_are_refused(
+    schema: htl.Schema, frame: pd.DataFrame, unit: float, standardise: bool
+) -> None:
+    core = htl.Continuous("spend", standardise=standardise)
+    declared = htl.Schema(features=schema.features, targets=[*schema.preceding, core], timestamp="time_ms")
+    encoder = htl.FeatureEncoder.fit(declared, frame.assign(spend=np.minimum(frame["spend"], 9.0) * unit))
+    with pytest.raises(htl.InputError, match=r"target 'spend': amounts of the size .* another unit"):
+        htl.SharedBottom(declared, encoder)
+
+
 def test_a_core_that_is_not_standardised_is_trained_on_raw_amounts(schema: htl.Schema, frame: pd.DataFrame) -> None:
     raw = htl.Schema(
         features=schema.features,

@@ -75,3 +75,4 @@ def test_spans() -> None:
 def test_short_numbers() -> None:
     numbers = [0.0, 0.02, 500.0, 20_000.0, -1_500_000.0, 2e9]
     assert [short_number(number) for number in numbers] == ["0", "0.02", "500", "20k", "-1.5M", "2G"]
+    assert [short_number(number) for number in (1e-30, 2e30)] == ["1e-30", "2e+30"]

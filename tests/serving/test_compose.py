@@ -60,6 +60,15 @@ def test_a_plain_up_at_the_top_of_a_checkout_finds_the_stack() -> None:
     assert REPO / included == MAIN
 
 
+def test_every_file_that_can_be_named_is_the_same_project() -> None:
+    # An included file's name is ignored, and the overrides' would win: two names are two volumes and one port.
+    assert {path: document(path).get("name") for path in (MAIN, TOP, BATCHING)} == {
+        MAIN: "htlnet-serving",
+        TOP: "htlnet-serving",
+        BATCHING: None,
+    }
+
+
 def test_every_variable_is_explained_at_the_top_of_the_file() -> None:
     text = MAIN.read_text(encoding="utf-8")
     header = text.split("\nname:", 1)[0]
@@ -140,6 +149,8 @@ def test_the_build_finds_what_it_copies() -> None:
     for source in copied:
         assert (REPO / source).exists() and source.split("/")[0] in sent, source
     assert text.count("USER 10001:10001") == len(stages)
+    # What a new volume gets: writable for any SERVING_USER, and not empty, or the server's image would have its say.
+    assert "install -d -m 1777 /models && touch /models/" in text
 
 
 def test_only_this_machine_reaches_the_ports() -> None:
@@ -177,33 +188,19 @@ def _stub(folder: Path, name: str, script: str) -> dict[str, str]:
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize("promoted", [True, False])
-def test_the_server_starts_with_models_config_if_there_is_one(tmp_path: Path, promoted: bool) -> None:
-    models = tmp_path / "models"
-    models.mkdir()
-    if promoted:
-        (models / "models.config").touch()
-    settings = service(MODEL_NAME="other")
-    environment = _stub(tmp_path / "bin", "tensorflow_model_server", 'printf "%s\\n" "$@"')
-    command = [part.replace("/models/models.config", f"{models}/models.config") for part in settings["entrypoint"]]
-    ran = subprocess.run(
-        [*command, *settings["command"]],
-        env=environment | settings["environment"],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-    )
-    found = flags(ran.stdout.splitlines())
-    assert found.keys() <= FLAGS
-    assert found.items() >= flags(settings["command"]).items()
-    if promoted:
-        assert found["model_config_file"] == f"{models}/models.config"
-        assert int(found["model_config_file_poll_wait_seconds"]) > 0 and "model_name" not in found
-    else:
-        assert (found["model_name"], found["model_base_path"]) == ("other", "/models/other")
-        assert "model_config_file" not in found
+def test_the_server_is_started_by_the_script_that_is_mounted() -> None:
+    assert service()["entrypoint"] == ["bash", "/config/start.sh"]
+    assert "./config:/config:ro" in service()["volumes"] and (SERVING / "config" / "start.sh").is_file()
+
+
+def test_grpc_calls_are_bounded_by_callers_and_not_by_cores() -> None:
+    for path in (MAIN, BATCHING):
+        command = document(path)["services"]["serving"]["command"]
+        assert flags(command)["grpc_max_threads"] == "128"
+        command = document(path, GRPC_MAX_THREADS="40")["services"]["serving"]["command"]
+        assert flags(command)["grpc_max_threads"] == "40"
+    # Threads are processes to the limit, and those of REST and TensorFlow come to it: 6 per core.
+    assert service()["pids_limit"] >= 128 + 6 * 64
 
 
 # Does to a folder of models what the real commands would, and writes down how it was called.
@@ -216,14 +213,23 @@ esac
 """
 
 
-def _train(tmp_path: Path, *versions: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+def _train(
+    tmp_path: Path, *versions: str, locked: str | None = None, **environment: str
+) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Runs train.sh; with `locked`, a folder that nobody may write to, and without root's capabilities."""
     models, log = tmp_path / "models", tmp_path / "log"
     for version in versions:
         (models / "htlnet" / version).mkdir(parents=True)
         (models / "htlnet" / version / "saved_model.pb").touch()
+    models.mkdir(exist_ok=True)
     log.write_text("", encoding="utf-8")
+    command = ["sh", str(SERVING / "train.sh")]
+    if locked is not None:
+        (tmp_path / locked).chmod(0o555)
+        if os.geteuid() == 0:
+            command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
     ran = subprocess.run(
-        ["sh", str(SERVING / "train.sh")],
+        command,
         env=_stub(tmp_path / "bin", "htlnet", HTLNET)
         | {"MODELS_DIR": str(models), "LOG": str(log), "NEXT": "1", "TMPDIR": str(tmp_path)}
         | environment,
@@ -259,6 +265,23 @@ def test_the_commands_that_it_calls_are_there(tmp_path: Path) -> None:
 def test_a_stop_between_export_and_promote_is_made_good(tmp_path: Path) -> None:
     ran, calls = _train(tmp_path, "9", "10")
     assert ran.returncode == 0 and calls == [f"promote {tmp_path / 'models'} htlnet 10 --label stable"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root may write anywhere")
+@pytest.mark.parametrize("locked", ["models", "models/htlnet"])
+def test_it_says_that_it_cannot_write_before_it_trains(tmp_path: Path, locked: str) -> None:
+    (tmp_path / "models" / "htlnet").mkdir(parents=True)
+    ran, calls = _train(tmp_path, locked=locked)
+    assert ran.returncode == 1 and not calls
+    user = f"{os.geteuid()}:{os.getegid()}"
+    assert f"user {user} cannot write to {tmp_path / locked}, which is owned by {user} with mode 555" in ran.stderr
+
+
+@pytest.mark.parametrize("relative", ["./models", "models", "../models"])
+def test_a_relative_models_is_refused(tmp_path: Path, relative: str) -> None:
+    ran, calls = _train(tmp_path, "1", MODELS=relative)
+    assert ran.returncode == 1 and not calls
+    assert f"absolute path, such as $PWD/models; received MODELS={relative}\n" in ran.stderr
 
 
 def test_models_is_only_looked_at(tmp_path: Path) -> None:
@@ -332,6 +355,9 @@ def test_the_dashboard_asks_for_metrics_that_are_there() -> None:
     for text in expressions:
         assert all(text.count(a) == text.count(b) for a, b in ("()", "{}", "[]")), text
         assert "histogram_quantile" not in text or "_bucket" in text
+    # 0 where there is no failed request yet, so that the panel does not say "No data".
+    (share,) = (panel for panel in board["panels"] if panel["title"] == "Share of requests with an error")
+    assert all(target["expr"].endswith(' or 0 * sum(up{job="serving"} == 1)') for target in share["targets"])
     labels = {name for text in expressions for name in re.findall(r'(\w+)(?:=~|!~|!=|=)"', text)}
     assert labels == {"model_name", "status", "API", "model_path", "job"}
     recorded = RECORDINGS / "prometheus_metrics.txt"
@@ -339,3 +365,38 @@ def test_the_dashboard_asks_for_metrics_that_are_there() -> None:
         types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", recorded.read_text(encoding="utf-8"), re.M))
         for name in METRICS - {":tensorflow:cc:saved_model:load_attempt_count"}:  # the recording is an excerpt
             assert types[name] == ("histogram" if "latency" in name else "counter"), name
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs promtool, which comes with Prometheus")
+def test_the_share_of_errors_as_prometheus_works_it_out(tmp_path: Path) -> None:
+    board = json.loads((SERVING / "grafana" / "dashboards" / "serving.json").read_text(encoding="utf-8"))
+    (share,) = (panel for panel in board["panels"] if panel["title"] == "Share of requests with an error")
+    expressions = [t["expr"].replace("$model", "htlnet").replace("$__rate_interval", "1m") for t in share["targets"]]
+
+    def case(up: int, expected: list[float | None], **counts: str) -> dict[str, Any]:
+        series = [{"series": 'up{job="serving"}', "values": f"{up}+0x20"}]
+        for status, values in counts.items():
+            name = f':tensorflow:serving:request_count{{model_name="htlnet",status="{status}"}}'
+            series.append({"series": name, "values": values})
+        samples = [[] if value is None else [{"labels": "{}", "value": value}] for value in expected]
+        return {
+            "interval": "15s",
+            "input_series": series,
+            "promql_expr_test": [
+                {"expr": expression, "eval_time": "4m", "exp_samples": sample}
+                for expression, sample in zip(expressions, samples, strict=True)
+            ],
+        }
+
+    tests = tmp_path / "tests.yml"
+    cases = [
+        case(1, [0, 0]),  # just started
+        case(1, [0, 0], OK="5+0x20"),  # no traffic
+        case(1, [0, 0], OK="0+30x20"),  # nothing failed
+        case(1, [0.25, 0], OK="0+30x20", INVALID_ARGUMENT="0+10x20"),
+        case(1, [0.5, 0.25], OK="0+20x20", NOT_FOUND="0+10x20", INTERNAL="0+10x20"),
+        case(0, [None, None]),  # down
+    ]
+    tests.write_text(yaml.safe_dump({"rule_files": [], "tests": cases}), encoding="utf-8")
+    ran = subprocess.run(["promtool", "test", "rules", str(tests)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr

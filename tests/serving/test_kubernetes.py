@@ -113,9 +113,10 @@ def test_it_is_the_composed_server_with_threads_for_its_share_of_the_node() -> N
     assert container()["image"] == service()["image"]
     assert composed.items() <= found.items()
     assert found.keys() - composed.keys() == {
-        *("model_config_file", "model_config_file_poll_wait_seconds", "rest_api_num_threads", "grpc_max_threads"),
-        *("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
+        *("rest_api_num_threads", "tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
     }
+    assert container()["command"] == service()["entrypoint"]
+    assert container()["env"] == [{"name": "MODELS_CONFIG", "value": "/config/models.config"}]
     assert found["tensorflow_intra_op_parallelism"] == container()["resources"]["requests"]["cpu"]
 
 
@@ -129,7 +130,8 @@ def test_what_is_mounted_is_there() -> None:
     )
     (generator,) = kustomization(BASE)["configMapGenerator"]
     assert volumes["config"]["configMap"]["name"] == generator["name"]
-    for value in flags(container()["args"]).values():
+    named = [*flags(container()["args"]).values(), container()["command"][-1], container()["env"][0]["value"]]
+    for value in named:
         if value.startswith("/"):
             assert Path(value).parent == Path(mounts["config"]["mountPath"]) and Path(value).name in generator["files"]
     for folder in (BASE, CANARY):
@@ -146,8 +148,10 @@ def test_labels_name_versions_that_are_loaded() -> None:
     assert flags(container()["args"])["allow_version_labels_for_unavailable_models"] == "true"
 
 
-def test_monitoring_is_that_of_the_compose_file() -> None:
-    assert (BASE / "monitoring.pbtxt").read_bytes() == (SERVING / "config" / "monitoring.pbtxt").read_bytes()
+def test_monitoring_and_the_start_are_those_of_the_compose_file() -> None:
+    # A kustomization takes no files from other folders.
+    for name in ("monitoring.pbtxt", "start.sh"):
+        assert (BASE / name).read_bytes() == (SERVING / "config" / name).read_bytes()
     path = pod()["metadata"]["annotations"]["prometheus.io/path"]
     assert f'path: "{path}"' in (BASE / "monitoring.pbtxt").read_text(encoding="utf-8")
 
@@ -158,7 +162,12 @@ def test_probes_tell_a_served_model_from_an_absent_one(server: EmbeddedServer) -
         assert check["port"] == "rest" and f"/{model(BASE).name}" in check["path"]
         path = check["path"].replace(model(BASE).name, "{}")
         assert httpx.get(server.url + path.format("tiny")).status_code == 200
-        assert httpx.get(server.url + path.format("absent")).status_code == 404
+        assert httpx.get(server.url + path.format("absent")).status_code in {400, 404}
+    # Ready for those who ask for the label: a start may have left out its version, and the status knows no labels.
+    ready = container()["readinessProbe"]["httpGet"]["path"]
+    assert "/labels/stable/" in ready and "stable" in model(BASE).version_labels
+    unlabelled = ready.replace(model(BASE).name, "tiny").replace("stable", "unset")
+    assert httpx.get(server.url + unlabelled).status_code >= 400
     assert container()["livenessProbe"]["grpc"]["port"] == int(flags(container()["args"])["port"])
     assert flags(container()["args"])["enable_grpc_healthcheck_service"] == "true"
     start = container()["startupProbe"]

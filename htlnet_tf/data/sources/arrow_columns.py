@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from htlnet_tf.data.sources.text_values import first_not_utf8
+from htlnet_tf.data.values import EXACT_FLOAT, whole_number
 from htlnet_tf.errors import InputError
 
 Column = Any
@@ -74,6 +75,11 @@ def family(type_: pa.DataType) -> str | None:
     a frame is made of it.
     """
     is_ = pa.types
+    if isinstance(type_, pa.BaseExtensionType):
+        if type_.extension_name == _UUID:
+            return "text"
+        # A number of periods says nothing without their frequency.
+        return None if type_.extension_name == "pandas.period" else family(type_.storage_type)
     if is_.is_dictionary(type_):
         return family(type_.value_type)
     if is_.is_null(type_):
@@ -89,6 +95,40 @@ def family(type_: pa.DataType) -> str | None:
     return None
 
 
+def stored(array: pa.Array) -> pa.Array:
+    """An array without Arrow's extension types: UUIDs as their text (8-4-4-4-12), any other type as what it stores."""
+    type_ = array.type
+    if pa.types.is_dictionary(type_):
+        values = stored(array.dictionary)
+        return array if values is array.dictionary else pa.DictionaryArray.from_arrays(array.indices, values)
+    if not isinstance(type_, pa.BaseExtensionType):
+        return array
+    if type_.extension_name != _UUID:
+        return stored(pc.cast(array.storage, pa.bool_()) if type_.extension_name == "arrow.bool8" else array.storage)
+    encoded = pc.dictionary_encode(array.storage)
+    digits = (value.hex() for value in encoded.dictionary.to_pylist())
+    texts = [f"{d[:8]}-{d[8:12]}-{d[12:16]}-{d[16:20]}-{d[20:]}" for d in digits]  # uuid.UUID takes three times as long
+    return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(texts, pa.string()))
+
+
+def has_values(array: pa.Array) -> bool:
+    """Whether there is a value that is not missing, as columns of a frame are: NaN is, and so are the empty string and
+    lists without a value.
+    """
+    array = stored(array)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    kind = family(array.type)
+    if kind == "lists":
+        return has_values(pc.list_flatten(array))
+    array = array.drop_null()
+    if kind == "text":
+        return bool(pc.any(pc.greater(pc.binary_length(array), 0)).as_py())
+    if pa.types.is_floating(array.type):
+        return bool(pc.any(pc.invert(pc.is_nan(array))).as_py())
+    return len(array) > 0
+
+
 def column_of(array: pa.Array, place: Place, rule: ListRule, cache: CategoryCache) -> Column:
     """An Arrow array as a column of a frame.
 
@@ -99,15 +139,18 @@ def column_of(array: pa.Array, place: Place, rule: ListRule, cache: CategoryCach
       cache: Of the file that is read.
 
     Returns:
-      [N]. Text: `pd.Categorical`, the empty string being missing. Whole numbers: int64 (uint64 where int64 is too
-      small), with gaps pandas' nullable type. Other numbers: float64. Booleans: bool, nullable with gaps. Times:
-      datetime64 or timedelta64. Lists that stay lists: an object array of lists. Where lists are at fault (a value
-      holds the separator, or there are several values of a feature that has no separator, in a file whose columns are
-      not of one type): an object array of values, and of the lists at fault, so that a check of the values finds them.
+      [N]. Text and UUIDs: `pd.Categorical`, the empty string being missing. Whole numbers: int64 (uint64 where int64 is
+      too small), with gaps pandas' nullable type. Decimals: as whole numbers if their type has no decimals, or if they
+      have none and float64 would round one; Python's integers if int64 is too small. Other numbers: float64. Booleans:
+      bool, nullable with gaps. Times: datetime64 or timedelta64. Lists that stay lists: an object array of lists. Where
+      lists are at fault (a value holds the separator, or there are several values of a feature that has no separator,
+      in a file whose columns are not of one type): an object array of values, and of the lists at fault, so that a
+      check of the values finds them.
 
     Raises:
       InputError: Text is not UTF-8, or no list of the column can be joined.
     """
+    array = stored(array)
     kind = family(array.type)
     if kind == "lists":
         if not rule.declared:
@@ -149,6 +192,8 @@ def joined(lists: pa.Array, place: Place, rule: ListRule) -> pa.Array | np.ndarr
       InputError: No separator is declared, or the values are neither text nor whole numbers.
     """
     if rule.separator is None:
+        if not has_values(lists):
+            return pa.nulls(len(lists), pa.string())
         raise place.error(None, f"{lists.type} holds lists; declare the feature Categorical with a separator")
     if pa.types.is_fixed_size_list(lists.type):
         lists = pc.cast(lists, pa.list_(lists.type.value_type))
@@ -178,8 +223,11 @@ def _single_values(lists: pa.Array) -> np.ndarray:
 
 
 def _list_values(values: pa.Array, parents: np.ndarray, place: Place) -> pa.Array:
+    values = stored(values)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_decimal(values.type) and (numbers := _decimals(values)) is not None:
+        values = numbers
     if family(values.type) == "text":
         return pc.cast(_utf8(values, place._replace(rows=place.rows[parents])), pa.string())
     whole = pa.int64() if not pa.types.is_uint64(values.type) else pa.uint64()
@@ -204,7 +252,9 @@ def _utf8(array: pa.Array, place: Place) -> pa.Array:
         position = first_not_utf8(pc.cast(array, pa.binary()))
         if position is None:
             raise
-        raise place.error(position, f"text must be UTF-8; received {array[position].as_py()!r}") from error
+        value = array[position].as_py()
+        hint = " (if these are UUIDs, write them as Parquet's type UUID or as text)" if len(value) == 16 else ""
+        raise place.error(position, f"text must be UTF-8; received {value!r}{hint}") from error
 
 
 def _categories(text: pa.Array, place: Place, cache: CategoryCache) -> pd.Categorical:
@@ -231,13 +281,38 @@ def _numbers(array: pa.Array) -> Column:
     if pa.types.is_boolean(type_):
         values = pc.fill_null(array, False).to_numpy(zero_copy_only=False)
         return pd.arrays.BooleanArray(values, _gaps(array)) if array.null_count else values
+    if pa.types.is_decimal(type_):
+        numbers = _decimals(array)
+        if numbers is None:  # whole numbers beyond int64: as numbers they may be of any size, as ids they are refused
+            column = np.empty(len(array), object)
+            column[:] = [None if value is None else int(value) for value in array.to_pylist()]
+            return column
+        return _numbers(numbers)
     return pc.cast(array, pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _decimals(array: pa.Array) -> pa.Array | None:
+    """Decimals as int64 if their type has no decimals, or if they are whole and float64 would round one; else as
+    float64. None if they are whole numbers that int64 does not hold.
+    """
+    floats = pc.cast(array, pa.float64())
+    type_ = array.type
+    if type_.scale > 0 and not pc.any(pc.greater_equal(pc.abs(floats), float(EXACT_FLOAT))).as_py():
+        return floats
+    if type_.bit_width < 128:  # of which Arrow casts none that have a scale
+        array = pc.cast(array, pa.decimal128(type_.precision, type_.scale))
+    try:
+        return pc.cast(array, pa.int64())
+    except pa.ArrowInvalid:  # one has a fraction, or is too large
+        is_whole = all(value is None or whole_number(value) is not None for value in array.to_pylist())
+        return None if is_whole else floats
 
 
 def _gaps(array: pa.Array) -> np.ndarray:
     return pc.is_null(array).to_numpy(zero_copy_only=False)
 
 
+_UUID = "arrow.uuid"
 _MAX_INT64 = pa.scalar(2**63 - 1, pa.uint64())
 _TEXT = (
     pa.types.is_string,

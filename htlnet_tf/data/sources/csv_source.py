@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv
 
-from htlnet_tf.data.sources.listing import is_gzip, reading, require_distinct
+from htlnet_tf.data.sources.listing import is_gzip, reading
 from htlnet_tf.data.sources.text_values import first_not_utf8
 from htlnet_tf.errors import InputError
 
@@ -45,15 +45,20 @@ class _BadLines:
 
 
 def header(file: str) -> pa.Schema:
-    """Names of a file's columns, all of them text.
+    """Names of a file's columns, all of them text; none if it is empty, as a part of a folder may be.
 
     Raises:
-      InputError: The file is empty or damaged, or has two columns of one name.
+      InputError: The file is damaged.
     """
+    if _is_empty(file):
+        return pa.schema([])
     with reading(file, _WHAT), _open(file, pa.binary(), None, _BadLines(file, "skip", None), _HEADER_BYTES) as reader:
-        names = reader.schema.names
-    require_distinct(file, names)
-    return pa.schema([(name, pa.string()) for name in names])
+        return pa.schema([(name, pa.string()) for name in reader.schema.names])
+
+
+def _is_empty(file: str) -> bool:
+    with reading(file, _WHAT), pa.input_stream(file, compression="gzip" if is_gzip(file) else None) as stream:
+        return not stream.read(_HEADER_BYTES).removeprefix(b"\xef\xbb\xbf").strip(b"\r\n")
 
 
 def blocks(

@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import urllib.parse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -98,15 +99,10 @@ def reading(file: str, what: str) -> Iterator[None]:
         raise InputError(f"'{file}' cannot be read as {what}: {reason}") from error
 
 
-def require_distinct(file: str, names: Sequence[str]) -> None:
-    """Checks that no two columns of a file have the same name.
-
-    Raises:
-      InputError: Two have; names them.
-    """
-    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if repeated:
-        raise InputError(f"'{file}': the names of columns must differ, but these appear more than once: {repeated}")
+def unambiguous(names: Sequence[str]) -> list[str]:
+    """The names by which a column can be read: those that one column alone has, and that are not empty."""
+    counts = Counter(names)
+    return [name for name in names if name and counts[name] == 1]
 
 
 def _expanded(path: str) -> list[str]:

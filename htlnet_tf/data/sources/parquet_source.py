@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from htlnet_tf.data.sources.listing import reading, require_distinct
+from htlnet_tf.data.sources.listing import reading
 
 _WHAT = "a Parquet file"
 # Pages are read as they are needed. Whole column chunks would put a row group of a million rows into memory at once.
@@ -19,12 +19,10 @@ def header(file: str) -> pa.Schema:
     """Names and types of a file's columns.
 
     Raises:
-      InputError: The file is damaged or has two columns of one name.
+      InputError: The file is damaged.
     """
     with reading(file, _WHAT):
-        schema = pq.read_schema(file)
-    require_distinct(file, schema.names)
-    return schema
+        return pq.read_schema(file)
 
 
 def blocks(

@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 
 from htlnet_tf.data.sources import csv_source, parquet_source, tfrecord_source
-from htlnet_tf.data.sources.arrow_columns import CategoryCache, Column, ListRule, Place, column_of, family
+from htlnet_tf.data.sources.arrow_columns import CategoryCache, Column, ListRule, Place, column_of, family, has_values
 from htlnet_tf.data.sources.csv_source import OnBadLines, Report
-from htlnet_tf.data.sources.listing import partition_column, partition_values, table_files
+from htlnet_tf.data.sources.listing import partition_column, partition_values, table_files, unambiguous
 from htlnet_tf.data.sources.text_values import Kind, declared_kinds, inferred_kind, parse
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Categorical, Schema
@@ -50,15 +50,22 @@ class Source:
         self.files, self.format = tuple(files), format
         self._headers: dict[str, pa.Schema] = {}
         self._inferred: dict[str, Kind] | None = None
+        self._types_known: dict[str, tuple[pa.DataType, str]] = {}
+        self._valued: dict[tuple[str, str], bool] = {}
+        self._without_values: set[tuple[str, str]] = set()
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns, as the first file has them.
+        """Names of the columns, as the first file has them; without those that several columns have, or that are empty.
 
         Raises:
           InputError: The file cannot be read.
         """
-        return tuple(self._reference().names)
+        return tuple(unambiguous(self._reference().names))
+
+    def fault(self, name: str) -> str | None:
+        """Why no column can be read by a name in the first file; None if one can."""
+        return _fault(self._reference().names, name)
 
     def chunks(
         self,
@@ -116,13 +123,15 @@ class Source:
             header, cache = self._header(file), CategoryCache()
             constants = {n: v for n, v in partition_values(file).items() if n in kinds and n not in header.names}
             # Where only columns of folders are wanted, any other one says how many rows there are.
-            read = [name for name in names if name in header.names] or header.names[:1]
+            read = [name for name in names if name in header.names] or unambiguous(header.names)[:1]
             types = self._types({name: header.field(name).type for name in read}, kinds)
             for rows, batch in self._blocks(file, types, chunk_rows, on_bad_lines, report):
                 frame: dict[str, Column] = {}
                 for name in names:
                     is_folder = name in constants
                     array = partition_column(constants[name], len(rows)) if is_folder else batch.column(name)
+                    if (file, name) in self._without_values:
+                        array = pa.nulls(len(rows))
                     if is_folder or self.format == "csv":
                         array = parse(array, kinds[name], padded=is_folder)
                     if isinstance(array, pa.Array):
@@ -152,26 +161,62 @@ class Source:
 
     def _check(self, file: str, names: Sequence[str]) -> None:
         """Checks that a file offers columns by these names, of types that are used and that other files agree with."""
-        offered, reference = self._offered(file), self._reference()
+        offered = self._offered(file)
+        if not len(offered) and len(self._reference()):
+            return  # an empty part
         for name in names:
-            if name not in offered.names and (len(offered) or not len(reference)):
-                raise InputError(f"'{file}': column '{name}' is missing; the file has {_shortened(offered.names)}")
-            if name not in offered.names:
-                continue
+            fault = _fault(offered.names, name)
+            if fault is not None:
+                raise InputError(f"'{file}': {fault}")
             type_ = offered.field(name).type
             kind = family(type_)
-            if kind is None:
+            if kind == "nothing" or (kind is not None and kind == family(self._known(name)[0])):
+                continue
+            if not self._has_values(file, name):  # then its type says nothing
+                self._without_values.add((file, name))
+            elif kind is None:
                 raise InputError(
                     f"'{file}', column '{name}': columns hold numbers, text, times, or lists of numbers or text; "
                     f"received {type_}"
                 )
-            if name in reference.names:
-                other = reference.field(name).type
-                if "nothing" not in (kind, family(other)) and kind != family(other):
+            else:
+                other, first = self._known(name, with_values=True)
+                if family(other) != kind:
                     raise InputError(
                         f"'{file}', column '{name}': a column must be of one kind in all files; received {type_} here "
-                        f"and {other} in '{self.files[0]}'"
+                        f"and {other} in '{first}'"
                     )
+
+    def _known(self, name: str, *, with_values: bool = False) -> tuple[pa.DataType, str]:
+        """The type of a column in the first file that says one, and that file.
+
+        Args:
+          name: Of the column.
+          with_values: Look for the first file in which it has values; asked only where types differ.
+        """
+        known = self._types_known.get(name)
+        if known is None or (with_values and not self._has_values(known[1], name)):
+            known = (pa.null(), self.files[0])
+            for file in self.files:
+                offered = self._offered(file)
+                type_ = offered.field(name).type if offered.names.count(name) == 1 else pa.null()
+                if family(type_) in (None, "nothing") or (with_values and not self._has_values(file, name)):
+                    continue
+                known = (type_, file)
+                break
+            self._types_known[name] = known
+        return known
+
+    def _has_values(self, file: str, name: str) -> bool:
+        """Whether a column of a file has a value; asked only where types differ, for it may read the whole column."""
+        header = self._header(file)
+        if self.format == "csv" or name not in header.names:
+            return True
+        key = (file, name)
+        if key not in self._valued:
+            blocks = self._blocks(file, {name: header.field(name).type}, _SCAN_ROWS, "error", None)
+            self._valued[key] = any(has_values(batch.column(name)) for _, batch in blocks)
+        return self._valued[key]
 
     def _kinds(self, names: Sequence[str], schema: Schema | None) -> dict[str, Kind]:
         """What text without types stands for, by column."""
@@ -190,7 +235,9 @@ class Source:
         kinds = {name: inferred_kind(pa.array(values, pa.string())) for name, values in folders.items()}
         if self.format == "csv":
             for file in self.files:
-                text = {name: pa.string() for name in self._header(file).names}
+                text = {name: pa.string() for name in unambiguous(self._header(file).names)}
+                if not text:
+                    continue
                 # Damaged lines are reported when the rows are read.
                 for _, block in csv_source.blocks(file, text, chunk_rows=2**31, on_bad_lines="skip", report=None):
                     if block.num_rows:
@@ -205,10 +252,9 @@ class Source:
         if self.format == "parquet":
             return dict(header)
         # The first records have no value of a feature: another file may know its type, or else the schema.
-        reference = self._reference()
         types = {}
         for name, type_ in header.items():
-            known = [type_, reference.field(name).type if name in reference.names else pa.null()]
+            known = [type_, self._known(name)[0]]
             declared = _DECLARED_TYPES.get(kinds.get(name, "text"), pa.string())
             types[name] = next((t for t in known if not pa.types.is_null(t)), declared)
         return types
@@ -255,10 +301,18 @@ def open_source(path: str | Path | Sequence[str | Path]) -> Source:
     return Source(files, format_)
 
 
+def _fault(names: Sequence[str], name: str) -> str | None:
+    count = list(names).count(name)
+    if count == 0:
+        return f"column '{name}' is missing; the file has {_shortened(names)}" if names else "the file is empty"
+    return None if count == 1 else f"the names of columns must differ, but '{name}' appears {count} times"
+
+
 def _shortened(names: Sequence[str], limit: int = 12) -> str:
     more = f", ... {len(names) - limit} more" if len(names) > limit else ""
     return f"[{', '.join(map(repr, names[:limit]))}{more}]"
 
 
 _HEADERS = {"csv": csv_source.header, "parquet": parquet_source.header, "tfrecord": tfrecord_source.header}
+_SCAN_ROWS = 65_536
 _DECLARED_TYPES = {"integer": pa.int64(), "time": pa.int64(), "number": pa.float32()}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from htlnet_tf.data.values import MISSING_WORDS, number_of_text
 from htlnet_tf.schema import Categorical, Schema
 
 Kind = Literal["text", "integer", "number", "time", "bool"]
 
-_MISSING = pa.array(["NaN", "nan", "NULL", "null", "NA", "None", ""])
+_MISSING = pa.array(MISSING_WORDS)
 # 007 is another value than 7, and 0x1f is no number to a person.
 _CODE = r"^[+-]?0[0-9xX]"
-_IS_CODE = re.compile(_CODE)
-_BOUND = 2**63
 _LADDERS: dict[Kind, tuple[pa.DataType, ...]] = {
     "integer": (pa.int64(), pa.bool_()),
     "number": (pa.float64(), pa.bool_()),
@@ -124,7 +121,10 @@ def _may_hold_codes(text: pa.Array) -> bool:
 def _one_by_one(text: pa.Array, kind: Kind) -> pd.Categorical:
     encoded = pc.dictionary_encode(text)
     missing = set(_MISSING.to_pylist())
-    values = [None if t in missing else _number(t, kind) for t in encoded.dictionary.to_pylist()]
+    values = []
+    for written in encoded.dictionary.to_pylist():
+        number = None if written in missing else number_of_text(written, whole=kind == "integer")
+        values.append(written if number is None and written not in missing else number)
     # Distinct texts may be one number, and Python takes True for 1.
     keys = [(isinstance(value, str), value) for value in values]
     positions = {key: i for i, key in enumerate(dict.fromkeys(key for key in keys if key[1] is not None))}
@@ -132,26 +132,3 @@ def _one_by_one(text: pa.Array, kind: Kind) -> pd.Categorical:
     rows = pc.fill_null(encoded.indices, len(codes)).to_numpy()
     categories = pd.Index([value for _, value in positions], dtype=object)
     return pd.Categorical.from_codes(pd.array([*codes, -1], dtype="int64").to_numpy()[rows], categories=categories)
-
-
-def _number(text: str, kind: Kind) -> int | float | str:
-    """The number that a text says, if it says one."""
-    lower = text.strip().lower()
-    if kind == "integer" and (lower.startswith("+") or _IS_CODE.match(lower)):
-        return text
-    if lower in ("true", "false"):
-        return int(lower == "true")
-    try:
-        number = float(lower)
-    except ValueError:
-        return text
-    if "_" in lower or math.isnan(number):  # Python reads 1_000 as digits that are grouped
-        return text
-    whole: int | None
-    try:
-        whole = int(lower)
-    except ValueError:
-        whole = int(number) if number.is_integer() and abs(number) <= 2**53 else None
-    if whole is not None and -_BOUND <= whole < _BOUND:
-        return whole
-    return number if kind == "number" or not number.is_integer() else text

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data.columns import MISSING_INT64, numbers, plain, refuse, require_columns, whole
+from htlnet_tf.data.columns import MISSING_INT64, numbers, plain, refuse, require_columns, whole, without_decimals
 from htlnet_tf.data.raw_features import distinct_values, time_values
 from htlnet_tf.data.sources.listing import is_gzip
 from htlnet_tf.files import atomic_file
@@ -84,7 +84,7 @@ def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
 
 def _factorized_times(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Codes, -1 where missing, and distinct values: int64, float64 that float32 holds, or an object array of text."""
-    column = plain(column)
+    column = without_decimals(plain(column))
     rule = "the schema's timestamp is a number that int64 or float32, all that a TFRecord has, must hold exactly"
     inferred = pd.api.types.infer_dtype(column, skipna=True)
     if inferred == "integer":
@@ -110,6 +110,7 @@ def _factorized_numbers(column: pd.Series, *, whole_as_int64: bool) -> tuple[np.
       column: Integers, booleans, other numbers, or numbers as text.
       whole_as_int64: Whether floats that are all whole become int64 even if float32 holds them.
     """
+    column = without_decimals(column)
     is_unsigned = pd.api.types.is_unsigned_integer_dtype(column)
     if pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column):
         codes, distinct = pd.factorize(column)

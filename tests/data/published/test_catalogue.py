@@ -12,7 +12,7 @@ from tests.conftest import REPO
 
 def test_every_data_set_is_there_once() -> None:
     names = [dataset.name for dataset in CATALOGUE]
-    assert names == ["kuairand_pure", "valued_shoppers", "hillstrom", "generic", "generated"]
+    assert names == ["kuairand_pure", "valued_shoppers", "hillstrom", "complete_journey", "generic", "generated"]
 
 
 @pytest.mark.parametrize("dataset", CATALOGUE, ids=lambda dataset: dataset.name)

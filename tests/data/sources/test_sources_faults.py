@@ -72,8 +72,8 @@ def test_no_table(tmp_path: Path, path: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be read as a CSV file: Empty CSV file"),
-        (b"a,b,a\n1,2,3\n", r"must differ, but these appear more than once: \['a'\]"),
+        (b"", "^no rows in .*"),
+        (b"\xef\xbb\xbf\r\n", "^no rows in .*"),
         (b"a,b\n1,2\n3\n", "row 1: a row must have the 2 fields of the header; received 1: '3'"),
         (b"a,b\n1,2\n3,4,5\n", "row 1: a row must have the 2 fields of the header; received 3: '3,4,5'"),
         (b"a,b\n1,2\n3,\xff\n", r"column 'b', row 1: text must be UTF-8; received b'\\xff'"),
@@ -83,7 +83,7 @@ def test_no_table(tmp_path: Path, path: str, message: str) -> None:
 def test_csv_faults(tmp_path: Path, content: bytes, message: str) -> None:
     for name in ("x.csv", "x.csv.gz"):
         path = save(tmp_path / name, gzip.compress(content) if name.endswith("gz") else content)
-        with pytest.raises(InputError, match=f"{name}'.*{message}"):
+        with pytest.raises(InputError, match=f"{message}{name}'" if "no rows" in message else f"{name}'.*{message}"):
             chunks_of(path)
 
 
@@ -223,8 +223,8 @@ def test_parquet_faults(tmp_path: Path) -> None:
             chunks_of(path)
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     pq.write_table(table, tmp_path / "x.parquet")
-    with pytest.raises(InputError, match="these appear more than once"):
-        chunks_of(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="must differ, but 'a' appears 2 times"):
+        chunks_of(tmp_path / "x.parquet", ["a"])
 
 
 @pytest.mark.parametrize(

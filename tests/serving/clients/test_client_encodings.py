@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.bodies import columnar_body, row_body
 from htlnet_tf.serving.clients.columns import to_columns
-from htlnet_tf.serving.clients.tensors import serialized_examples, tensor_of
+from htlnet_tf.serving.clients.examples import serialized_examples
+from htlnet_tf.serving.clients.tensors import tensor_of
 from htlnet_tf.serving.server.json_codec import decode_predict
 from htlnet_tf.serving.server.json_parse import parse_object
 from htlnet_tf.serving.signatures import Signature, TensorInfo

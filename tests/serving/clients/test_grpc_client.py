@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -221,10 +222,59 @@ def test_unavailable_is_tried_again(client: GrpcClient, served: tuple[str, Servi
     assert len(served[1].requests) == 6
 
 
+@pytest.mark.parametrize("message", ["Server Threadpool Exhausted", "Concurrent RPC limit exceeded!", ""])
+def test_a_server_without_a_free_worker_is_asked_again(
+    client: GrpcClient, served: tuple[str, Service], message: str
+) -> None:
+    full = aborting(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+    served[1].behaviours = [full, full]
+    assert len(client.predict(ROWS)) == 3 and len(served[1].requests) == 3
+    served[1].behaviours = [full] * 3
+    with pytest.raises(UnavailableError, match=message or "no message") as caught:
+        client.predict(ROWS)
+    assert caught.value.code == "RESOURCE_EXHAUSTED" and len(served[1].requests) == 6
+
+
+def test_no_wait_goes_beyond_the_deadline(served: tuple[str, Service]) -> None:
+    full = aborting(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+    with GrpcClient(served[0], "ranker", timeout=0.5, retries=1000) as client:
+        client.signature()
+        served[1].behaviours = [full] * 1000
+        start = time.monotonic()
+        with pytest.raises(UnavailableError, match="Server Threadpool Exhausted"):
+            client.predict(ROWS)
+        # The waits are 0.05 to 0.1 s, twice as long, and so on: the fifth would go beyond.
+        assert time.monotonic() - start < 0.5 and 2 <= len(served[1].requests) <= 5
+
+
+def test_a_burst_beyond_the_workers_of_the_server(ranker_models: Path) -> None:
+    with EmbeddedServer(ranker_models, port=0, grpc_port=0, grpc_max_threads=1) as server:
+        assert server.grpc_target is not None
+        rows = pd.DataFrame(ROWS * 2000)
+
+        def burst(client: GrpcClient) -> list[BaseException | None]:
+            client.signature()
+            with futures.ThreadPoolExecutor(8) as pool:
+                asked = [pool.submit(client.predict, rows) for _ in range(8)]
+                assert all(len(one.result()) == len(rows) for one in asked if one.exception() is None)
+                return [one.exception() for one in asked]
+
+        with GrpcClient(server.grpc_target, "ranker", retries=0) as client:
+            refused = [error for error in burst(client) if error is not None]
+        assert refused and all(isinstance(error, UnavailableError) for error in refused)
+        assert all(str(error) == "Server Threadpool Exhausted (RESOURCE_EXHAUSTED)" for error in refused)
+        with GrpcClient(server.grpc_target, "ranker", retries=30, timeout=30.0) as client:
+            assert burst(client) == [None] * 8
+        # As on the genuine server, no metric tells of them.
+        metrics = httpx.get(f"{server.url}/monitoring/prometheus/metrics", trust_env=False).text
+        assert "RESOURCE_EXHAUSTED" not in metrics
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
         (grpc.StatusCode.INVALID_ARGUMENT, RefusedError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, RefusedError),
         (grpc.StatusCode.INTERNAL, RefusedError),
         (grpc.StatusCode.DEADLINE_EXCEEDED, TimedOutError),
     ],
@@ -384,7 +434,6 @@ def test_tls(servable: LoadedVersion, tmp_path: Path) -> None:
         ("grpc://", {}),
         ("http://localhost:8500", {}),
         (None, {}),
-        ("localhost:1", {"retries": 5}),
         ("localhost:1", {"retries": -1}),
         ("localhost:1", {"keepalive": 0}),
         ("localhost:1", {"timeout": 0}),

@@ -165,7 +165,7 @@ def test_the_transports_are_used_where_there_is_no_proxy(monkeypatch: pytest.Mon
 
     def transport(url: str) -> Any:
         with RestClient(url, "m") as client:
-            return client._http._transport_for_url(httpx.URL(url))
+            return client._connections.get()._transport_for_url(httpx.URL(url))
 
     assert isinstance(transport("http://scores.example:8501"), QuickAckTransport)
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
@@ -173,7 +173,9 @@ def test_the_transports_are_used_where_there_is_no_proxy(monkeypatch: pytest.Mon
     assert isinstance(transport("http://localhost:8501"), QuickAckTransport)
     monkeypatch.setenv("no_proxy", "scores.example")
     assert isinstance(transport("http://scores.example:8501"), QuickAckTransport)
-    assert isinstance(
-        AsyncRestClient("http://localhost:8501", "m")._http._transport_for_url(httpx.URL("http://localhost:8501")),
-        AsyncQuickAckTransport,
-    )
+
+    async def asynchronous() -> Any:
+        async with AsyncRestClient("http://localhost:8501", "m") as client:
+            return client._connections.get()._transport_for_url(httpx.URL("http://localhost:8501"))
+
+    assert isinstance(asyncio.run(asynchronous()), AsyncQuickAckTransport)

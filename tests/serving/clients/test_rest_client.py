@@ -166,13 +166,13 @@ def test_input_that_does_not_fit_is_refused_before_sending(
 ) -> None:
     client.signature()
 
-    request = client._http.request
+    request = client._connections.get().request
 
     def must_not_post(method: str, *args: Any, **kw: Any) -> Any:
         assert method == "GET", "rows were sent"
         return request(method, *args, **kw)
 
-    monkeypatch.setattr(client._http, "request", must_not_post)
+    monkeypatch.setattr(client._connections.get(), "request", must_not_post)
     with pytest.raises(InputError, match=message):
         client.predict(rows)
 
@@ -353,9 +353,9 @@ def test_candidates_send_the_user_once(
     with RestClient(ranker_server.url, "ranker") as client:
         everything = client.predict([USER | item for item in ITEMS])
         sent = []
-        request = client._http.request
+        request = client._connections.get().request
         monkeypatch.setattr(
-            client._http,
+            client._connections.get(),
             "request",
             lambda *args, content, **kw: sent.append(content) or request(*args, content=content, **kw),
         )

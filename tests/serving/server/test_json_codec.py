@@ -10,7 +10,7 @@ import pytest
 
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.json_codec import decode_predict, encode_predict, signature_name
-from htlnet_tf.serving.server.json_parse import parse_object, refuse_number_overflow
+from htlnet_tf.serving.server.json_parse import RepeatedNames, parse_object, refuse_number_overflow
 from htlnet_tf.serving.server.json_print import float_texts
 from htlnet_tf.serving.signatures import TensorInfo
 
@@ -264,3 +264,52 @@ def test_rows_need_one_first_dimension() -> None:
     with pytest.raises(StatusError, match="Tensor name: b has inconsistent batch size: 3 expecting: 2"):
         encode_predict({"a": two, "b": three}, rows=True)
     assert json.loads(encode_predict({"a": two, "b": three, "c": scalar}, rows=False))["outputs"]["c"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        ('{"a": 1, "b": {"c": 2, "c": 3}}', {"c": [2, 3]}),
+        ('{"b": [[{"c": ":", "d": "\\":", "c" \n: null}]]}', {"c": [":", None], "d": ['":']}),
+        ('{"b": {"\\u0063": 1, "c": 2}} trailing', {"c": [1, 2]}),
+    ],
+)
+def test_an_object_keeps_every_member_of_a_name_and_finds_the_first(text: str, members: dict[str, list[Any]]) -> None:
+    found = parse_object(text.encode())["b"]
+    while isinstance(found, list):
+        found = found[0]
+    assert isinstance(found, RepeatedNames)
+    for name, values in members.items():
+        assert [value for key, value in found.items() if key == name] == values
+        assert found[name] == values[0]
+    assert len(found) == len(found.items()) == sum(map(len, members.values()))
+
+
+def test_names_once_are_plain_objects_whatever_the_strings_hold() -> None:
+    text = '{"a": {"b": ":", "c:": "\\":", "d": ["x\\":y", {"e" : 1}]}, "f": {"b": {"b": 1}}}'
+    document = parse_object(text.encode())
+    assert document == json.loads(text)
+    assert type(document) is dict and type(document["a"]) is dict
+
+
+def test_of_a_name_twice_the_first_counts_but_in_rows() -> None:
+    # json_tensor.cc: FindMember gives the first; the members of a row are gone through one by one.
+    assert signature_name(parse_object(b'{"signature_name": "a", "signature_name": 5}')) == "a"
+    x = single("DT_FLOAT")
+    assert decode(b'{"inputs": [1], "inputs": [2]}', x)[0]["x"].tolist() == [1.0]
+    assert decode(b'{"inputs": {"x": [1, 2], "x": "no"}}', x)[0]["x"].tolist() == [1.0, 2.0]
+    assert decode(b'{"instances": [{"x": 1, "x": 2}]}', x)[0]["x"].tolist() == [1.0]
+    # Both values are added, and a tensor of two rows takes the first two of the three.
+    assert decode(b'{"instances": [{"x": 1, "x": 2}, {"x": 3}]}', x)[0]["x"].tolist() == [1.0, 2.0]
+    two = decode(b'{"instances": [{"x": [1, 2]}, {"x": [3, 4], "x": [5, 6]}]}', x)[0]["x"]
+    assert two.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert "key: x of 'instances' list. Error: INVALID_ARGUMENT: Expecting tensor size: 1 but got: 2" in refusal(
+        b'{"instances": [{"x": 1, "x": [2, 3]}]}', x
+    )
+    # Two members are no base64 object.
+    assert "not formatted correctly for base64" in refusal(
+        b'{"inputs": [{"b64": "eQ==", "b64": "eg=="}]}', single("DT_STRING")
+    )
+    assert '"b64": "eQ==",\n    "b64": "eg=="' in refusal(
+        b'{"inputs": [{"b64": "eQ==", "b64": "eg=="}]}', single("DT_STRING")
+    )

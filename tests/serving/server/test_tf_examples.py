@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from htlnet_tf.serving import EmbeddedServer
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.inference import Classifications
+from htlnet_tf.serving.server.json_parse import parse_object
 from htlnet_tf.serving.server.tf_examples import decode_examples, encode_classifications, encode_regressions
 
 
@@ -39,6 +41,12 @@ def test_values_become_features_of_their_kind() -> None:
     assert features(first) == {"i": [3], "f": [1.5], "s": ["Zürich".encode()], "b": [1], "x": [b"\xff\x00\xfe"]}
     assert features(second) == {"i": [1, 0, -(2**63)], "f": [1.0, 2.5], "s": [b"a", b"y", b""], "empty": []}
     assert features(third) == {}
+
+
+def test_of_a_feature_twice_the_last_counts() -> None:
+    body = b'{"examples": [{"a": 1.0, "b": 1, "a": "x"}], "examples": 5}'
+    (only,) = decode_examples(parse_object(body))
+    assert features(only) == {"a": [b"x"], "b": [1]}
 
 
 def test_the_context_gives_what_an_example_lacks() -> None:
@@ -129,3 +137,33 @@ def test_signatures_that_do_not_fit(http: httpx.Client, verb: str, signature: st
     response = http.post(f"/v1/models/tiny:{verb}", json=document)
     assert response.status_code == 400
     assert response.json()["error"].startswith(message)
+
+
+def test_serialized_examples_are_taken_by_predict(http: httpx.Client, ranker_server: EmbeddedServer) -> None:
+    features = {"age": 2.0, "user": b"anna\0", "item": 1, "price": 10.0}
+    example = tf.train.Example()
+    for name, value in features.items():
+        kind = {float: "float_list", bytes: "bytes_list", int: "int64_list"}[type(value)]
+        getattr(example.features.feature[name], kind).value.append(value)
+    packed = {"b64": base64.b64encode(example.SerializeToString()).decode()}
+    for sent, many in (({"inputs": [packed]}, True), ({"inputs": packed}, False), ({"instances": [packed]}, True)):
+        response = httpx.post(
+            f"{ranker_server.url}/v1/models/ranker:predict",
+            json={"signature_name": "examples", **sent},
+            trust_env=False,
+        )
+        # By hand: 2 * 10 + 1; 5 bytes and 2 * 2. A bare value is a scalar, and so are the outputs.
+        expected = {"buy": 21.0, "click": 9.0, "name": "anna\x001"}
+        answer = response.json()
+        if "instances" in sent:
+            assert answer == {"predictions": [expected]}
+        else:
+            assert answer == {"outputs": {name: [one] if many else one for name, one in expected.items()}}
+
+
+@pytest.mark.parametrize("sent", [{"instances": [{"b64": "gYA="}]}, {"inputs": {"inputs": [{"b64": "gYA="}]}}])
+def test_a_damaged_example_is_quoted_as_it_is(http: httpx.Client, sent: dict[str, Any]) -> None:
+    response = http.post("/v1/models/tiny:predict", json={"signature_name": "regress", **sent})
+    # TensorFlow, util/example_proto_fast_parsing.cc; bytes that are not UTF-8 go out as they came.
+    assert response.status_code == 400
+    assert b"Could not parse example input, value: '\x81\x80" in response.content
