@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-stack lint lock clean
+.PHONY: demo test test-slow test-stack lint lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [DATA=PATH]   rows -> trained model -> export -> server -> ranked candidates"
-	@echo "make test               the tests"
+	@echo "make test               the tests of every day"
+	@echo "make test-slow          those that take minutes"
 	@echo "make test-stack         docker compose up and the rest on a Docker engine, if one answers (minutes)"
 	@echo "make lint               ruff and mypy"
 	@echo "make lock               resolve requirements.lock and requirements-runtime.lock again from setup.py"
@@ -27,7 +28,10 @@ demo: $(READY)
 	@$(BIN)/htlnet demo $(if $(DATA),--data "$(DATA)")
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not docker" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not docker" $(ARGS)
+
+test-slow: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not docker" $(ARGS)
 
 test-stack: $(READY)
 	@$(BIN)/python -m pytest -n 0 -m docker $(ARGS) tests/serving/test_docker.py

@@ -62,6 +62,7 @@ def export_model(
     warmup_rows: Sequence[int] = WARMUP_ROWS,
     warmup_signatures: Sequence[str] | None = None,
     keep: int | None = None,
+    measure_latency: bool = False,
 ) -> ExportedVersion:
     """Exports a model under the next version number.
 
@@ -80,6 +81,7 @@ def export_model(
         request for `candidates` (whose inputs differ in length) or of more rows than its `max_batch_size`.
       keep: Remove the oldest versions, but none of the newest so many, none that a label in `MODELS/models.config`
         names, and none that a rollback would go back to. Labels in another file are not seen.
+      measure_latency: Time every signature with 1, 100 and 500 rows; the report and the training summary then tell.
 
     Returns:
       Where the version is and how it was verified.
@@ -107,7 +109,7 @@ def export_model(
         model.schema.to_yaml(extra / "schema.yaml")
         if warmup_rows and warmed:
             write_warmup(stage / WARMUP_FILE, model.encoder, base.name, held_out, warmup_rows, warmed)
-        report = verify(model, stage, probes)
+        report = verify(model, stage, probes, measure_latency=measure_latency)
         document = training_summary(model, summary) | {"verification": report.to_dict()}
         (extra / version_folders.SUMMARY_FILE).write_text(
             json.dumps(document, indent=2, allow_nan=False), encoding="utf-8"

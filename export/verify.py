@@ -42,7 +42,8 @@ class VerificationReport:
       warmup_requests: Requests that a server runs before the version answers, each of which was run.
       size_bytes: The version's folder on disk, before the report was written into it.
       load_seconds: By loader, `"python"` (`tf.saved_model.load`) and `"session"` (as TensorFlow Serving loads).
-      latency_ms: By signature and rows of a request, the median of a few calls through the session, warm.
+      latency_ms: By signature and rows of a request, the median of a few calls through the session, warm; empty if
+        it was not asked for.
     """
 
     rows: int
@@ -58,24 +59,26 @@ class VerificationReport:
 
     def to_text(self) -> str:
         """A few lines for people."""
-        sizes = list(next(iter(self.latency_ms.values())))
-        width = max(map(len, self.latency_ms))
         loads = ", ".join(f"{loader} {seconds:.2f} s" for loader, seconds in self.load_seconds.items())
-        return "\n".join(
-            [
-                f"largest difference {self.largest_difference:.1e} on {self.rows:,} rows; "
-                f"{self.size_bytes / 1e6:,.1f} MB; load: {loads}; "
-                f"{self.warmup_requests} warm-up requests",
-                f"{'latency, ms':<{width}}" + "".join(f"{f'{size} rows':>10}" for size in sizes),
-                *(
-                    f"{name:<{width}}" + "".join(f"{by_size[size]:>10.2f}" for size in sizes)
-                    for name, by_size in self.latency_ms.items()
-                ),
+        lines = [
+            f"largest difference {self.largest_difference:.1e} on {self.rows:,} rows; "
+            f"{self.size_bytes / 1e6:,.1f} MB; load: {loads}; "
+            f"{self.warmup_requests} warm-up requests"
+        ]
+        if self.latency_ms:
+            sizes = list(next(iter(self.latency_ms.values())))
+            width = max(map(len, self.latency_ms))
+            lines.append(f"{'latency, ms':<{width}}" + "".join(f"{f'{size} rows':>10}" for size in sizes))
+            lines += [
+                f"{name:<{width}}" + "".join(f"{by_size[size]:>10.2f}" for size in sizes)
+                for name, by_size in self.latency_ms.items()
             ]
-        )
+        return "\n".join(lines)
 
 
-def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> VerificationReport:
+def verify(
+    model: MultiTaskModel, directory: Path, rows: Arrays, *, measure_latency: bool = False
+) -> VerificationReport:
     """Loads a SavedModel as Python and as TensorFlow Serving do, and compares all signatures with the model.
 
     `candidates` is asked for the items of all rows with user and context of some of them, and compared with the model's
@@ -85,6 +88,7 @@ def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> Verification
       model: The trained model.
       directory: The SavedModel.
       rows: Raw columns by name, arrays of shape [N].
+      measure_latency: Also time a few calls of every signature with 1, 100 and 500 rows.
 
     Raises:
       VerificationError: It cannot be loaded, a signature or output is missing, or scores differ by more than 1e-5.
@@ -104,7 +108,9 @@ def verify(model: MultiTaskModel, directory: Path, rows: Arrays) -> Verification
                     except (StatusError, tf.errors.OpError) as error:
                         raise VerificationError(f"{loader}, '{signature}' fails at row {start}: {error}") from error
                     largest = max(largest, _difference(f"{loader}, '{signature}'", outputs, expected, start))
-        latency = {name: _latencies(model, loaders.session.run, name, rows) for name in names}
+        latency = {}
+        if measure_latency:
+            latency = {name: _latencies(model, loaders.session.run, name, rows) for name in names}
         size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
         count = len(next(iter(rows.values())))
         return VerificationReport(count, largest, requests, size, loaders.seconds, latency)

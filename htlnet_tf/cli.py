@@ -7,14 +7,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from htlnet_tf.serving.signatures import Signature
 
 
 def run() -> None:
@@ -68,7 +73,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     inspect.add_argument("--targets", metavar="A,B,C", help="the funnel in order, the core last, if there is no schema")
     inspect.add_argument("--timestamp", metavar="COLUMN", help="when a row was logged, if there is no schema")
     inspect.add_argument("--write_schema", metavar="S", help="write a first schema to this file")
-    inspect.add_argument("--overwrite", action="store_true", help="replace an existing schema file")
+    inspect.add_argument("--write_config", metavar="C", help="also a configuration for `htlnet train` with that schema")
+    inspect.add_argument("--overwrite", action="store_true", help="replace existing files")
     inspect.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     _add(commands, "datasets", _datasets, "published data sets with a loader: where to get them, licence, citation")
@@ -136,6 +142,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     score = _add(commands, "score", _score, "score the rows of a CSV or Parquet file on a server")
     _add_server(score)
     score.add_argument("--input", metavar="FILE", required=True, help="a .csv, .csv.gz or .parquet file")
+    score.add_argument("--schema", metavar="S", help="schema file or run folder of the training: FILE is read by it")
     score.add_argument("--output", metavar="FILE", help="a CSV file; default: standard output")
 
     parity = _add(commands, "parity", _parity, "compare a server's scores with a run's own; exit code 1 if they differ")
@@ -200,20 +207,28 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     from htlnet_tf.inspection import inspect_path
+    from htlnet_tf.inspection.files import require_new, write_config, write_schema
 
+    if arguments.write_config and not arguments.write_schema:
+        raise InputError("--write_config C names the schema file of --write_schema S: give both")
+    for path in (arguments.write_schema, arguments.write_config):
+        require_new(path, overwrite=arguments.overwrite)
     targets = _names(arguments.targets) or None
     inspection = inspect_path(
         arguments.data,
         schema=arguments.schema,
         targets=targets,
         timestamp=arguments.timestamp,
-        draft=arguments.write_schema,
-        overwrite=arguments.overwrite,
         write=_say_aside,
     )
     _say(json.dumps(inspection.to_dict(), indent=2) if arguments.json else inspection.to_text())
+    # The report comes first: where no schema can be drafted, it says what is wrong.
     if arguments.write_schema:
+        write_schema(inspection, arguments.write_schema)
         _say_aside(f"first schema written to {arguments.write_schema}: read it before you train")
+    if arguments.write_config:
+        write_config(inspection, arguments.write_config, arguments.write_schema)
+        _say_aside(f"htlnet train {arguments.write_config} --output RUN trains with it")
     return 0 if inspection.ok else 1
 
 
@@ -281,7 +296,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
-    version = export_run(arguments.run, model_directory(arguments.to, arguments.name), keep=arguments.keep)
+    directory = model_directory(arguments.to, arguments.name)
+    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True)
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
@@ -336,6 +352,7 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.clients.scoring import score_file
 
+    read = None if arguments.schema is None else _reader(arguments.schema, arguments.input)
     rows = score_file(
         arguments.url,
         arguments.name,
@@ -343,10 +360,21 @@ def _score(arguments: argparse.Namespace) -> None:
         arguments.output,
         version=arguments.version,
         label=arguments.label,
+        read=read,
         write=_say_aside,
     )
     if arguments.output:
         _say_aside(f"{rows:,} rows scored to {arguments.output}")
+
+
+def _reader(schema: str, source: str) -> Callable[[Signature], Iterable[pd.DataFrame]]:
+    from htlnet_tf.config import find_schema
+    from htlnet_tf.data.request_rows import request_rows
+
+    declared = find_schema(schema)
+    return lambda signature: request_rows(
+        source, declared, {name: info.dtype for name, info in signature.inputs.items()}
+    )
 
 
 def _parity(arguments: argparse.Namespace) -> int:

@@ -100,7 +100,7 @@ def score(model: MultiTaskModel, rows: Rows) -> Scored:
         users.append(read_users(frame, schema))
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
-        labels.append(frame[[t.name for t in schema.targets]])
+        labels.append(frame[[t.source for t in schema.targets]])
         predictions.append(predict_encoded(model, encoded, frame.index))
     if not labels:
         raise InputError("there are no rows to judge the model on")

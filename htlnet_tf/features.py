@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import keyword
 from dataclasses import KW_ONLY
 from typing import Annotated, Literal, Union
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 Group = Literal["user", "item", "context"]
@@ -19,6 +20,9 @@ UNITS_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns":
 
 # Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
 ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
+# What a table calls a column may be anything.
+SourceName = Annotated[str, Field(min_length=1)]
+DecimalMark = Literal[".", ","]
 
 
 def argument_name(column: str) -> str:
@@ -34,12 +38,43 @@ Buckets = Annotated[int, Field(ge=2, le=2**30)]
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 
 
+class Named:
+    """What a column of a table is read for, under a name that the model and its servable use."""
+
+    name: str
+    column: str | None
+
+    @property
+    def source(self) -> str:
+        """The column's name in the table."""
+        return self.name if self.column is None else self.column
+
+
+def checked_format(text: str) -> str:
+    """A format of dates, as `datetime.strptime` takes it.
+
+    Raises:
+      ValueError: It is none, or leaves open which day is meant.
+    """
+    day = datetime.datetime(2001, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc)
+    try:
+        read = datetime.datetime.strptime(day.strftime(text), text)
+    except ValueError as error:
+        raise ValueError(f"a format is written like '%d.%m.%Y %H:%M:%S'; received {text!r}: {error}") from error
+    if read.date() != day.date():
+        raise ValueError(f"a format must have year, month and day, as '%d.%m.%Y' has; received {text!r}")
+    return text
+
+
+TimeFormat = Annotated[str, AfterValidator(checked_format)]
+
+
 @dataclass(frozen=True, config=_STRICT)
-class Categorical:
+class Categorical(Named):
     """A column of discrete values, each with its own embedding row.
 
     Args:
-      name: Column name in the frame and in the exported signature.
+      name: In the exported signature, and in the table if `column` does not say otherwise.
       group: Whom the column belongs to. It decides what a request for many candidates of one user sends once.
       dtype: Type of the raw column, `"string"` or `"int64"`. None: taken from the training rows.
       separator: If given, the column is multi-valued: a string such as `"a,b"` holds several values, whose embeddings
@@ -55,6 +90,8 @@ class Categorical:
         the item and of the user's history. `min_count`, `encoding` and `embedding_dim` are those of the other.
       embedding_dim: Width of the feature's embedding rows. None: the model's.
       missing_values: Raw values that stand for "missing", beside NaN, None and the empty string.
+      column: What the table calls the column. None: as the feature is called. For every kind; several features may
+        read one column.
     """
 
     name: ColumnName
@@ -70,6 +107,7 @@ class Categorical:
     shares: str | None = None
     embedding_dim: EmbeddingDim | None = None
     missing_values: tuple[int | str, ...] = ()
+    column: SourceName | None = None
     kind: Literal["categorical"] = "categorical"
 
     @model_validator(mode="after")
@@ -105,7 +143,7 @@ class Sequence(Categorical):
     As `Categorical` with a separator, but of a long list the *last* `max_length` values are kept.
 
     Args:
-      name: Column name in the frame and in the exported signature.
+      name: As for `Categorical`.
     """
 
     separator: str | None = ","
@@ -125,17 +163,19 @@ class Sequence(Categorical):
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Numeric:
+class Numeric(Named):
     """A column of numbers, standardised with the mean and standard deviation of the training rows.
 
     Args:
-      name: Column name in the frame and in the exported signature.
+      name: As for `Categorical`.
       group: Whom the column belongs to, as for `Categorical`.
       log1p: Replace x by log(1 + x) before standardising; the column must not be negative then.
       quantile_buckets: If given, the number is not fed as such but as one of so many buckets, each with its own
         embedding row; their bounds are quantiles of the training rows. Equal quantiles make fewer buckets.
       embedding_dim: Width of the buckets' embedding rows. None: the model's.
       missing_values: Raw values that stand for "missing", beside NaN and None.
+      column: As for `Categorical`.
+      decimal: The decimal mark of numbers that are text, `"."` or `","`. None: the schema's.
     """
 
     name: ColumnName
@@ -145,6 +185,8 @@ class Numeric:
     quantile_buckets: int | None = Field(default=None, ge=2, le=10_000)
     embedding_dim: EmbeddingDim | None = None
     missing_values: tuple[float, ...] = ()
+    column: SourceName | None = None
+    decimal: DecimalMark | None = None
     kind: Literal["numeric"] = "numeric"
 
     @model_validator(mode="after")
@@ -157,17 +199,21 @@ class Numeric:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Timestamp:
+class Timestamp(Named):
     """A column of points in time, of which the hour of the day and the day of the week have embedding rows.
 
     Args:
-      name: Column name in the frame and in the exported signature; it may be the schema's timestamp.
+      name: As for `Categorical`; it may be the schema's timestamp.
       group: Whom the column belongs to, as for `Categorical`.
       unit: What the numbers count since 1970-01-01 UTC, in the frame and in a request. Columns of datetimes are
         converted.
       utc_offset_hours: Local time minus UTC, for the local hour and weekday. Daylight saving time is not followed.
       parts: `"hour"` (24 rows) and `"weekday"` (7 rows, Monday first).
       embedding_dim: Width of the embedding rows. None: the model's.
+      column: As for `Categorical`.
+      format: How the table writes the times, as `datetime.strptime` takes it: `"%d.%m.%Y %H:%M:%S"`. Without `%z` they
+        are UTC. Whole numbers are read by it too, as 20240501 by `"%Y%m%d"`. None: numbers count `unit`, text is
+        ISO 8601.
     """
 
     name: ColumnName
@@ -177,6 +223,8 @@ class Timestamp:
     utc_offset_hours: float = Field(default=0.0, ge=-12, le=14)
     parts: tuple[TimePart, ...] = Field(default=("hour", "weekday"), min_length=1)
     embedding_dim: EmbeddingDim | None = None
+    column: SourceName | None = None
+    format: TimeFormat | None = None
     kind: Literal["timestamp"] = "timestamp"
 
     @model_validator(mode="after")

@@ -174,8 +174,10 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
         for start in range(0, len(rows), _ROWS_PER_REQUEST):
             yield str(local_path(run) / "held_out.parquet"), rows.iloc[start : start + _ROWS_PER_REQUEST]
         return
-    names = [feature.name for feature in schema.inputs]
-    for chunk in open_source(path).chunks(names, schema=schema, chunk_rows=_ROWS_PER_REQUEST):
+    names = list(dict.fromkeys(feature.source for feature in schema.inputs))
+    for chunk in open_source(path, delimiter=schema.delimiter).chunks(
+        names, schema=schema, chunk_rows=_ROWS_PER_REQUEST
+    ):
         yield chunk.file, chunk.frame
 
 

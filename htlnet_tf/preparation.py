@@ -109,7 +109,7 @@ def fit_split(config: RunConfig, rows: Rows, schema: Schema) -> Split:
     if isinstance(rows, pd.DataFrame):
         return Split.fit(config.split, schema, rows)
     # A rule by time needs the timestamps alone; bad rows are found on whole rows.
-    columns = [schema.timestamp] if schema.timestamp and rows.on_bad_rows == "error" else None
+    columns = [schema.time_column] if schema.time_column and rows.on_bad_rows == "error" else None
     return Split.fit(config.split, schema, rows.frames(columns=columns))
 
 

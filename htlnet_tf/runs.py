@@ -255,6 +255,7 @@ def export_run(
     warmup_rows: Sequence[int] | None = None,
     warmup_signatures: Sequence[str] | None = None,
     keep: int | None = None,
+    measure_latency: bool = False,
 ) -> ExportedVersion:
     """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
 
@@ -267,6 +268,7 @@ def export_run(
       warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
       warmup_signatures: Signatures to warm up; None: all.
       keep: Remove the oldest versions that no label names, but none of the newest so many.
+      measure_latency: Time every signature with 1, 100 and 500 rows.
 
     Raises:
       InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
@@ -291,4 +293,5 @@ def export_run(
         warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
         warmup_signatures=warmup_signatures,
         keep=keep,
+        measure_latency=measure_latency,
     )

@@ -10,14 +10,26 @@ from typing import Any
 
 import pydantic
 import yaml
-from pydantic import ConfigDict, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
-from htlnet_tf.features import Categorical, Cross, Feature, Input, Numeric, Sequence, Timestamp, argument_name
+from htlnet_tf.features import (
+    Categorical,
+    Cross,
+    DecimalMark,
+    Feature,
+    Input,
+    Numeric,
+    Sequence,
+    TimeFormat,
+    Timestamp,
+    argument_name,
+)
 from htlnet_tf.files import atomic_file
 from htlnet_tf.objectives import Objective, declared
+from htlnet_tf.schema_rules import check_columns, check_references
 from htlnet_tf.targets import Binary, Continuous, Multiclass, Target
 
 __all__ = [
@@ -44,9 +56,16 @@ class Schema:
       features: The model's inputs, in the order of their slots in the embedding.
       targets: The funnel, in order. The last one is the core target, which is `Continuous`; before it there is at
         least one that is `Binary` or `Multiclass`, and there may be others of every kind.
-      timestamp: The column that says when the row was logged; a split by time needs it. Any ordered dtype.
+      timestamp: The column that says when the row was logged, or the name of the `Timestamp` feature that it is; a
+        split by time needs it. Any ordered dtype.
       sample_weight: A column of weights >= 0, by which each row's losses are multiplied.
       user: The column that tells users apart, by which group AUC groups; usually a feature. Evaluation alone reads it.
+        As for `timestamp`, a feature's name will do.
+      delimiter: Between the fields of a CSV file, one character.
+      decimal: The decimal mark of numbers that are text, as in CSV files, `"."` or `","`; features and targets may
+        declare their own.
+      timestamp_format: How the column `timestamp` writes its times, as for `Timestamp`; if that is a feature, the
+        feature says it.
 
     Raises:
       pydantic.ValidationError: A rule is broken; the message names the field.
@@ -57,6 +76,9 @@ class Schema:
     timestamp: str | None = None
     sample_weight: str | None = None
     user: str | None = None
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    decimal: DecimalMark = "."
+    timestamp_format: TimeFormat | None = None
 
     @field_validator("features", "targets")
     @classmethod
@@ -92,8 +114,8 @@ class Schema:
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
-        _check_columns(self)
-        _check_references(self)
+        check_columns(self)
+        check_references(self)
         return self
 
     @property
@@ -136,10 +158,36 @@ class Schema:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that training and evaluation read, each once: inputs, targets, weights, timestamp, user."""
-        others = (name for name in (self.timestamp, self.user) if name is not None)
-        named = (*(f.name for f in self.inputs), *(t.name for t in self.targets), *self.weights, *others)
+        """Every column that training and evaluation read, each once, as the table calls it: inputs, targets, weights,
+        timestamp, user.
+        """
+        others = (name for name in (self.time_column, self.user_source) if name is not None)
+        named = (*(f.source for f in self.inputs), *(t.source for t in self.targets), *self.weights, *others)
         return tuple(dict.fromkeys(named))
+
+    def source_of(self, name: str) -> str:
+        """What the table calls a column that is named by its feature or target, or as the table does."""
+        return next((item.source for item in (*self.inputs, *self.targets) if item.name == name), name)
+
+    def decimal_of(self, item: Feature | Target) -> DecimalMark:
+        """The decimal mark of a feature's or target's numbers where they are text."""
+        return getattr(item, "decimal", None) or self.decimal
+
+    @property
+    def time_column(self) -> str | None:
+        """The column of `timestamp`, as the table calls it."""
+        return None if self.timestamp is None else self.source_of(self.timestamp)
+
+    @property
+    def time_format(self) -> str | None:
+        """How `time_column` writes its times; None if not by a format."""
+        moments = [f for f in self.inputs if isinstance(f, Timestamp) and f.source == self.time_column]
+        return next((f.format for f in moments), self.timestamp_format)
+
+    @property
+    def user_source(self) -> str | None:
+        """The column of `user`, as the table calls it."""
+        return None if self.user is None else self.source_of(self.user)
 
     @property
     def user_column(self) -> Categorical | None:
@@ -147,7 +195,7 @@ class Schema:
         if self.user is None:
             return None
         # What is no input may have a name that an input cannot have; "user" shows in messages only.
-        return next((f for f in self.categoricals if f.name == self.user), Categorical("user", group="user"))
+        return next((f for f in self.categoricals if f.source == self.user_source), Categorical("user", group="user"))
 
     def feature(self, name: str) -> Feature:
         """The feature of a name.
@@ -174,8 +222,9 @@ class Schema:
             "features": [_declaration(f) for f in self.features],
             "targets": [_declaration(t) for t in self.targets],
         }
-        for key in ("timestamp", "sample_weight", "user"):
-            if getattr(self, key) is not None:
+        defaults = {"delimiter": ",", "decimal": "."}
+        for key in ("timestamp", "timestamp_format", "sample_weight", "user", *defaults):
+            if getattr(self, key) != defaults.get(key):
                 document[key] = getattr(self, key)
         return document
 
@@ -238,69 +287,6 @@ def _as_column(target: Target) -> Target:
     if isinstance(plain, Continuous):
         return dataclasses.replace(plain, objective=None, level=None, standardise=True)
     return plain
-
-
-def _check_columns(schema: Schema) -> None:
-    """No column has two roles, except that a `Timestamp` feature may be the schema's timestamp."""
-    names = {f.name for f in schema.features}
-    for moment in schema.features:
-        for part in moment.parts if isinstance(moment, Timestamp) else ():
-            if f"{moment.name}.{part}" in names:
-                raise ValueError(
-                    f"features: '{moment.name}.{part}' is a part of the timestamp '{moment.name}'; rename it"
-                )
-    outcomes = {t.name for t in schema.targets}
-    for feature in schema.features:
-        if feature.name in outcomes:
-            raise ValueError(f"features: '{feature.name}' is also a target; an outcome cannot be an input")
-        if feature.name == schema.timestamp and not isinstance(feature, Timestamp):
-            raise ValueError(
-                f"features: '{feature.name}' is the timestamp; declare it as kind timestamp to use its hour and weekday"
-            )
-        if feature.name in schema.weights:
-            raise ValueError(f"features: '{feature.name}' is also a sample weight")
-    if schema.timestamp in outcomes:
-        raise ValueError(f"timestamp: '{schema.timestamp}' is also a target")
-    for name in schema.weights:
-        if name in outcomes or name == schema.timestamp:
-            raise ValueError(f"sample_weight: '{name}' is also a target or the timestamp")
-    if schema.user is not None and schema.user in (*outcomes, *schema.weights, schema.timestamp):
-        raise ValueError(f"user: '{schema.user}' is also a target, a sample weight or the timestamp")
-    for feature in schema.features:
-        if feature.name == schema.user and (not isinstance(feature, Categorical) or feature.separator is not None):
-            raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
-
-
-def _check_references(schema: Schema) -> None:
-    """What names a feature or a target by name finds one of the right kind."""
-    categoricals = {f.name: f for f in schema.categoricals}
-    for feature in schema.features:
-        if isinstance(feature, Cross):
-            for name in feature.of:
-                if name not in categoricals or categoricals[name].separator is not None:
-                    raise ValueError(f"cross '{feature.name}': '{name}' must be a single-valued categorical feature")
-            if feature.of[0] == feature.of[1]:
-                raise ValueError(f"cross '{feature.name}' combines '{feature.of[0]}' with itself")
-        elif isinstance(feature, Categorical) and feature.shares is not None:
-            owner = categoricals.get(feature.shares)
-            if owner is None or owner is feature or owner.shares is not None:
-                raise ValueError(
-                    f"feature '{feature.name}' shares '{feature.shares}', which must be another categorical feature "
-                    "that has rows of its own"
-                )
-    happened: list[str] = []
-    for target in schema.targets:
-        if target.observed_if is not None and target.observed_if not in happened:
-            raise ValueError(
-                f"target '{target.name}': observed_if must name an earlier binary target; "
-                f"received '{target.observed_if}'"
-            )
-        earlier = [t.name for t in schema.targets[: schema.targets.index(target)]]
-        for name in target.after or ():
-            if name not in earlier:
-                raise ValueError(f"target '{target.name}': after must name earlier targets; received '{name}'")
-        if isinstance(target, Binary):
-            happened.append(target.name)
 
 
 def _declaration(item: Feature | Target) -> dict[str, Any]:

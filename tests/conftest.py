@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
+from htlnet_tf.export import locks
 
 REPO = Path(__file__).resolve().parents[1]
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
@@ -43,6 +45,34 @@ def small_frame(num_rows: int = 400, seed: int = 0) -> pd.DataFrame:
     frame["buy"] = buy.astype(int)
     frame["spend"] = np.where(buy, frame["price"] * random.lognormal(0, 0.3, num_rows), 0.0)
     return frame
+
+
+BuildOnce = Callable[[str, Callable[[Path], Any]], Path]
+
+
+@pytest.fixture(scope="session")
+def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """Gives a folder that is built once for all workers: `build_once(name, build)`, where `build` fills a new folder.
+
+    Whoever asks first builds it, the others wait. Nobody may change what lies there: take a copy for that.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of the session, where each worker has a folder
+
+    def get(name: str, build: Callable[[Path], Any]) -> Path:
+        folder = root / "built_once" / name
+        folder.parent.mkdir(exist_ok=True)
+        with locks.exclusive(folder.with_suffix(".lock")):
+            if not folder.exists():
+                partial = folder.with_suffix(".partial")
+                shutil.rmtree(partial, ignore_errors=True)  # of a build that failed
+                partial.mkdir()
+                build(partial)
+                partial.rename(folder)
+        return folder
+
+    return get
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +119,39 @@ def make_model(schema: htl.Schema, encoder: Any) -> Callable[..., Any]:
         return built
 
     return build
+
+
+@pytest.fixture(scope="session")
+def _models_made() -> dict[str, Any]:
+    """The models of `reused_model`, each with its variables' first values."""
+    return {}
+
+
+@pytest.fixture
+def reused_model(make_model: Callable[..., Any], _models_made: dict[str, Any]) -> Callable[..., Any]:
+    """As `make_model`, but arguments that were given before give the same model back, with its first values.
+
+    A fresh model's `fit` traces for seconds, this one's only once. Two calls with equal arguments in a test give one
+    model, not two. Not for a test that compiles it again, or puts something else in place of a part of it.
+    """
+
+    def get(model: Any = None, **arguments: Any) -> Any:
+        import tensorflow as tf
+
+        tf.keras.utils.set_random_seed(0)
+        key = repr((model, sorted(arguments.items())))
+        assert " at 0x" not in key, "an argument that is named by its address alone is none that others have"
+        if key not in _models_made:
+            built = make_model(model, **arguments)
+            built.make_train_function()  # with the optimizer's slots
+            variables = [*built.variables, *built.optimizer.variables]
+            _models_made[key] = built, [(variable, variable.numpy()) for variable in variables]
+        built, first = _models_made[key]
+        for variable, value in first:
+            variable.assign(value)
+        return built
+
+    return get
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -18,6 +19,7 @@ from htlnet_tf.config import RunConfig
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.demo import run_demo
 from htlnet_tf.errors import InputError
+from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer
 
 SMALL = """
@@ -77,6 +79,20 @@ def test_train_evaluate_export_serve_score(
         assert htlnet("score", *url, "--input", str(tmp_path / "short.csv")) == 2
         assert "'price'" in capsys.readouterr().err
         assert htlnet("score", *url, "--name", "other", "--input", str(tmp_path / "rows.csv")) == 1
+        # As another table writes the same rows: by its schema the scores are the same.
+        schema = Schema.from_dict(RunConfig.from_yaml(Path(run) / "config.yaml").schema.to_dict() | {"delimiter": ";"})
+        schema = schema.with_features(
+            dataclasses.replace(f, column="the price", decimal=",") if f.name == "price" else f for f in schema.features
+        )
+        schema.to_yaml(tmp_path / "other.yaml")
+        other = ("--input", str(tmp_path / "other.csv"))
+        rows.rename(columns={"price": "the price"}).to_csv(tmp_path / "other.csv", index=False, sep=";", decimal=",")
+        assert htlnet("score", *url, *other, "--schema", str(tmp_path / "other.yaml")) == 0
+        assert capsys.readouterr().out == printed
+        assert htlnet("score", *url, *other) == 2
+        assert "--schema" in capsys.readouterr().err
+        assert htlnet("score", *url, "--input", str(tmp_path / "rows.csv"), "--schema", run) == 0
+        assert capsys.readouterr().out == printed
     assert len(pd.read_csv(scores)) == 25
     assert printed == Path(scores).read_text()
     assert htlnet("score", *url, "--input", str(tmp_path / "rows.csv")) == 1
@@ -187,6 +203,20 @@ def test_the_installed_command() -> None:
     failed = subprocess.run([command, "evaluate", "/none"], check=False, capture_output=True, text=True)
     assert failed.returncode == 2
     assert "Traceback" not in failed.stderr
+
+
+def test_what_is_found_is_printed_even_if_no_schema_can_be_drafted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate_funnel(1000).frame.drop(columns="spend").to_csv(tmp_path / "t.csv", index=False)
+    draft = ("--write_schema", str(tmp_path / "s.yaml"))
+    assert htlnet("inspect", str(tmp_path / "t.csv"), *draft) == 2
+    printed = capsys.readouterr()
+    assert "Funnel: none found" in printed.out
+    assert "--targets click,buy,spend" in printed.err
+    assert htlnet("inspect", str(tmp_path / "t.csv"), "--write_config", str(tmp_path / "c.yaml")) == 2
+    assert "--write_schema" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.csv"]
 
 
 def test_a_table_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

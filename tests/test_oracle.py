@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.metrics import roc_auc_score
 
 from htlnet_tf.config import RunConfig, shipped
@@ -11,6 +12,7 @@ from htlnet_tf.preparation import prepare
 from htlnet_tf.training import fit
 
 
+@pytest.mark.slow
 def test_htlnet_reaches_the_oracle() -> None:
     # Twice the demo's rows: with those alone the bound is met or missed by the epoch that early stopping keeps.
     config = RunConfig.from_yaml(shipped("generated"), ["data.num_rows=600000", "training.batch_size=4096"])

@@ -6,14 +6,15 @@ JSON and TensorFlow have no null for the first two, so missing values have a fix
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from htlnet_tf.data.values import is_missing, whole_number
+from htlnet_tf.data.values import MISSING_WORDS, is_missing, text, whole_number
 from htlnet_tf.errors import InputError, RowError
 
 MISSING_STRING = ""
@@ -21,6 +22,8 @@ MISSING_INT64 = -(2**63)
 MISSING_FLOAT = float("nan")
 
 Arrays = dict[str, np.ndarray]
+
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def require_columns(frame: pd.DataFrame, names: Iterable[str], *, purpose: str) -> None:
@@ -41,13 +44,21 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str], *, purpose: str) 
         raise InputError(f"{purpose}: the frame has no rows")
 
 
-def numbers(column: pd.Series, *, rule: str) -> np.ndarray:
+def numbers(column: pd.Series, *, rule: str, decimal: str = ".") -> np.ndarray:
     """A column as float64 [N], NaN where it is missing; text is parsed.
+
+    Args:
+      column: Of any dtype.
+      rule: What it must be.
+      decimal: The decimal mark of text. With `","` a point in it is an error, and no number is grouped.
 
     Raises:
       InputError: A value is not a number, or the column holds times.
     """
-    column = plain(unwrapped(column))
+    column = unwrapped(column)
+    if decimal == "," and column.dtype.kind not in "mMbiufc":
+        return _with_decimal_commas(column, rule=f"{rule}, with a decimal comma where it is text")
+    column = plain(column)
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return float64(column)
     if column.dtype.kind in "mM":  # pandas would turn these into nanoseconds without a word
@@ -60,6 +71,50 @@ def numbers(column: pd.Series, *, rule: str) -> np.ndarray:
         parsed = column.map(_number)
     refuse(column, parsed.isna().to_numpy() & column.notna().to_numpy(), rule=rule)
     return float64(parsed)
+
+
+def by_value(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    """A column by its distinct values: each row's position among them, -1 where it is missing, and the values.
+
+    Raises:
+      RowError: A value is a list.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return np.asarray(column.cat.codes, np.intp), column.cat.categories.tolist()
+    column = unwrapped(column)
+    try:
+        codes, distinct = pd.factorize(column)
+    except TypeError:
+        lists = np.asarray([not isinstance(value, Hashable) for value in column], bool)
+        refuse(column, lists, rule="values must be text or numbers, no lists")
+        raise
+    return codes, distinct.tolist()
+
+
+def text_of_value(value: Any) -> str:
+    """A value as the text that a CSV file would have, without blanks around it; booleans in lower case, whole numbers
+    without a fraction.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    written = text(value)
+    return (str(value) if written is None else written).strip()
+
+
+def _with_decimal_commas(column: pd.Series, *, rule: str) -> np.ndarray:
+    codes, distinct = by_value(column)
+    parsed = np.full(len(distinct) + 1, np.nan)  # the last one is the missing value, code -1
+    offends = np.zeros(len(distinct) + 1, bool)
+    for i, value in enumerate(distinct):
+        if not isinstance(value, str):
+            parsed[i] = _number(value)
+            offends[i] = np.isnan(parsed[i]) and not is_missing(value)
+        elif _DECIMAL_COMMA.fullmatch(value.strip()):
+            parsed[i] = float(value.replace(",", "."))
+        else:
+            offends[i] = value.strip() not in MISSING_WORDS
+    refuse(column, offends[codes], rule=rule)
+    return parsed[codes]
 
 
 def _number(value: Any) -> float:

@@ -8,9 +8,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data.columns import Arrays, beyond_float32, numbers, refuse, require_columns, whole
+from htlnet_tf.data.columns import (
+    Arrays,
+    beyond_float32,
+    by_value,
+    numbers,
+    refuse,
+    require_columns,
+    text_of_value,
+    whole,
+)
+from htlnet_tf.data.values import MISSING_WORDS
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema
+from htlnet_tf.targets import opposite
 
 
 class Labels(NamedTuple):
@@ -35,8 +46,8 @@ def read_labels(frame: pd.DataFrame, schema: Schema) -> Labels:
       InputError: A column is missing or a label is outside {0, 1}, no class, infinite, or a negative amount where that
         is impossible; names column, row and value.
     """
-    require_columns(frame, (t.name for t in schema.targets), purpose="targets")
-    numeric = {t.name: _checked(frame[t.name], t) for t in schema.targets}
+    require_columns(frame, (t.source for t in schema.targets), purpose="targets")
+    numeric = {t.name: _checked(frame[t.source], t, schema) for t in schema.targets}
     values: Arrays = {}
     observed: Arrays = {}
     for target in schema.targets:
@@ -69,7 +80,7 @@ def label_values(frame: pd.DataFrame, schema: Schema) -> tuple[Arrays, Arrays | 
     if not schema.weights and all(mask.all() for mask in observed.values()):
         return values, None
     require_columns(frame, schema.weights, purpose="sample weights")
-    columns = {name: _row_weights(frame[name]) for name in schema.weights}
+    columns = {name: _row_weights(frame[name], schema) for name in schema.weights}
     weights: Arrays = {}
     for target in schema.targets:
         weight = observed[target.name].astype(np.float64)
@@ -98,14 +109,37 @@ def require_observed(schema: Schema, counts: Mapping[str, int], *, purpose: str)
         if not counts[target.name]:
             where = "" if target.observed_if is None else f" in a row where '{target.observed_if}' is 1"
             raise InputError(
-                f"{purpose}: target '{target.name}' needs labels; received a column '{target.name}' without a single "
+                f"{purpose}: target '{target.name}' needs labels; received a column '{target.source}' without a single "
                 f"one{where}, from row 0 to the last"
             )
 
 
-def _checked(column: pd.Series, target: Binary | Multiclass | Continuous) -> np.ndarray:
+def flags(column: pd.Series, target: Binary) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that are words, by the labels that a target declares.
+
+    Returns:
+      float64 [N], 1 and 0, NaN where the label is missing; and bool [N], which values are neither label.
+    """
+    codes, distinct = by_value(column)
+    values, offends = np.full(len(distinct) + 1, np.nan), np.zeros(len(distinct) + 1, bool)
+    for i, value in enumerate(map(text_of_value, distinct)):
+        said = target.happened(value)
+        # "NA" may be a label; an open negative one leaves it missing.
+        if value in MISSING_WORDS and not (said or str(target.negative) == value):
+            continue
+        values[i], offends[i] = (0.0, True) if said is None else (float(said), False)
+    return values[codes], offends[codes]  # the last one is the missing value, code -1
+
+
+def _checked(column: pd.Series, target: Binary | Multiclass | Continuous, schema: Schema) -> np.ndarray:
     """float64 [N], NaN where the label is missing."""
-    values = numbers(column, rule=f"target '{target.name}' must be a number")
+    if isinstance(target, Binary) and target.positive is not None:
+        values, offends = flags(column, target)
+        negative = target.negative if target.negative is not None else opposite(target.positive)
+        refuse(column, offends, rule=f"target '{target.name}' is {target.positive!r} or {negative!r}")
+        return values
+    decimal = schema.decimal_of(target)
+    values = numbers(column, rule=f"target '{target.name}' must be a number", decimal=decimal)
     present = ~np.isnan(values)
     if isinstance(target, Binary):
         offends = (values != 0) & (values != 1)
@@ -122,9 +156,9 @@ def _checked(column: pd.Series, target: Binary | Multiclass | Continuous) -> np.
     return values
 
 
-def _row_weights(column: pd.Series) -> np.ndarray:
+def _row_weights(column: pd.Series, schema: Schema) -> np.ndarray:
     rule = "a sample weight must be a finite number, not negative and not missing"
-    values = numbers(column, rule=rule)
+    values = numbers(column, rule=rule, decimal=schema.decimal)
     refuse(column, ~(values >= 0) | beyond_float32(values), rule=rule)
     return values
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.data import timestamps
 from htlnet_tf.data.columns import (
     MISSING_INT64,
     MISSING_STRING,
@@ -52,27 +53,28 @@ def raw_features(frame: pd.DataFrame, schema: Schema) -> Arrays:
     Raises:
       InputError: A column is missing or holds a value its kind does not allow; names column, row and value.
     """
-    require_columns(frame, (f.name for f in schema.inputs), purpose="features")
+    require_columns(frame, (f.source for f in schema.inputs), purpose="features")
     arrays: Arrays = {}
     for feature in schema.inputs:
-        column = frame[feature.name]
+        column = frame[feature.source]
         if isinstance(feature, Categorical):
             codes, values = distinct_values(column, feature)
             arrays[feature.name] = values[codes]
         else:
-            arrays[feature.name] = raw_numbers(column, feature)
+            arrays[feature.name] = raw_numbers(column, feature, decimal=schema.decimal)
     return arrays
 
 
-def raw_numbers(column: pd.Series, feature: Numeric | Timestamp) -> np.ndarray:
-    """A feature without vocabulary in raw form: float32 [N] of a `Numeric`, int64 [N] of a `Timestamp`.
+def raw_numbers(column: pd.Series, feature: Numeric | Timestamp, *, decimal: str = ".") -> np.ndarray:
+    """A feature without vocabulary in raw form: float32 [N] of a `Numeric`, int64 [N] of a `Timestamp`; `decimal` is
+    the mark of numbers as text if the feature declares none.
 
     Raises:
       RowError: A value is not allowed.
     """
     if isinstance(feature, Timestamp):
         return time_values(column, feature)
-    return numeric_values(column, feature).astype(np.float32)
+    return numeric_values(column, feature, decimal=decimal).astype(np.float32)
 
 
 def distinct_values(column: pd.Series, feature: Categorical) -> Distinct:
@@ -206,13 +208,19 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
     """A column of points in time as int64 [N], in the feature's unit since 1970 UTC; missing values become -2**63.
 
     Args:
-      column: Datetimes (without a zone they are UTC), ISO 8601 strings, or whole numbers in the feature's unit.
-      feature: Says the unit.
+      column: Datetimes (without a zone they are UTC), ISO 8601 strings, or whole numbers in the feature's unit; or what
+        the feature's format says.
+      feature: Says the unit and the format.
 
     Raises:
       RowError: A value is none of these.
     """
-    column = plain(unwrapped(column))
+    column = unwrapped(column)
+    if feature.format is not None and column.dtype.kind not in "mM":
+        values, unreadable = timestamps.written(column, feature.format)
+        refuse(column, unreadable, rule=f"feature '{feature.name}': {timestamps.format_rule(feature.format)}")
+        column = pd.Series(values, column.index, name=column.name).__finalize__(column)
+    column = plain(column)
     rule = (
         f"feature '{feature.name}' is a timestamp: a datetime, an ISO 8601 string, or a whole number of {feature.unit}"
     )
@@ -235,19 +243,25 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
             refuse(column, beyond, rule=f"feature '{feature.name}' counts ns, which end in 2262; declare a larger unit")
         counts = moments.dt.as_unit(feature.unit).to_numpy().view(np.int64)
         return np.where(moments.isna().to_numpy(), MISSING_INT64, counts)
-    codes, values = _factorized(column)
-    raw, offends = _int64(values)
+    codes, distinct = _factorized(column)
+    raw, offends = _int64(distinct)
     refuse(column, np.append(offends, False)[codes], rule=rule)
     return np.append(raw, np.int64(MISSING_INT64))[np.where(codes < 0, len(raw), codes)]
 
 
-def numeric_values(column: pd.Series, feature: Numeric) -> np.ndarray:
+def numeric_values(column: pd.Series, feature: Numeric, *, decimal: str = ".") -> np.ndarray:
     """A numeric column as float64 [N]; missing values become NaN.
+
+    Args:
+      column: Numbers, or text.
+      feature: Says what they must be.
+      decimal: The decimal mark of text if the feature declares none.
 
     Raises:
       InputError: A value is not a number, or infinite, or negative where the feature has `log1p`.
     """
-    values = numbers(column, rule=f"feature '{feature.name}' is numeric")
+    rule = f"feature '{feature.name}' is numeric"
+    values = numbers(column, rule=rule, decimal=feature.decimal or decimal)
     refuse(column, beyond_float32(values), rule=f"feature '{feature.name}' is numeric and must be finite in float32")
     values = normal_float32(np.where(np.isin(values, feature.missing_values), np.nan, values))
     if feature.log1p:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,6 +46,7 @@ class Split:
     Args:
       config: The declared rule.
       timestamp: The column of a split by time.
+      format: How that column writes its times, as for `htlnet_tf.schema.Timestamp`.
       cuts: Of a split by time with fractions: the last timestamp of training and the last of validation. Numbers in
         the column's own unit, ISO 8601 strings in UTC, or ISO 8601 durations for timedeltas.
     """
@@ -52,6 +54,7 @@ class Split:
     config: SplitConfig
     timestamp: str | None = None
     cuts: tuple[int | float | str, ...] | None = None
+    format: str | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Split:
@@ -81,15 +84,20 @@ class Split:
           InputError: A split by time without a timestamp in the schema; or of the rows, as for `time_split`, or chunks
             whose timestamps are of different kinds.
         """
+        if isinstance(config, (ColumnSplit, HashSplit)):
+            return cls(config=dataclasses.replace(config, column=schema.source_of(config.column)))
         if not isinstance(config, TimeSplit):
             return cls(config=config)
-        name = _timestamp_name(schema)
+        name, format = _timestamp_name(schema), schema.time_format
         if config.fractions is None:
-            return cls(config=config, timestamp=name)
-        times = timestamps.merge(_timestamps([frames] if isinstance(frames, pd.DataFrame) else frames, name))
+            return cls(config=config, timestamp=name, format=format)
+        listed = [frames] if isinstance(frames, pd.DataFrame) else frames
+        times = timestamps.merge(_timestamps(listed, name, format))
         times.values.sort()
         ends = _ends(times.values, config.fractions, name)
-        return cls(config=config, timestamp=name, cuts=tuple(times.point(times.values[end - 1]) for end in ends))
+        return cls(
+            config=config, timestamp=name, cuts=tuple(times.point(times.values[end - 1]) for end in ends), format=format
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -115,7 +123,7 @@ class Split:
             return np.zeros(0, np.int8)
         require_columns(frame, self.columns, purpose=f"a split by {self.config.by}")
         if isinstance(self.config, TimeSplit):
-            return self._parts_by_time(timestamps.parse(frame[self.columns[0]]))
+            return self._parts_by_time(timestamps.parse(frame[self.columns[0]], self.format))
         if isinstance(self.config, ColumnSplit):
             return parts_by_value(frame[self.config.column], self.config)
         if isinstance(self.config, HashSplit):
@@ -137,7 +145,7 @@ class Split:
         require_columns(frame, self.columns, purpose=f"a split by {self.config.by}")
         order = np.arange(len(frame))
         if isinstance(self.config, TimeSplit):
-            times = timestamps.parse(frame[self.columns[0]])
+            times = timestamps.parse(frame[self.columns[0]], self.format)
             parts, order = self._parts_by_time(times), np.argsort(times.values, kind="stable")
         else:
             parts = self.parts(frame)
@@ -226,7 +234,7 @@ def time_split(
     shares = checked_fractions(fractions)
     name = _timestamp_name(schema)
     require_columns(frame, (name,), purpose="a split by time")
-    times = timestamps.parse(frame[name]).values
+    times = timestamps.parse(frame[name], schema.time_format).values
     order = np.argsort(times, kind="stable")
     ends = _ends(times[order], shares, name)
     return tuple(frame.iloc[order[begin:end]] for begin, end in itertools.pairwise([0, *ends, len(order)]))
@@ -234,16 +242,19 @@ def time_split(
 
 def _timestamp_name(schema: Schema) -> str:
     if schema.timestamp is None:
-        raise InputError("a split by time needs the schema to name the timestamp column; its 'timestamp' is None")
-    return schema.timestamp
+        raise InputError(
+            "a split by time needs the schema to name the timestamp column; its 'timestamp' is None; "
+            "rows without times are split by {by: random, fractions: [0.8, 0.1, 0.1]}"
+        )
+    return schema.source_of(schema.timestamp)
 
 
-def _timestamps(frames: Iterable[pd.DataFrame], name: str) -> Iterator[timestamps.Timestamps]:
+def _timestamps(frames: Iterable[pd.DataFrame], name: str, format: str | None) -> Iterator[timestamps.Timestamps]:
     for frame in frames:
         if isinstance(frame, pd.DataFrame) and len(frame) == 0:
             continue
         require_columns(frame, (name,), purpose="a split by time")
-        yield timestamps.parse(frame[name])
+        yield timestamps.parse(frame[name], format)
 
 
 def _ends(ordered: np.ndarray, shares: Sequence[float], name: str) -> list[int]:

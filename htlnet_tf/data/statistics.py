@@ -100,15 +100,15 @@ class TrainingStatistics:
         amounts, observed = {t.name: LabelCounter() for t in schema.amounts}, Counter[str]()
         num_rows = 0
         for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
-            columns.require_columns(frame, (f.name for f in schema.inputs), purpose="training rows")
+            columns.require_columns(frame, (f.source for f in schema.inputs), purpose="training rows")
             num_rows += len(frame)
-            for name, counter in counts.items():
-                counter.update(frame[name])
+            for counter in counts.values():
+                counter.update(frame[counter.feature.source])
             for moment in schema.inputs:
                 if isinstance(moment, Timestamp):
-                    time_values(frame[moment.name], moment)  # nothing to learn, but unreadable ones are told now
+                    time_values(frame[moment.source], moment)  # nothing to learn, but unreadable ones are told now
             for number in (*schema.numerics, *bucketed):
-                values = numeric_values(frame[number.name], number)
+                values = numeric_values(frame[number.source], number, decimal=schema.decimal)
                 if number.quantile_buckets is not None:
                     samples[number.name].update(values)
                 else:

@@ -200,7 +200,7 @@ class Stream:
             try:
                 check_rows(frame[good], self.schema)
                 if self.by_time and self.schema.timestamp is not None:
-                    timestamps.parse(frame.loc[good, self.schema.timestamp])
+                    timestamps.parse(frame.loc[good, self.schema.time_column], self.schema.time_format)
                 return
             except RowError as error:
                 self._note(frame, good, error)
@@ -269,7 +269,7 @@ def open_stream(path: str | Path | Sequence[str | Path], schema: Schema, *, on_b
     """
     if on_bad_rows not in ("error", "skip"):
         raise InputError(f"on_bad_rows must be 'error' or 'skip', received {on_bad_rows!r}")
-    source = open_source(path)
+    source = open_source(path, delimiter=schema.delimiter)
     for name in schema.columns:
         fault = source.fault(name)
         if fault is not None:
@@ -285,8 +285,8 @@ def check_rows(frame: pd.DataFrame, schema: Schema) -> None:
     """
     for feature in schema.inputs:
         if isinstance(feature, Categorical):
-            distinct_values(frame[feature.name], feature)
+            distinct_values(frame[feature.source], feature)
         else:
-            raw_numbers(frame[feature.name], feature)
+            raw_numbers(frame[feature.source], feature, decimal=schema.decimal)
     label_values(frame, schema)
     read_users(frame, schema)

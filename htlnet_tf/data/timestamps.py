@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data.columns import refuse, without_decimals
+from htlnet_tf.data.columns import by_value, refuse, text_of_value, without_decimals
+from htlnet_tf.data.values import MISSING_WORDS
 from htlnet_tf.errors import InputError
 from htlnet_tf.features import TimeUnit
 
@@ -31,6 +32,9 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("datetime64", "datetime", "date", "string"), "datetime"),
     **dict.fromkeys(("timedelta64", "timedelta"), "timedelta"),
 }
+ISO = "ISO8601"
+"""The format of ISO 8601, with or without time and zone, as pandas calls it."""
+
 _NOT_ISO = ("now", "today")  # which pandas reads as the time at which it meets them
 _DURATION = re.compile(r"PT(-?\d+(?:\.\d+)?)S")
 
@@ -101,7 +105,36 @@ class Timestamps:
         return amount if self.unit is None else amount / _NANOSECONDS[self.unit]
 
 
-def parse(column: pd.Series[Any]) -> Timestamps:
+def written(column: pd.Series[Any], format: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads times that are written by a format, each distinct value once.
+
+    Args:
+      column: Text, or whole numbers whose digits are the date.
+      format: As `datetime.strptime` takes it, or `ISO`; times without a zone are UTC.
+
+    Returns:
+      datetime64[us] [N] in UTC, NaT where there is none; and bool [N], which values are there but are no such time.
+    """
+    codes, distinct = by_value(column)
+    texts = pd.Series([text_of_value(value) for value in distinct], dtype=object)
+    missing = texts.isin(MISSING_WORDS)
+    moments = pd.to_datetime(texts.where(~missing, None), utc=True, errors="coerce", format=format)
+    # pandas reads these words as the time at which it meets them.
+    words = texts.str.lower().isin(_NOT_ISO) if len(texts) else missing
+    offends = np.append(((moments.isna() & ~missing) | words).to_numpy(bool), False)
+    values = np.append(
+        moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]"), np.datetime64("NaT", "us")
+    )  # the last one is the missing value, code -1
+    values[offends] = np.datetime64("NaT", "us")
+    return values[codes], offends[codes]
+
+
+def format_rule(format: str) -> str:
+    """What a column of written times must be, for messages."""
+    return f"times are written as the format {format!r} says"
+
+
+def parse(column: pd.Series[Any], format: str | None = None) -> Timestamps:
     """Reads a column of timestamps.
 
     They may be numbers (any unit; not bool or complex), datetimes with or without a time zone, dates, timedeltas, or
@@ -110,10 +143,17 @@ def parse(column: pd.Series[Any]) -> Timestamps:
 
     Args:
       column: At least one row.
+      format: How they are written, see `written`; None: as above. Columns of datetimes need none.
 
     Raises:
       RowError: A timestamp is missing, infinite, not readable, or of another kind than the others.
     """
+    if format is not None and column.dtype.kind not in "mM":
+        moments, unreadable = written(column, format)
+        refuse(column, unreadable, rule=format_rule(format))
+        refuse(column, np.isnat(moments), rule="timestamps must not be missing")
+        first = f"{column.iloc[0]!r} at row 0, index {column.index[0]!r}"
+        return Timestamps(str(column.name), "datetime", moments.view(np.int64), "us", first)
     refuse(column, column.isna().to_numpy(), rule="timestamps must not be missing")
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.dtype.categories.dtype)

@@ -31,8 +31,8 @@ def read_users(frame: pd.DataFrame, schema: Schema) -> pd.Series | None:
     feature = schema.user_column
     if feature is None:
         return None
-    require_columns(frame, [schema.user or ""], purpose="users")
-    codes, values = distinct_values(frame[schema.user], feature)
+    require_columns(frame, [schema.user_source or ""], purpose="users")
+    codes, values = distinct_values(frame[schema.user_source], feature)
     settled = dataclasses.replace(feature, dtype="int64" if values.dtype == np.int64 else "string")
     users = values.astype(object)
     users[np.isin(values, np.array(missing_codes(settled), values.dtype))] = None

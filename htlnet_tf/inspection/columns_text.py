@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def declared_as(schema: Schema, name: str) -> str | None:
     """What a schema says of a column; None if it does not mention it."""
     for feature in schema.features:
-        if feature.name == name and not isinstance(feature, Cross):
+        if not isinstance(feature, Cross) and feature.source == name:
             return describe(feature)
     for target in schema.targets:
-        if target.name == name:
+        if target.source == name:
             return f"target {target.kind}"
-    if name == schema.timestamp:
+    if name == schema.time_column:
         return "timestamp"
-    if name == schema.user:
+    if name == schema.user_source:
         return "user"
     return "sample weight" if name in schema.weights else None
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from htlnet_tf.data.sources.csv_source import find_delimiter
 from htlnet_tf.data.sources.source import Source, open_source
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
+from htlnet_tf.inspection.proposals import config_text
 from htlnet_tf.inspection.report import Inspection
 from htlnet_tf.inspection.rows import inspect_rows
 from htlnet_tf.schema import Schema
@@ -43,10 +46,12 @@ def inspect_path(
       InputError: A file cannot be read or lacks a column of the schema, there are no rows, the draft exists already, or
         no schema can be proposed although one is to be written; see also `inspect_rows`.
     """
-    if draft is not None and local_path(draft).exists() and not overwrite:
-        raise InputError(f"'{draft}' exists already; name another file or ask to overwrite it (--overwrite)")
+    require_new(draft, overwrite=overwrite)
     declared = None if schema is None else Schema.from_yaml(schema)
     source = open_source(path)
+    delimiter = "," if source.format != "csv" else declared.delimiter if declared else find_delimiter(source.files)
+    if delimiter != ",":
+        source = open_source(path, delimiter=delimiter)
     if declared is not None:
         _require_columns(source, declared)
 
@@ -60,16 +65,52 @@ def inspect_path(
             chunk.frame.attrs["file"] = chunk.file
             yield chunk.frame
 
-    inspection = inspect_rows(frames(), schema=declared, targets=targets, timestamp=timestamp, source=str(path))
+    inspection = inspect_rows(
+        frames(), schema=declared, targets=targets, timestamp=timestamp, source=str(path), delimiter=delimiter
+    )
     if draft is not None:
-        text = inspection.schema_text()
-        with atomic_file(draft) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_schema(inspection, draft)
     return inspection
+
+
+def require_new(path: str | Path | None, *, overwrite: bool) -> None:
+    """Checks that a file to be written is not there, or may be replaced.
+
+    Raises:
+      InputError: It is there.
+    """
+    if path is not None and local_path(path).exists() and not overwrite:
+        raise InputError(f"'{path}' exists already; name another file or ask to overwrite it (--overwrite)")
+
+
+def write_schema(inspection: Inspection, path: str | Path) -> None:
+    """Writes the proposed schema, with comments.
+
+    Raises:
+      InputError: None can be proposed.
+    """
+    text = inspection.schema_text()
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_config(inspection: Inspection, path: str | Path, schema: str | Path) -> None:
+    """Writes a configuration that trains on the table with a schema file that was written for it.
+
+    Args:
+      inspection: Of files.
+      path: The configuration to write.
+      schema: The schema file.
+    """
+    folder = local_path(path).resolve().parent
+    data, of_schema = (os.path.relpath(local_path(other).resolve(), folder) for other in (inspection.source, schema))
+    with atomic_file(path) as partial:
+        partial.write_text(config_text(data, of_schema, by_time=inspection.is_dated), encoding="utf-8")
 
 
 def _require_columns(source: Source, schema: Schema) -> None:
     # Later files are held against the first one while they are read. One without any column has no rows either.
     for name in schema.columns if source.columns else ():
-        if name not in source.columns:
-            raise InputError(f"{source.files[0]}: column '{name}' is missing; the file has {list(source.columns)}")
+        fault = source.fault(name)
+        if fault is not None:
+            raise InputError(f"{source.files[0]}: {fault}")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 from scipy.stats import skew
 
-from htlnet_tf.features import Categorical, ColumnName, Input, Numeric, Sequence, Timestamp
+from htlnet_tf.features import Categorical, Group, Input, Numeric, Sequence, TimePart, Timestamp
 from htlnet_tf.inspection import names
 from htlnet_tf.inspection.lists import find_separator, measure_lists
-from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile
+from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile, missing_code
+from htlnet_tf.inspection.readings import Reading
 from htlnet_tf.inspection.values import LIST_SEPARATOR
 
 # Whole numbers with at most so many values are codes unless the name says otherwise: an embedding row each costs
@@ -29,9 +28,6 @@ SEQUENCE_MEAN_LENGTH = 10.0
 HEAVY_SKEW = 2.0
 # Below so many rows any column may look unique.
 MIN_ROWS_FOR_IDS = 20
-
-_NAME: TypeAdapter[str] = TypeAdapter(ColumnName)
-_DATE_TEXT = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?")
 
 Role = Literal["feature", "target", "timestamp", "weight", "left out"]
 
@@ -72,52 +68,64 @@ def describe(feature: Input) -> str:
     return " ".join(filter(None, words))
 
 
-def propose_feature(profile: ColumnProfile, numbers: np.ndarray, *, is_unique: bool) -> Proposal:
+def propose_feature(
+    profile: ColumnProfile, numbers: np.ndarray, *, is_unique: bool, reading: Reading | None = None
+) -> Proposal:
     """What a column that is neither a target nor the timestamp is best declared as.
 
     Args:
-      profile: The column.
+      profile: The column, under the name that a model may have for it.
       numbers: float64 [rows of the sample], if the column holds numbers alone; else empty.
       is_unique: Whether no value was seen twice.
+      reading: How its text is read.
     """
     if not profile.present:
         return _left_out("it has no values")
     if profile.distinct == 1 and not profile.missing:
         return _left_out(f"constant: {_shown(next(iter(profile.counts)))} in every row")
-    if not _is_allowed(profile.name):
-        return _left_out("an exported model allows letters, digits, '_', '.' and '-' in a name: rename it")
     if profile.dtype == "mixed":
         return _left_out(f"it mixes {' and '.join(sorted(profile.kinds))}: clean it first")
+    if reading is not None and reading.format == "%Y%m%d":
+        return _left_out("dates as YYYYMMDD; for their weekday: kind timestamp, format '%Y%m%d', parts [weekday]")
     is_unique = is_unique and profile.rows >= MIN_ROWS_FOR_IDS
     group = names.group_of(profile.name)
     propose: dict[str, Callable[[], Proposal]] = {
         "duration": lambda: _left_out("a duration: convert it to a number"),
-        "datetime": lambda: _feature(Timestamp(profile.name, group=group), "hour and weekday of a date"),
+        "datetime": lambda: _feature(moment(profile.name, group, reading), "hour and weekday of a date"),
         "string": lambda: _text(profile, is_unique),
         "list": lambda: _multi_valued(profile, LIST_SEPARATOR),
         "float64": lambda: _numeric(profile, numbers),
         "bool": lambda: _categorical(profile),
         "int64": lambda: _whole_number(profile, numbers, is_unique),
     }
-    return propose[profile.dtype]()
+    if reading is not None and reading.kind == "decimal":
+        proposal = _numeric(profile, numbers)
+        if not isinstance(proposal.feature, Numeric):
+            return proposal
+        return _feature(replace(proposal.feature, decimal=","), proposal.reason)
+    proposal = propose[profile.dtype]()
+    if reading is not None and reading.kind == "flag" and isinstance(proposal.feature, Categorical):
+        return _feature(replace(proposal.feature, dtype="string"), proposal.reason)
+    return proposal
 
 
-def as_timestamp(profile: ColumnProfile) -> Timestamp | None:
+def moment(name: str, group: Group, reading: Reading | None) -> Timestamp:
+    """The feature that reads hour and weekday of a column of times, in the zone that they are written in."""
+    if reading is None:
+        return Timestamp(name, group=group)
+    hours = reading.offset_hours or 0.0
+    parts: tuple[TimePart, ...] = ("hour", "weekday")
+    if reading.format is not None and not any(part in reading.format for part in ("%H", "%I")):
+        parts = ("weekday",)
+    return Timestamp(name, group=group, format=reading.format, utc_offset_hours=hours, parts=parts)
+
+
+def as_timestamp(profile: ColumnProfile, reading: Reading | None = None) -> Timestamp | None:
     """The feature that reads hour and weekday of the table's timestamp; None if it holds no times since 1970."""
     unit = profile.epoch_unit
-    if not _is_allowed(profile.name):
-        return None
     if profile.dtype == "datetime":
-        return Timestamp(profile.name)
+        return moment(profile.name, "context", reading)
     return None if unit is None else Timestamp(profile.name, unit=unit)
-
-
-def _is_allowed(name: str) -> bool:
-    try:
-        _NAME.validate_python(name)
-    except ValidationError:
-        return False
-    return True
 
 
 def _left_out(reason: str) -> Proposal:
@@ -152,9 +160,6 @@ def _whole_number(profile: ColumnProfile, numbers: np.ndarray, is_unique: bool) 
 
 
 def _text(profile: ColumnProfile, is_unique: bool) -> Proposal:
-    shown = [value for value in profile.counts if isinstance(value, str)]
-    if all(_DATE_TEXT.fullmatch(value) for value in shown):
-        return _left_out("dates as text: convert them to datetimes for hour and weekday")
     separator = find_separator(profile.counts)
     if separator is not None:
         return _multi_valued(profile, separator)
@@ -197,7 +202,7 @@ def _numeric(profile: ColumnProfile, numbers: np.ndarray) -> Proposal:
     if profile.infinite:
         return _left_out(f"{profile.infinite:,} rows are infinite: clean it first")
     assert profile.minimum is not None
-    code = _missing_code(profile)
+    code = missing_code(profile)
     missing_values = () if code is None else (code,)
     finite = numbers[np.isfinite(numbers) & ~np.isin(numbers, missing_values)]
     skewness = float(skew(finite)) if len(finite) > 2 and finite.std() > 0 else 0.0
@@ -207,14 +212,6 @@ def _numeric(profile: ColumnProfile, numbers: np.ndarray) -> Proposal:
     if code is not None:
         reasons.append(f"{code:g} is the only negative value and is read as missing")
     return _feature(feature, "; ".join(reasons))
-
-
-def _missing_code(profile: ColumnProfile) -> float | None:
-    """A single negative whole value that recurs among non-negative numbers, such as -1 or -999."""
-    if profile.negatives < 2 or profile.minimum is None or profile.negatives == profile.present:
-        return None
-    is_code = profile.minimum.is_integer() and profile.counts.get(int(profile.minimum), 0) == profile.negatives
-    return profile.minimum if is_code else None
 
 
 def _are_dates(profile: ColumnProfile) -> bool:

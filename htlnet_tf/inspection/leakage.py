@@ -63,8 +63,8 @@ def find_suspects(
       The strongest evidence per column and target, as columns and targets come.
     """
     suspects = []
-    labels = {t.name: sample.numbers(t.name) for t in targets if not isinstance(t, Multiclass)}
-    binary = {t.name for t in targets if isinstance(t, Binary)}
+    labels = {t.source: sample.numbers(t.source) for t in targets if not isinstance(t, Multiclass)}
+    binary = {t.source for t in targets if isinstance(t, Binary)}
     for name, is_number in columns:
         codes, numbers = sample.codes(name), sample.numbers(name) if is_number else None
         for target, label in labels.items():

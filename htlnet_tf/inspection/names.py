@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 
-from htlnet_tf.features import Group
+from htlnet_tf.features import Group, argument_name
 
 
 def _words(text: str) -> frozenset[str]:
@@ -15,6 +17,11 @@ _STEPS = (
     "click|tap|view|long_view|valid_view|like|dislike|favou?rite|collect|follow|comment|forward|share|hate|report|skip"
     "|buy|bought|purchase|repurchase|order|cart|add_to_cart|checkout|pay|paid|convert|conversion|install|download"
     "|subscribe|sign_?up|visit|redeem|refund|claim|churn|profile_enter|enter|finish|complete|watch|play"
+)
+# What comes before the steps above: named so, a column is a step if they do not happen without it.
+_EARLIER_STEP = re.compile(
+    r"(?:(?:is|has|was)_)?(?:exposed?|exposure|impression|shown?|see|seen|served?|sent|delivered|opened?|landed|viewed)"
+    r"(?:_(?:flag|label|ind|indicator))?"
 )
 _PARTICIPLE = r"(?:s|ed|d|ped|n)?"
 # "is_click", "clicked", "click_label", "purchase_time"; but not "follow_user_num" or "click_rate_7d".
@@ -43,6 +50,7 @@ _CORE = tuple(
         "value",
     )
 )
+_EXPORTED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-]*")
 _UNIT = re.compile(r".*_(ms|s|sec|secs|seconds|min|minutes|usd|eur|cny)")
 _UNITS = {"sec": "s", "secs": "s", "seconds": "s", "minutes": "min", "usd": "USD", "eur": "EUR", "cny": "CNY"}
 _ID = re.compile(r"(?:.*_)?(?:id|ids|uid|pid|gid|uuid|guid|key|code|hash|sku|asin|zip|zipcode|postcode)")
@@ -81,6 +89,42 @@ def is_outcome_like(name: str) -> bool:
     if _AMOUNT.fullmatch(name):
         return True
     return not _HISTORY.fullmatch(name) and bool(_STEP.fullmatch(name) or _STEP_AT_END.fullmatch(name))
+
+
+def is_earlier_step(name: str) -> bool:
+    """Whether the name suggests what must happen before a user can do anything: that an item was shown."""
+    return bool(_EARLIER_STEP.fullmatch(_snake(name)))
+
+
+def is_day(name: str) -> bool:
+    """Whether whole numbers such as 20240501 under this name are days."""
+    return not {"day", "date", "dt", "datum", "ymd"}.isdisjoint(_snake(name).split("_"))
+
+
+def exported_names(columns: Iterable[str]) -> dict[str, str]:
+    """A name for every column that an exported model can have, its own if possible; no two are alike."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    listed = list(columns)
+    # Those that need none come first, so that none loses its name to another that needs a new one.
+    for column in sorted(listed, key=lambda column: not _EXPORTED.fullmatch(column)):
+        plain = column if _EXPORTED.fullmatch(column) else _plain(column) or f"column_{listed.index(column)}"
+        name, number = plain, 2
+        while _argument(name) in taken:
+            name, number = f"{plain}_{number}", number + 1
+        taken.add(_argument(name))
+        names[column] = name
+    return {column: names[column] for column in listed}
+
+
+def _argument(name: str) -> str:
+    """What TensorFlow makes of a name; two that are alike there cannot both be exported."""
+    return re.sub(r"[^a-z0-9]", "_", argument_name(name).lower())
+
+
+def _plain(column: str) -> str:
+    text = unicodedata.normalize("NFKD", column.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9.\-]+", "_", text).strip("_.-")
 
 
 def core_rank(name: str) -> int | None:

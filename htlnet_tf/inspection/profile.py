@@ -102,6 +102,14 @@ class ColumnProfile:
         return None
 
 
+def missing_code(profile: ColumnProfile) -> float | None:
+    """A single negative whole value that recurs among non-negative numbers, such as -1 or -999."""
+    if profile.negatives < 2 or profile.minimum is None or profile.negatives == profile.present:
+        return None
+    is_code = profile.minimum.is_integer() and profile.counts.get(int(profile.minimum), 0) == profile.negatives
+    return profile.minimum if is_code else None
+
+
 class ColumnCounter:
     """Counts a column chunk by chunk.
 

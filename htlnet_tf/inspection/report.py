@@ -18,8 +18,10 @@ from htlnet_tf.inspection.labels import Violation
 from htlnet_tf.inspection.leakage import Suspect
 from htlnet_tf.inspection.profile import ColumnProfile
 from htlnet_tf.inspection.proposals import build_schema, schema_text
+from htlnet_tf.inspection.readings import Reading
 from htlnet_tf.inspection.schema_check import BrokenRule
 from htlnet_tf.inspection.summaries import TargetSummary
+from htlnet_tf.inspection.ties import Tie
 from htlnet_tf.schema import Schema
 
 _MOST_FREQUENT = 5
@@ -45,6 +47,9 @@ class Inspection:
       proposals: What to do with each column.
       schema: The schema that the table was held against.
       broken_rules: Its rules that rows break, in the order of its columns.
+      ties: Columns without or with which a target never or always happens.
+      delimiter: Of the CSV files.
+      readings: How columns of text are read, by column: decimal commas, written times, words for yes and no.
     """
 
     source: str
@@ -62,6 +67,9 @@ class Inspection:
     proposals: dict[str, Proposal]
     schema: Schema | None = None
     broken_rules: tuple[BrokenRule, ...] = ()
+    ties: tuple[Tie, ...] = ()
+    delimiter: str = ","
+    readings: dict[str, Reading] = dataclasses.field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -74,8 +82,14 @@ class Inspection:
 
     @property
     def outcome_like(self) -> tuple[str, ...]:
-        """Columns that are no targets but whose names suggest an outcome. A hint, no finding."""
-        return tuple(n for n in self.profiles if n not in self.funnel.names and names.is_outcome_like(n))
+        """Columns that are no targets, whose names suggest an outcome and whose values do not speak against it."""
+        named = (n for n in self.profiles if n not in self.funnel.names and names.is_outcome_like(n))
+        return tuple(n for n in named if self.proposals[n].role == "left out" or not self.funnel.targets)
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether every row has a time, so that a split by time is possible."""
+        return self.timestamp is not None and not self.profiles[self.timestamp].missing
 
     def propose_schema(self) -> Schema:
         """A first schema: without constants, row ids, leakage suspects and other columns that look like outcomes.
@@ -83,7 +97,9 @@ class Inspection:
         Raises:
           InputError: No targets were found, or no categorical feature is left.
         """
-        return build_schema(self.proposals, self.funnel, self.timestamp)
+        return build_schema(
+            self.proposals, self.funnel, self.timestamp, delimiter=self.delimiter, readings=self.readings
+        )
 
     def schema_text(self) -> str:
         """The proposed schema as commented YAML, which `Schema.from_yaml` reads; what was left out is said on top.
@@ -112,6 +128,8 @@ class Inspection:
             "timestamp": {"column": self.timestamp, "is_guessed": self.timestamp_is_guessed},
             "days": None if self.days is None else dataclasses.asdict(self.days),
             "leakage_suspects": [dataclasses.asdict(suspect) for suspect in self.suspects],
+            "ties": [dataclasses.asdict(tie) | {"reason": tie.reason} for tie in self.ties],
+            "delimiter": self.delimiter,
             "outcome_like": list(self.outcome_like),
             "columns": [self._column(name) for name in self.profiles],
             "proposed_schema": proposed,
@@ -129,6 +147,7 @@ class Inspection:
             "distinct_is_exact": profile.distinct_is_exact,
             "most_frequent": [[v, n / profile.rows] for v, n in list(profile.counts.items())[:_MOST_FREQUENT]],
             **{key: getattr(profile, key) for key in ("minimum", "maximum", "mean", "std")},
+            "read_as": self.readings[name].what if name in self.readings else None,
             "role": proposal.role,
             "proposed": proposal.kind,
             "reason": proposal.reason,

@@ -50,6 +50,7 @@ class SchemaCheck:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._inputs = {feature.name: feature for feature in schema.inputs}
+        self._sources = {feature.source for feature in schema.inputs}
         self._found: dict[tuple[str, str], BrokenRule] = {}
         self._positions: dict[tuple[str, str], int] = {}  # of the first row, over all rows
 
@@ -66,7 +67,7 @@ class SchemaCheck:
         try:
             read_users(frame, self._schema)
         except RowError as error:
-            if error.column not in self._inputs:  # else it has been noted as a feature
+            if error.column not in self._sources:  # else it has been noted as a feature
                 self._note(frame, first_row, error.column, error.rule, error.rows)
 
     def result(self) -> tuple[BrokenRule, ...]:
@@ -76,9 +77,10 @@ class SchemaCheck:
         return tuple(self._found[key] for key in order)
 
     def _check_input(self, frame: pd.DataFrame, first_row: int, name: str) -> None:
-        column = frame[name]
+        source = self._inputs[name].source
+        column = frame[source]
         if isinstance(self._inputs[name], Numeric) and _is_time(column):
-            self._note(frame, first_row, name, f"feature '{name}' is numeric, no time", column.notna().to_numpy(bool))
+            self._note(frame, first_row, source, f"feature '{name}' is numeric, no time", column.notna().to_numpy(bool))
             return
         good = np.ones(len(column), bool)
         while good.any():
@@ -87,18 +89,18 @@ class SchemaCheck:
             except RowError as error:
                 offends = np.zeros(len(column), bool)
                 offends[np.flatnonzero(good)[error.rows]] = True
-                self._note(frame, first_row, name, error.rule, offends)
+                self._note(frame, first_row, source, error.rule, offends)
                 good &= ~offends
                 continue
             if conflict is not None:
-                self._note(frame, first_row, name, conflict, good & column.notna().to_numpy(bool))
+                self._note(frame, first_row, source, conflict, good & column.notna().to_numpy(bool))
             return
 
     def _read(self, column: pd.Series, name: str) -> str | None:
         """Reads a column as training does; returns why its dtype contradicts the declaration, if it does."""
         feature = self._inputs[name]
         if isinstance(feature, Numeric | Timestamp):
-            raw_numbers(column, feature)
+            raw_numbers(column, feature, decimal=self._schema.decimal)
             return None
         if feature.dtype is None:
             if column.isna().all():
@@ -115,14 +117,15 @@ class SchemaCheck:
 
     def _check_labels(self, frame: pd.DataFrame, first_row: int) -> None:
         """Reads labels and weights together; values at fault are noted, replaced by good ones, and all read again."""
-        targets = [target.name for target in self._schema.targets]
+        targets = [target.source for target in self._schema.targets]
         outcomes = frame[[*targets, *self._schema.weights]]
         good_value = dict.fromkeys(targets, np.nan) | dict.fromkeys(self._schema.weights, 1.0)
 
         def mend(name: str, rule: str, offends: np.ndarray) -> None:
             nonlocal outcomes
             self._note(frame, first_row, name, rule, offends)
-            outcomes = outcomes.assign(**{name: outcomes[name].astype(object).where(~offends, good_value[name])})
+            outcomes = outcomes.copy()
+            outcomes[name] = outcomes[name].astype(object).where(~offends, good_value[name])
 
         for name in good_value:
             if _is_time(frame[name]):

@@ -23,6 +23,7 @@ class TargetSummary:
 
     Args:
       name: The target.
+      column: What the table calls it.
       kind: `"binary"`, `"multiclass"` or `"continuous"`.
       unit: Of the core target.
       known: Rows with a label.
@@ -42,6 +43,7 @@ class TargetSummary:
     """
 
     name: str
+    column: str
     kind: str
     unit: str | None
     known: int
@@ -71,8 +73,8 @@ def summarise_targets(
     summaries = []
     previous: str | None = None
     for target in funnel.targets:
-        profile = profiles[target.name]
-        broken = [found for found in broken_rules if found.column == target.name]
+        profile = profiles[target.source]
+        broken = [found for found in broken_rules if found.column == target.source]
         if isinstance(target, Continuous):
             summary = _amount(target, profile, sample)
         elif isinstance(target, Multiclass):
@@ -84,17 +86,19 @@ def summarise_targets(
             invalid = sum(found.rows for found in broken)
             summary = replace(summary, invalid=invalid, invalid_first=broken[0].row, invalid_value=broken[0].value)
         summaries.append(summary)
-        previous = target.name if isinstance(target, Binary) else None
+        previous = target.source if isinstance(target, Binary) else None
     return tuple(summaries)
 
 
 def _summary(target: Binary | Multiclass | Continuous, profile: ColumnProfile) -> TargetSummary:
     unit = target.unit if isinstance(target, Continuous) else None
-    return TargetSummary(target.name, target.kind, unit, profile.present, profile.missing - profile.unreadable)
+    return TargetSummary(
+        target.name, target.source, target.kind, unit, profile.present, profile.missing - profile.unreadable
+    )
 
 
 def _binary(target: Binary, profile: ColumnProfile, labels: LabelCounter, previous: str | None) -> TargetSummary:
-    given = labels.rate_given(previous, target.name) if previous is not None else None
+    given = labels.rate_given(previous, target.source) if previous is not None else None
     return replace(_summary(target, profile), mean=profile.mean, rate_given_previous=given)
 
 
@@ -109,7 +113,7 @@ def _amount(target: Continuous, profile: ColumnProfile, sample: Sample) -> Targe
     summary = replace(_summary(target, profile), invalid=profile.infinite)
     if profile.minimum is None:
         return replace(summary, known=0)
-    known = sample.numbers(target.name)
+    known = sample.numbers(target.source)
     known = known[np.isfinite(known)]
     return replace(
         summary,

@@ -27,6 +27,7 @@ def render(inspection: Inspection) -> str:
     sections = [
         _head(inspection),
         _broken_rules(inspection),
+        _readings(inspection),
         _funnel(inspection),
         _core(inspection),
         _violations(inspection),
@@ -73,6 +74,18 @@ def _broken_rules(inspection: Inspection) -> str:
         value = shortened(found.value, 40)
         lines.append(f"  {found.column}: {rows}, {'' if found.rows == 1 else 'first '}{file}row {found.row:,}: {value}")
         lines.append(textwrap.fill(found.rule, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    return "\n".join(lines)
+
+
+def _readings(inspection: Inspection) -> str:
+    reasons = {name: proposal.reason for name, proposal in inspection.proposals.items()}
+    table = [["column", "is read as"]]
+    for name, reading in inspection.readings.items():
+        # Where values are at fault, the reason names the first.
+        table.append([name, reasons[name] if reasons[name].startswith(reading.what) else reading.what])
+    lines = [f"Fields are separated by {inspection.delimiter!r}"] if inspection.delimiter != "," else []
+    if len(table) > 1:
+        lines += ["Text that is read as something else", aligned(table, left=(0, 1))]
     return "\n".join(lines)
 
 
@@ -159,6 +172,9 @@ def _suspects(inspection: Inspection) -> str:
         for found in inspection.suspects:
             table.append([found.column, found.target, found.measure, f"{found.value:.3f}", found.by])
         lines += ["Leakage suspects: each predicts a target on its own", aligned(table, left=(0, 1, 2, 4))]
+    if inspection.ties:
+        table = [["column", "because"], *([tie.column, tie.reason] for tie in inspection.ties)]
+        lines += ["Columns that decide a target: earlier steps, or known only afterwards", aligned(table, left=(0, 1))]
     if inspection.outcome_like:
         lines.append(
             textwrap.fill(
@@ -178,8 +194,8 @@ def _left_out(inspection: Inspection) -> str:
         undeclared = [name for name in inspection.profiles if name not in inspection.schema.columns]
         if undeclared:
             lines.append(textwrap.fill(f"Not in the schema: {', '.join(undeclared)}", WIDTH, subsequent_indent="  "))
-        suspected = {suspect.column for suspect in inspection.suspects}
-        features = {feature.name for feature in inspection.schema.inputs}
+        suspected = {found.column for found in inspection.suspects} | {tie.column for tie in inspection.ties}
+        features = {feature.source for feature in inspection.schema.inputs}
         leaking = [n for n in inspection.profiles if n in features and (n in suspected or n in inspection.outcome_like)]
         if leaking:
             lines.append(f"DECLARED AS FEATURES, but they look like outcomes: {', '.join(leaking)}")
@@ -196,6 +212,6 @@ def _outlook(inspection: Inspection) -> str:
         schema = inspection.propose_schema()
     except InputError as error:
         return textwrap.fill(f"No schema is proposed: {error}", WIDTH)
-    return (
-        f"A schema of {len(schema.features)} features is proposed: write it with --write_schema FILE, then read it over"
-    )
+    split = "" if inspection.is_dated else "; without a time in every row the split must be {by: random}"
+    written = "write it with --write_schema FILE, then read it over"
+    return f"A schema of {len(schema.features)} features is proposed: {written}{split}"

@@ -162,7 +162,7 @@ class FeatureEncoder(tf.Module):
         Raises:
           InputError: A column is missing or holds a value its kind does not allow.
         """
-        columns.require_columns(frame, (f.name for f in self.schema.inputs), purpose="features")
+        columns.require_columns(frame, (f.source for f in self.schema.inputs), purpose="features")
         try:
             chunks = [
                 self._encode_chunk(frame.iloc[start : start + _CHUNK_ROWS])
@@ -178,12 +178,13 @@ class FeatureEncoder(tf.Module):
         raw: dict[str, tf.Tensor] = {}
         with tf.device("/CPU:0"):
             for feature in self.schema.inputs:
+                column = frame[feature.source]
                 if isinstance(feature, Categorical):
-                    codes, values = distinct_values(frame[feature.name], feature)
+                    codes, values = distinct_values(column, feature)
                     distinct = self.categorical_rows(feature, tf.constant(values, feature.dtype))
                     rows[feature.name] = distinct.numpy()[codes]
                 else:
-                    raw[feature.name] = tf.constant(raw_numbers(frame[feature.name], feature))
+                    raw[feature.name] = tf.constant(raw_numbers(column, feature, decimal=self.schema.decimal))
                     rows.update({k: v.numpy() for k, v in self.computed_rows(feature, raw[feature.name]).items()})
             rows.update({k: v.numpy() for k, v in self.cross_rows(rows).items()})
             numeric = self.numbers(raw, len(frame)).numpy()

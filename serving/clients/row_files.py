@@ -13,6 +13,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.serving.signatures import Signature
 
+ADVICE = "a table that is written in another way is read by the schema of the training: --schema"
 # Text columns stay text ("007" is not 7) and whole numbers with gaps whole: as floats, ids beyond 2**53 would change.
 _CSV_TYPES = {"DT_STRING": "str", "DT_INT64": "Int64"}
 # What stands for "missing" in a column of numbers; a text "NA" is a value like any other, as it is in training.
@@ -46,7 +47,8 @@ def read_rows(source: str | Path, signature: Signature, *, rows: int) -> Iterato
     except (OSError, ValueError, EOFError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"cannot read '{path}': {error}") from error
+        advice = f" ({ADVICE})" if isinstance(error, ValueError) else ""
+        raise InputError(f"cannot read '{path}': {error}{advice}") from error
     if not first:
         raise InputError(f"'{path}' has no rows")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
+
+import pandas as pd
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.serving.clients.opening import open_client
-from htlnet_tf.serving.clients.row_files import read_rows
+from htlnet_tf.serving.clients.row_files import ADVICE, read_rows
+from htlnet_tf.serving.signatures import Signature
 
 _ROWS_PER_REQUEST = 1000
 _ROWS_PER_REPORT = 100_000
@@ -25,6 +28,7 @@ def score_file(
     *,
     version: int | None = None,
     label: str | None = None,
+    read: Callable[[Signature], Iterable[pd.DataFrame]] | None = None,
     write: Callable[[str], None] | None = None,
 ) -> int:
     """Scores every row of a file and writes the scores as CSV, in the order of the rows.
@@ -38,6 +42,8 @@ def score_file(
       destination: The CSV file to write, by an atomic rename; None: standard output.
       version: Version to ask; None for the one that `label` names, or the latest.
       label: Version label to ask; None for none.
+      read: Reads the rows of `source` in pieces, columns named and typed as a signature has them; None: columns are
+        taken by these names, with values as JSON would have them.
       write: Given a line of progress every 100,000 rows; None: nobody is told.
 
     Returns:
@@ -49,11 +55,13 @@ def score_file(
     """
     scored = 0
     with open_client(url, model_name, version=version, label=label) as client, _opened(destination) as output:
-        for rows in read_rows(source, client.signature(), rows=_ROWS_PER_REQUEST):
+        signature = client.signature()
+        for rows in read_rows(source, signature, rows=_ROWS_PER_REQUEST) if read is None else read(signature):
             try:
                 scores = client.predict(rows)
             except InputError as error:
-                raise InputError(f"'{source}': {error}") from error
+                advice = "" if read is not None else f" ({ADVICE})"
+                raise InputError(f"'{source}': {error}{advice}") from error
             scores.to_csv(output, index=False, header=scored == 0)
             before, scored = scored, scored + len(rows)
             if write is not None and scored // _ROWS_PER_REPORT > before // _ROWS_PER_REPORT:

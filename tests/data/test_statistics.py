@@ -71,14 +71,14 @@ def test_a_unit_changes_nothing_but_the_unit(unit: float) -> None:
     x = FRAME["x"].dropna()
     assert statistics.moments["x"].mean == pytest.approx(x.mean() * unit, rel=1e-12)
     assert statistics.moments["x"].std == pytest.approx(x.std(ddof=0) * unit, rel=1e-12)
-    assert statistics.core.std == pytest.approx(2.0 * unit, rel=1e-12)
+    assert statistics.labels["spend"].std == pytest.approx(2.0 * unit, rel=1e-12)
 
 
 def test_what_float32_takes_for_0_is_counted_as_0() -> None:
     schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
     statistics = TrainingStatistics.fit(schema, FRAME.assign(x=FRAME["x"] * 1e-60, spend=FRAME["spend"] * 1e-45))
     assert (statistics.moments["x"].mean, statistics.moments["x"].std) == (0.0, 1.0)
-    assert (statistics.core.mean, statistics.core.std) == (0.0, 1.0)
+    assert (statistics.labels["spend"].mean, statistics.labels["spend"].std) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-30, 3e33])

@@ -12,6 +12,8 @@ from htlnet_tf.gradients import NashMTL
 from tests.gradients.draws import HARD, coefficients, draw, seeds, tasks
 
 FEW = settings(max_examples=60, deadline=None)
+# 20 Newton steps take a quarter of a second one operation at a time.
+nash_mtl = tf.function(NashMTL())
 
 
 def bargain(gradients: np.ndarray) -> np.ndarray:
@@ -31,13 +33,13 @@ def bargain(gradients: np.ndarray) -> np.ndarray:
 @given(seeds, tasks)
 def test_the_bargaining_solution(seed: int, num_tasks: int) -> None:
     gradients = draw(seed, num_tasks)
-    np.testing.assert_allclose(coefficients(gradients, NashMTL()), bargain(gradients), rtol=1e-3)
+    np.testing.assert_allclose(coefficients(gradients, nash_mtl), bargain(gradients), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", HARD)
 def test_hard_cases(name: str) -> None:
     gradients = np.asarray(HARD[name])
-    a = coefficients(gradients, NashMTL())
+    a = coefficients(gradients, nash_mtl)
     assert (a > 0).all()
     np.testing.assert_allclose(a * (gradients @ gradients.T @ a), np.ones(len(gradients)), rtol=1e-2)
 
@@ -46,7 +48,7 @@ def test_hard_cases(name: str) -> None:
 @given(seeds, tasks)
 def test_fair(seed: int, num_tasks: int) -> None:
     gradients = draw(seed, num_tasks)
-    a = coefficients(gradients, NashMTL())
+    a = coefficients(gradients, nash_mtl)
     np.testing.assert_allclose(gradients @ (a @ gradients), 1 / a, rtol=1e-3)
     assert np.linalg.norm(a @ gradients) == pytest.approx(num_tasks**0.5, rel=1e-3)
 

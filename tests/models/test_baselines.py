@@ -42,22 +42,34 @@ def reached(tape: tf.GradientTape, loss: tf.Tensor, layer: Any) -> bool:
     return any(float(tf.reduce_sum(tf.abs(g))) > 0 for g in gradients)
 
 
-@pytest.mark.parametrize("name", BASELINES)
-def test_trains_saves_exports_and_predicts(
-    name: str, make_model: Build, batch: Any, frame: pd.DataFrame, schema: htl.Schema, encoder: Any, tmp_path: Path
-) -> None:
-    model = make_model(MODELS[name])
+@pytest.fixture(scope="module")
+def trained(request: pytest.FixtureRequest, schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Any:
+    """By its name, a model and its losses per epoch under a mirrored strategy: trained once for all that is asked."""
+    tf.keras.utils.set_random_seed(0)
+    with tf.distribute.MirroredStrategy(["/CPU:0"]).scope():
+        model = MODELS[request.param](schema, encoder, tower_units=(16, 8))
+        model.compile(optimizer=htl.LazyAdam(1e-2))
     dataset = htl.data.make_dataset(frame, schema, encoder, batch_size=100)
-    losses = model.fit(dataset, epochs=3, verbose=0).history["loss"]
+    return model, model.fit(dataset, epochs=3, verbose=0).history["loss"]
+
+
+@pytest.mark.parametrize("trained", sorted(MODELS), indirect=True)
+def test_trains_under_a_mirrored_strategy(trained: Any) -> None:
+    _, losses = trained
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("trained", BASELINES, indirect=True)
+def test_saves_predicts_and_exports(trained: Any, make_model: Build, frame: pd.DataFrame, tmp_path: Path) -> None:
+    model, _ = trained
     scores = htl.predict(model, frame[:50])
     assert list(scores.columns) == ["click", "buy", "spend"]
     assert scores[["click", "buy"]].stack().between(0, 1).all()
     model.save_weights(str(tmp_path / "weights"))
-    again = make_model(MODELS[name])
+    again = make_model(type(model))
     again.load_weights(str(tmp_path / "weights")).expect_partial()
     pd.testing.assert_frame_equal(htl.predict(again, frame[:50]), scores)
-    exported = htl.export.export_model(model, tmp_path / "models" / name, rows=frame[:50])
+    exported = htl.export.export_model(again, tmp_path / "models" / "m", rows=frame[:50])
     assert exported.largest_difference <= 1e-5
 
 

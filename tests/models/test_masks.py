@@ -229,7 +229,7 @@ def test_coefficients_without_a_gradient_of_the_core(adjustment: Any, expected: 
 
 
 def test_an_epoch_is_judged_over_its_observed_rows_however_they_fall_into_batches(
-    make_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
+    reused_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
 ) -> None:
     gaps = {"spend": frame["spend"].where(frame["buy"] == 1), "click": frame["click"].where(frame.index > 9)}
     rows = frame[:120].assign(**gaps)
@@ -238,7 +238,7 @@ def test_an_epoch_is_judged_over_its_observed_rows_however_they_fall_into_batche
     assert weights is not None
     everything = (features, {n: tf.constant(v, tf.float32) for n, v in labels.items()}, weights)
     order = np.argsort(-labels["spend"], kind="stable")  # all labels of the core come first
-    model = make_model(objective="squared")
+    model = reused_model(objective="squared")
     together = model.evaluate(batches(everything), return_dict=True, verbose=0)
     apart = model.evaluate(
         batches(*(rows_of(everything, part) for part in np.split(order, [50, 57, 110]))), return_dict=True, verbose=0
@@ -256,8 +256,8 @@ def test_an_epoch_is_judged_over_its_observed_rows_however_they_fall_into_batche
     assert report.observed_rows == {"click": 110, "spend": int(rows["buy"].sum())}
 
 
-def test_metrics_take_the_mask_and_losses_the_weights(make_model: Build, batch: Any) -> None:
-    model = make_model()
+def test_metrics_take_the_mask_and_losses_the_weights(reused_model: Build, batch: Any) -> None:
+    model = reused_model()
     mask = np.arange(64) % 3 > 0
     once, twice, uneven = (mask * factor for factor in (1.0, 2.0, np.random.default_rng(0).choice([0.5, 1, 3], 64)))
     single, double, other = (
@@ -273,7 +273,7 @@ def test_metrics_take_the_mask_and_losses_the_weights(make_model: Build, batch: 
 
 
 def test_fit_on_rows_with_gaps(
-    make_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, caplog: pytest.LogCaptureFixture
+    reused_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     random = np.random.default_rng(0)
     gaps = {n: frame[n].where(random.random(len(frame)) < 0.5) for n in NAMES}
@@ -282,7 +282,7 @@ def test_fit_on_rows_with_gaps(
     labels["spend"] = labels["spend"].astype(np.float32)
     dataset = tf.data.Dataset.from_tensor_slices((features, labels, weights)).batch(64)
     nothing = dataset.map(lambda f, t, w: (f, t, tf.nest.map_structure(tf.zeros_like, w)))
-    model, steps = make_model(), GradientHistory()
+    model, steps = reused_model(), GradientHistory()
     history = model.fit(dataset, validation_data=dataset, epochs=4, verbose=0, callbacks=[KeepBest(3), steps]).history
     assert all(np.isfinite(values).all() for name, values in history.items() if "loss" in name or "gradient" in name)
     assert history["loss"][-1] < history["loss"][0]
@@ -296,14 +296,18 @@ def test_fit_on_rows_with_gaps(
     assert np.isnan(history["val_spend_nrmse"][0])
 
 
-def test_class_weights_are_refused_and_sample_weights_of_fit_taken(make_model: Build, batch: Any) -> None:
+def test_class_weights_are_refused_and_sample_weights_of_fit_taken(
+    make_model: Build, reused_model: Build, batch: Any
+) -> None:
     features, targets = batch
     with pytest.raises(ValueError, match="class_weight"):
         make_model().fit(features, targets, class_weight={0: 1.0, 1: 2.0}, verbose=0)
     arguments = {"batch_size": 64, "shuffle": False, "verbose": 0}
     weights = random_weights(64)
-    history = make_model(label_embedding="expected").fit(features, targets, sample_weight=weights, **arguments).history
-    expected = make_model(label_embedding="expected").fit(batches((*batch, weights)), verbose=0).history
+    history = (
+        reused_model(label_embedding="expected").fit(features, targets, sample_weight=weights, **arguments).history
+    )
+    expected = reused_model(label_embedding="expected").fit(batches((*batch, weights)), verbose=0).history
     assert history["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
 

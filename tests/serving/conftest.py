@@ -9,10 +9,11 @@ import pytest
 
 import htlnet_tf  # noqa: F401  # before TensorFlow: it makes tf.keras mean Keras 2
 from htlnet_tf.serving import EmbeddedServer
+from tests.conftest import BuildOnce
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def models(build_once: BuildOnce) -> Path:
     """MODELS with one model `tiny`, version 1 (factor 1) and version 2 (factor 10).
 
     `serving_default`: city string [N], count int64 [N], price float [N] -> click = factor * price,
@@ -20,8 +21,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     `one`: x float [N, 1] -> y = 2 x. `checked`: x float [N] -> x, refused by the graph from 10 on.
     `classify`, `regress`: tf.Example with a (float, required) and b (float, else 0) -> classes no, yes and their
     scores [1 - p, p]; outputs = p, where p = factor * (a + b). `slow`: turns int64 [] -> turns, after so many turns of
-    a loop.
+    a loop. Nobody may change what lies there.
     """
+    return build_once("tiny_models", _save_tiny_models)
+
+
+def _save_tiny_models(path: Path) -> None:
     import tensorflow as tf
 
     class Tiny(tf.Module):
@@ -74,7 +79,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def slow(self, turns):  # type: ignore[no-untyped-def]
             return {"turns": tf.while_loop(lambda i: i < turns, lambda i: i + 1, [tf.constant(0, tf.int64)])[0]}
 
-    path = tmp_path_factory.mktemp("models")
     for folder, factor in (("1", 1.0), ("00000002", 10.0)):
         module = Tiny(factor)
         names = ("one", "checked", "classify", "regress", "slow")
@@ -82,7 +86,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tf.saved_model.save(module, str(path / "tiny" / folder), signatures=signatures)
     for ignored in ("abc", "3-tmp", "-4"):
         (path / "tiny" / ignored).mkdir()
-    return path
 
 
 CONFIG = """
@@ -107,13 +110,17 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 
 @pytest.fixture(scope="session")
-def ranker_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ranker_models(build_once: BuildOnce) -> Path:
     """MODELS with one model `ranker` that has the signatures of an exported one, version 1.
 
     age float and user string belong to the user, item int64 and price float to the items. `serving_default` takes all
     as [N], `candidates` the user's as [1], `examples` serialized tf.Examples: buy = age * price + item,
     click = bytes of user + 2 age, name (string) = user and item.
     """
+    return build_once("ranker_models", _save_ranker)
+
+
+def _save_ranker(path: Path) -> None:
     import tensorflow as tf
 
     def scores(age, user, item, price):  # type: ignore[no-untyped-def]
@@ -147,11 +154,9 @@ def ranker_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
             parsed = tf.io.parse_example(examples, {n: tf.io.FixedLenFeature([], k) for n, k in kinds.items()})
             return scores(**parsed)
 
-    path = tmp_path_factory.mktemp("rankers")
     module = Ranker()
     signatures = {"serving_default": module.rows, "candidates": module.candidates, "examples": module.examples}
     tf.saved_model.save(module, str(path / "ranker" / "1"), signatures=signatures)
-    return path
 
 
 @pytest.fixture(scope="module")

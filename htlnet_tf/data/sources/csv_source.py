@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import csv as csv_text
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,7 @@ from htlnet_tf.errors import InputError
 OnBadLines = Literal["error", "skip"]
 Report = Callable[[str, int, str], None]
 
+DELIMITERS = (",", ";", "\t", "|")
 _WHAT = "a CSV file"
 _BLOCK_BYTES = 8 << 20
 _HEADER_BYTES = 1 << 20
@@ -44,7 +47,31 @@ class _BadLines:
         return "error"
 
 
-def header(file: str) -> pa.Schema:
+def find_delimiter(files: Sequence[str]) -> str:
+    """What separates the fields of CSV files, by the first lines of the first file that has any: the character that
+    cuts them into the most fields, of which nearly all lines have as many as the header; `","` if there is none.
+    """
+    for file in files:
+        with reading(file, _WHAT), pa.input_stream(file, compression="gzip" if is_gzip(file) else None) as stream:
+            text = stream.read(_HEADER_BYTES // 4).decode("utf-8-sig", errors="replace")
+        if text.strip():
+            fields = {delimiter: _fields(text, delimiter) for delimiter in DELIMITERS}
+            return max(DELIMITERS, key=lambda delimiter: fields[delimiter])
+    return ","
+
+
+def _fields(text: str, delimiter: str) -> int:
+    """The fields of the header, 1 if other lines have another number of them."""
+    try:
+        lines = [line for line in csv_text.reader(io.StringIO(text), delimiter=delimiter) if line]
+    except csv_text.Error:
+        return 1
+    whole = lines[:-1] if len(lines) > 2 else lines  # the last one may have been cut off
+    alike = sum(len(line) == len(lines[0]) for line in whole)
+    return len(lines[0]) if alike >= 0.95 * len(whole) else 1
+
+
+def header(file: str, delimiter: str = ",") -> pa.Schema:
     """Names of a file's columns, all of them text; none if it is empty, as a part of a folder may be.
 
     Raises:
@@ -52,7 +79,10 @@ def header(file: str) -> pa.Schema:
     """
     if _is_empty(file):
         return pa.schema([])
-    with reading(file, _WHAT), _open(file, pa.binary(), None, _BadLines(file, "skip", None), _HEADER_BYTES) as reader:
+    with (
+        reading(file, _WHAT),
+        _open(file, pa.binary(), None, _BadLines(file, "skip", None), _HEADER_BYTES, delimiter) as reader,
+    ):
         return pa.schema([(name, pa.string()) for name in reader.schema.names])
 
 
@@ -65,6 +95,7 @@ def blocks(
     file: str,
     types: Mapping[str, pa.DataType],
     *,
+    delimiter: str = ",",
     chunk_rows: int,
     on_bad_lines: OnBadLines,
     report: Report | None,
@@ -74,6 +105,7 @@ def blocks(
     Args:
       file: The path.
       types: By name, the columns to read and as what: text, or dictionary-encoded text.
+      delimiter: Between fields.
       chunk_rows: Rows per batch at most.
       on_bad_lines: `"skip"` passes over lines with too few or too many fields.
       report: Called with file, row number and reason for each skipped line.
@@ -87,14 +119,14 @@ def blocks(
     bad = _BadLines(file, on_bad_lines, report)
     kept = 0
     try:
-        with reading(file, _WHAT), _open(file, None, types, bad, _BLOCK_BYTES) as reader:
+        with reading(file, _WHAT), _open(file, None, types, bad, _BLOCK_BYTES, delimiter) as reader:
             for block in reader:
                 rows = _row_numbers(kept, block.num_rows, bad.skipped)
                 kept += block.num_rows
                 for start in range(0, block.num_rows, chunk_rows):
                     yield rows[start : start + chunk_rows], block.slice(start, chunk_rows)
     except InputError as error:
-        raise bad.error or _not_utf8(file, types) or error from error.__cause__
+        raise bad.error or _not_utf8(file, types, delimiter) or error from error.__cause__
 
 
 @contextlib.contextmanager
@@ -104,6 +136,7 @@ def _open(
     types: Mapping[str, pa.DataType] | None,
     bad: _BadLines,
     block_bytes: int,
+    delimiter: str,
 ) -> Iterator[csv.CSVStreamingReader]:
     convert = csv.ConvertOptions(
         default_column_type=default,
@@ -118,7 +151,7 @@ def _open(
         csv.open_csv(
             stream,
             read_options=csv.ReadOptions(block_size=block_bytes, use_threads=False),  # with threads no row numbers
-            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=bad),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=bad),
             convert_options=convert,
         ) as reader,
     ):
@@ -138,11 +171,11 @@ def _row_numbers(kept: int, count: int, skipped: list[int]) -> pd.Index:
     return pd.Index(rows)
 
 
-def _not_utf8(file: str, types: Mapping[str, pa.DataType]) -> InputError | None:
+def _not_utf8(file: str, types: Mapping[str, pa.DataType], delimiter: str) -> InputError | None:
     """The first value that is not UTF-8, looked for when the reader says no more than that there is one."""
     bad, kept = _BadLines(file, "skip", None), 0
     try:
-        with _open(file, None, dict.fromkeys(types, pa.binary()), bad, _BLOCK_BYTES) as reader:
+        with _open(file, None, dict.fromkeys(types, pa.binary()), bad, _BLOCK_BYTES, delimiter) as reader:
             for block in reader:
                 rows = _row_numbers(kept, block.num_rows, bad.skipped)
                 kept += block.num_rows

@@ -33,21 +33,22 @@ class Chunk(NamedTuple):
 
 
 class Source:
-    """Files of one format, in order of their paths.
+    """Files of one format, in order of their paths; columns have the names that the files give them.
 
     Folders named `key=value` in a path are columns of text, unless the file has the column itself.
 
     Args:
       files: Paths.
       format: `"csv"`, `"parquet"` or `"tfrecord"`.
+      delimiter: Of CSV files.
 
     Attributes:
       files: Paths.
       format: As given.
     """
 
-    def __init__(self, files: Sequence[str], format: str) -> None:
-        self.files, self.format = tuple(files), format
+    def __init__(self, files: Sequence[str], format: str, delimiter: str = ",") -> None:
+        self.files, self.format, self._delimiter = tuple(files), format, delimiter
         self._headers: dict[str, pa.Schema] = {}
         self._inferred: dict[str, Kind] | None = None
         self._types_known: dict[str, tuple[pa.DataType, str]] = {}
@@ -65,7 +66,8 @@ class Source:
 
     def fault(self, name: str) -> str | None:
         """Why no column can be read by a name in the first file; None if one can."""
-        return _fault(self._reference().names, name)
+        reference = next((file for file in self.files if len(self._offered(file))), self.files[0])
+        return self._fault(reference, name)
 
     def chunks(
         self,
@@ -143,9 +145,27 @@ class Source:
         if empty and files is None:
             raise InputError(f"no rows in {_shortened(self.files)}")
 
+    def _fault(self, file: str, name: str) -> str | None:
+        names = self._offered(file).names
+        count = names.count(name)
+        if count == 0 and not names:
+            return "the file is empty"
+        if count == 0:
+            return f"column '{name}' is missing; the file has {_shortened(names)}{self._advice(file)}"
+        return None if count == 1 else f"the names of columns must differ, but '{name}' appears {count} times"
+
+    def _advice(self, file: str) -> str:
+        """What may be wrong where a file lacks a column: another delimiter that fits better; else nothing."""
+        if self.format != "csv" or len(self._header(file)) > 1:
+            return ""
+        fitting = csv_source.find_delimiter([file])
+        is_wrong = fitting != self._delimiter
+        return f"; its fields look separated by {fitting!r}: declare delimiter in the schema" if is_wrong else ""
+
     def _header(self, file: str) -> pa.Schema:
         if file not in self._headers:
-            self._headers[file] = _HEADERS[self.format](file)
+            is_csv = self.format == "csv"
+            self._headers[file] = csv_source.header(file, self._delimiter) if is_csv else _HEADERS[self.format](file)
         return self._headers[file]
 
     def _offered(self, file: str) -> pa.Schema:
@@ -165,7 +185,7 @@ class Source:
         if not len(offered) and len(self._reference()):
             return  # an empty part
         for name in names:
-            fault = _fault(offered.names, name)
+            fault = self._fault(file, name)
             if fault is not None:
                 raise InputError(f"'{file}': {fault}")
             type_ = offered.field(name).type
@@ -239,7 +259,9 @@ class Source:
                 if not text:
                     continue
                 # Damaged lines are reported when the rows are read.
-                for _, block in csv_source.blocks(file, text, chunk_rows=2**31, on_bad_lines="skip", report=None):
+                for _, block in csv_source.blocks(
+                    file, text, delimiter=self._delimiter, chunk_rows=2**31, on_bad_lines="skip", report=None
+                ):
                     if block.num_rows:
                         return kinds | {name: inferred_kind(block.column(name)) for name in text}
         return kinds
@@ -270,25 +292,33 @@ class Source:
         if not len(self._header(file)):
             return iter(())
         if self.format == "csv":
-            return csv_source.blocks(file, types, chunk_rows=chunk_rows, on_bad_lines=on_bad_lines, report=report)
+            return csv_source.blocks(
+                file,
+                types,
+                delimiter=self._delimiter,
+                chunk_rows=chunk_rows,
+                on_bad_lines=on_bad_lines,
+                report=report,
+            )
         read = parquet_source.blocks if self.format == "parquet" else tfrecord_source.blocks
         return read(file, types, chunk_rows=chunk_rows)
 
     def _list_rule(self, name: str, schema: Schema | None) -> ListRule:
         if schema is None or name not in schema.columns:
             return ListRule(declared=False, separator=None)
-        feature = next((f for f in schema.inputs if f.name == name), None)
+        feature = next((f for f in schema.inputs if f.source == name), None)
         separator = feature.separator if isinstance(feature, Categorical) else None
         # A TFRecord file does not say which features are lists.
         return ListRule(declared=True, separator=separator, single_is_value=self.format == "tfrecord")
 
 
-def open_source(path: str | Path | Sequence[str | Path]) -> Source:
+def open_source(path: str | Path | Sequence[str | Path], *, delimiter: str = ",") -> Source:
     """Finds the files of a table: `.csv`, `.csv.gz`, `.parquet`, `.tfrecord` or `.tfrecord.gz` (also `.tfrecords`).
 
     Args:
       path: A file, a folder (read with the folders in it), a glob pattern (`**` for any depth), or a list of these. In
         folders and patterns, names that start with `.` or `_` and files of other kinds are passed over.
+      delimiter: Between the fields of a CSV file; a schema's is `schema.delimiter`.
 
     Raises:
       InputError: A path is missing, a pattern matches nothing, no file is a table, or the formats differ.
@@ -298,14 +328,7 @@ def open_source(path: str | Path | Sequence[str | Path]) -> Source:
       ...     print(chunk.file, chunk.first_row, len(chunk.frame))
     """
     files, format_ = table_files(path)
-    return Source(files, format_)
-
-
-def _fault(names: Sequence[str], name: str) -> str | None:
-    count = list(names).count(name)
-    if count == 0:
-        return f"column '{name}' is missing; the file has {_shortened(names)}" if names else "the file is empty"
-    return None if count == 1 else f"the names of columns must differ, but '{name}' appears {count} times"
+    return Source(files, format_, delimiter)
 
 
 def _shortened(names: Sequence[str], limit: int = 12) -> str:
@@ -313,6 +336,6 @@ def _shortened(names: Sequence[str], limit: int = 12) -> str:
     return f"[{', '.join(map(repr, names[:limit]))}{more}]"
 
 
-_HEADERS = {"csv": csv_source.header, "parquet": parquet_source.header, "tfrecord": tfrecord_source.header}
+_HEADERS = {"parquet": parquet_source.header, "tfrecord": tfrecord_source.header}
 _SCAN_ROWS = 65_536
 _DECLARED_TYPES = {"integer": pa.int64(), "time": pa.int64(), "number": pa.float32()}

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from htlnet_tf.data.values import MISSING_WORDS, number_of_text
-from htlnet_tf.schema import Categorical, Schema
+from htlnet_tf.schema import Binary, Categorical, Schema
 
 Kind = Literal["text", "integer", "number", "time", "bool"]
 
@@ -31,20 +31,29 @@ _INFERRED: tuple[tuple[pa.DataType, Kind], ...] = (
 
 
 def declared_kinds(schema: Schema) -> dict[str, Kind]:
-    """What the text of a schema's columns stands for; a categorical feature whose dtype is left open holds text, and so
-    does a user that is no feature.
+    """What the text of a schema's columns stands for, by the names that the table has.
+
+    A categorical feature whose dtype is left open holds text, and so does a user that is no feature. What is written in
+    a way of its own (a decimal comma, a format of times, labels that are words) stays text for the check of the values
+    to read, and so does a column that is read as two kinds.
     """
-    kinds: dict[str, Kind] = dict.fromkeys(schema.columns, "number")
-    if schema.user is not None:
-        kinds[schema.user] = "text"
-    if schema.timestamp is not None:
-        kinds[schema.timestamp] = "time"
+    kinds: dict[str, Kind] = dict.fromkeys(schema.columns, "number" if schema.decimal == "." else "text")
+    for target in schema.targets:
+        is_word = isinstance(target, Binary) and target.positive is not None
+        kinds[target.source] = "text" if is_word or schema.decimal_of(target) == "," else "number"
+    if schema.user_source is not None:
+        kinds[schema.user_source] = "text"
+    if schema.time_column is not None:
+        kinds[schema.time_column] = "time" if schema.time_format is None else "text"
+    read: dict[str, Kind] = {}
     for feature in schema.inputs:
+        kind: Kind = "number" if schema.decimal_of(feature) == "." else "text"
         if isinstance(feature, Categorical):
-            kinds[feature.name] = "integer" if feature.dtype == "int64" else "text"
+            kind = "integer" if feature.dtype == "int64" else "text"
         elif feature.kind == "timestamp":
-            kinds[feature.name] = "time"
-    return kinds
+            kind = "time" if feature.format is None else "text"
+        read[feature.source] = kind if read.get(feature.source, kind) == kind else "text"
+    return kinds | read
 
 
 def inferred_kind(text: pa.Array) -> Kind:

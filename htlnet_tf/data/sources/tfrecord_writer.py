@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data.columns import MISSING_INT64, numbers, plain, refuse, require_columns, whole, without_decimals
+from htlnet_tf.data.columns import (
+    MISSING_INT64,
+    by_value,
+    numbers,
+    plain,
+    refuse,
+    require_columns,
+    text_of_value,
+    whole,
+    without_decimals,
+)
 from htlnet_tf.data.raw_features import distinct_values, time_values
 from htlnet_tf.data.sources.listing import is_gzip
 from htlnet_tf.files import atomic_file
@@ -52,18 +62,24 @@ def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
     """Each row's serialized map entry of one feature, an object array of bytes [N]; one is made per distinct value."""
     import tensorflow as tf
 
-    feature = next((f for f in schema.inputs if f.name == column.name), None)
-    if column.name == schema.user:
+    feature = next((f for f in schema.inputs if f.source == column.name), None)
+    worded = [t.source for t in schema.targets if isinstance(t, Binary) and t.positive is not None]
+    if column.name == schema.user_source:
         feature = schema.user_column
     if isinstance(feature, Categorical):
         codes, values = distinct_values(column, feature)
-    elif isinstance(feature, Timestamp):
+    elif isinstance(feature, Timestamp) and feature.format is None:
         codes, values = pd.factorize(time_values(column, feature))
-    elif column.name == schema.timestamp:
+    elif column.name in worded or (format := _format_of(column, schema)) is not None:
+        # A reader goes by the same schema, so it must find what a table of text has.
+        codes, distinct = by_value(column.dt.strftime(format) if column.dtype.kind == "M" else column)
+        values = np.asarray([text_of_value(value) for value in distinct], object)
+    elif column.name == schema.time_column:
         codes, values = _factorized_times(column)
     else:
-        classes = [target.name for target in schema.targets if isinstance(target, (Binary, Multiclass))]
-        codes, values = _factorized_numbers(column, whole_as_int64=column.name in classes)
+        classes = [target.source for target in schema.targets if isinstance(target, (Binary, Multiclass))]
+        decimal = _decimal_of(column, schema)
+        codes, values = _factorized_numbers(column, whole_as_int64=column.name in classes, decimal=decimal)
     if values.dtype == np.int64:
         lists = [{"int64_list": tf.train.Int64List(value=() if v == MISSING_INT64 else (v,))} for v in values.tolist()]
         lists.append({"int64_list": tf.train.Int64List()})
@@ -80,6 +96,16 @@ def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
         tf.train.Features(feature={str(column.name): tf.train.Feature(**kind)}).SerializeToString() for kind in lists
     ]
     return serialized[codes]
+
+
+def _format_of(column: pd.Series, schema: Schema) -> str | None:
+    moments = (f.format for f in schema.inputs if isinstance(f, Timestamp) and f.source == column.name and f.format)
+    return next(moments, schema.time_format if column.name == schema.time_column else None)
+
+
+def _decimal_of(column: pd.Series, schema: Schema) -> str:
+    read = (item for item in (*schema.inputs, *schema.targets) if item.source == column.name)
+    return next((schema.decimal_of(item) for item in read), schema.decimal)
 
 
 def _factorized_times(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -103,12 +129,15 @@ def _factorized_times(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     return codes, np.asarray(texts, object)
 
 
-def _factorized_numbers(column: pd.Series, *, whole_as_int64: bool) -> tuple[np.ndarray, np.ndarray]:
+def _factorized_numbers(
+    column: pd.Series, *, whole_as_int64: bool, decimal: str = "."
+) -> tuple[np.ndarray, np.ndarray]:
     """Codes, -1 where missing, and distinct values: int64 or float64.
 
     Args:
       column: Integers, booleans, other numbers, or numbers as text.
       whole_as_int64: Whether floats that are all whole become int64 even if float32 holds them.
+      decimal: The decimal mark of text.
     """
     column = without_decimals(column)
     is_unsigned = pd.api.types.is_unsigned_integer_dtype(column)
@@ -117,7 +146,7 @@ def _factorized_numbers(column: pd.Series, *, whole_as_int64: bool) -> tuple[np.
         values = np.asarray(distinct, np.uint64 if is_unsigned else np.int64)
         if not is_unsigned or values.max(initial=0) <= _MAX_INT64:
             return codes, values.astype(np.int64)
-    codes, values = pd.factorize(numbers(column, rule=f"column '{column.name}' must hold numbers"))
+    codes, values = pd.factorize(numbers(column, rule=f"column '{column.name}' must hold numbers", decimal=decimal))
     fits = len(values) > 0 and bool((whole(values) & (np.abs(values) < 2.0**63)).all())
     as_int64 = fits and (whole_as_int64 or bool(_rounded(values).any()))
     return codes, values.astype(np.int64) if as_int64 else values

@@ -24,7 +24,7 @@ from tests.serving.server.fuzzing import FuzzRequest, fuzz_bodies
 GOOD = FuzzRequest(
     "/v1/models/tiny:predict", {}, json.dumps({"instances": [{"city": "rome", "count": 2, "price": 1.5}]}).encode()
 )
-COUNT = int(os.environ.get("HTLNET_FUZZ_COUNT", "10000"))
+MANY = int(os.environ.get("HTLNET_FUZZ_COUNT", "10000"))
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,14 @@ async def check(app: Starlette, requests: Iterator[FuzzRequest]) -> dict[int, in
     return statuses
 
 
-def test_many_bodies(app: Starlette, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("count", [1000, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_many_bodies(app: Starlette, caplog: pytest.LogCaptureFixture, count: int) -> None:
     with caplog.at_level(logging.WARNING):
-        statuses = asyncio.run(check(app, fuzz_bodies(seed=0, count=COUNT)))
+        statuses = asyncio.run(check(app, fuzz_bodies(seed=0, count=count)))
     assert not caplog.records
-    assert sum(statuses.values()) == COUNT
+    assert sum(statuses.values()) == count
     # The generator must reach the graph and the refusals alike, or it proves little.
-    assert statuses[200] > COUNT / 50 and statuses[400] > COUNT / 4
+    assert statuses[200] > count / 50 and statuses[400] > count / 4
 
 
 def test_a_seed_gives_the_same_requests() -> None:
