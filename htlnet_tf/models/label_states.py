@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,17 +49,19 @@ class LabelStates:
         self._classes = {
             self._positions[t.name]: t.num_classes if isinstance(t, Multiclass) else 2 for t in schema.steps
         }
-        number = math.prod(self._classes.values())
-        if number > MAX_STATES:
-            raise ValueError(
-                f"label_embedding 'marginal' runs a tower per state of the labels before it, of which there would be "
-                f"{number}, and at most {MAX_STATES} are taken: choose 'hard', or fewer steps or classes"
-            )
         # A step counts where all of these are 1: what it names in `observed_if`, what that one names, and so on.
         self._conditions: list[list[int]] = []
         for target in schema.targets:
             named = None if target.observed_if is None else self._positions[target.observed_if]
             self._conditions.append([] if named is None else [*self._conditions[named], named])
+        states: list[dict[int, int]] = [{}]
+        for t in self._classes:
+            states = [state | {t: label} for state in states for label in self._labels(t, state)]
+            if len(states) > MAX_STATES:
+                raise ValueError(
+                    f"label_embedding 'marginal' runs a tower per state of the labels before it, and there would be "
+                    f"more than {MAX_STATES}: choose 'hard', or fewer steps or classes"
+                )
         # The labels that tower t's activations depend on, through what it reads and what those read.
         self._needed: list[set[int]] = []
         for reads in after:
@@ -112,10 +113,13 @@ class LabelStates:
             passes.append([(weights[:, s], handed) for s, (_, handed, _) in enumerate(kept)])
             if t in self._classes and t < len(self._targets) - 1:
                 states = [
-                    (state | {t: label}, log_weight + log_probabilities[:, label])
+                    (
+                        state | {t: label},
+                        log_weight + log_probabilities[:, label] if self._is_seen(t, state) else log_weight,
+                    )
                     for (state, log_weight), (_, _, output) in zip(states, found, strict=True)
                     for log_probabilities in [self._objectives[t].log_probabilities(output)]
-                    for label in range(self._classes[t])
+                    for label in self._labels(t, state)
                 ]
         return outputs, passes
 
@@ -126,6 +130,10 @@ class LabelStates:
         if not self._is_seen(t, state):
             return embedding(log_probabilities)
         return embedding.of_labels(tf.fill([tf.shape(output)[0]], state[t]), None, log_probabilities)
+
+    def _labels(self, t: int, state: Mapping[int, int]) -> Sequence[int]:
+        """The labels that step t is taken to have in a state; one, which plays no part, where it does not count."""
+        return range(self._classes[t]) if self._is_seen(t, state) else (0,)
 
     def _is_seen(self, t: int, state: Mapping[int, int]) -> bool:
         """Whether target t counts in a state."""
