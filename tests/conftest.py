@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.export import locks
+from htlnet_tf import locks
 
 REPO = Path(__file__).resolve().parents[1]
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
