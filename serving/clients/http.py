@@ -15,7 +15,7 @@ from htlnet_tf.serving.errors import ConnectionFailedError, TimedOutError
 # Idle connections are kept for so long; a new one costs a round trip.
 _KEEPALIVE_SECONDS = 60.0
 
-_MakeTransport = Callable[[httpx.Limits, ssl.SSLContext | bool], Any]
+_MakeTransport = Callable[[httpx.Limits, ssl.SSLContext], Any]
 
 
 def http_options(

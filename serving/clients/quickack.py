@@ -27,13 +27,14 @@ class QuickAckTransport(httpx.HTTPTransport):
 
     Args:
       limits: Of the connection pool.
-      verify: Whether, or with what, to verify certificates.
+      verify: With what to verify certificates. Made before: OpenSSL may wait for ever where several threads of a
+        process that was forked make contexts at once.
     """
 
-    def __init__(self, limits: httpx.Limits, verify: ssl.SSLContext | bool = True) -> None:
-        super().__init__(verify=False)  # its own pool is not used
+    def __init__(self, limits: httpx.Limits, verify: ssl.SSLContext) -> None:
+        super().__init__(verify=verify)  # its own pool is not used
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(verify=verify),
+            ssl_context=verify,
             network_backend=_Backend(),
             **_pool_options(limits),
         )
@@ -44,13 +45,14 @@ class AsyncQuickAckTransport(httpx.AsyncHTTPTransport):
 
     Args:
       limits: Of the connection pool.
-      verify: Whether, or with what, to verify certificates.
+      verify: With what to verify certificates. Made before: OpenSSL may wait for ever where several threads of a
+        process that was forked make contexts at once.
     """
 
-    def __init__(self, limits: httpx.Limits, verify: ssl.SSLContext | bool = True) -> None:
-        super().__init__(verify=False)  # its own pool is not used
+    def __init__(self, limits: httpx.Limits, verify: ssl.SSLContext) -> None:
+        super().__init__(verify=verify)  # its own pool is not used
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(verify=verify),
+            ssl_context=verify,
             network_backend=_AsyncBackend(),
             **_pool_options(limits),
         )

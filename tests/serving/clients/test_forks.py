@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from htlnet_tf.serving import AsyncRestClient, EmbeddedServer
+from htlnet_tf.serving import AsyncRestClient, EmbeddedServer, RestClient
 from htlnet_tf.serving.clients.connections import OwnConnections
 
 # Each thread of each child asks for other rows, over and over: buy = age * price + item says whose the answer is.
@@ -172,6 +173,20 @@ def test_closing_from_another_loop_closes_where_the_connections_belong(ranker_se
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+@pytest.mark.parametrize("kind", [RestClient, AsyncRestClient])
+def test_a_process_that_was_forked_makes_no_tls_context(
+    kind: type[RestClient | AsyncRestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Threads of such a process that make contexts at once were seen to wait for ever in OpenSSL 3.0.
+    client = kind("https://localhost:1", "m")
+    made: list[str] = []
+    for name in ("__new__", "__init__"):
+        original = getattr(ssl.SSLContext, name)
+        monkeypatch.setattr(ssl.SSLContext, name, lambda *args, **kw: made.append("one") or original(*args, **kw))  # noqa: B023
+    client._connections._make()
+    assert made == []
 
 
 def test_connections_of_a_parent_and_of_closed_loops_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
