@@ -125,9 +125,9 @@ def evaluate_predictions(
       prediction and mean label over ten groups of rows in the order of the prediction.
     - Multiclass: `macro_auc` (unweighted mean of the one-versus-rest AUCs), `logloss`, `accuracy`.
     - An amount: `nrmse` = RMSE / std(y) with the population standard deviation, `nrmse_by_mean` = RMSE / |mean(y)|,
-      `nmae` = MAE / mean(|y|), `spearman`, `gini` and `xauc` (see `normalized_gini` and `xauc` there), `decile_error` (see
-      there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on the
-      whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`, `mean_label`,
+      `nmae` = MAE / mean(|y|), `spearman`, `gini` and `xauc` (see `normalized_gini` and `xauc` there), `decile_error`
+      (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
+      the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`, `mean_label`,
       `mean_prediction`.
 
     LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but

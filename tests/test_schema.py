@@ -178,7 +178,10 @@ _SPEND = {"kind": "continuous", "name": "spend"}
         ({"features": [{**_CAT, "name": "time_ms"}]}, ["features", "'time_ms'", "kind timestamp"]),
         ({"targets": [_SPEND]}, ["targets", "at least one Binary"]),
         ({"targets": [_SPEND, _CLICK]}, ["targets", "last one", "'click'"]),
-        ({"targets": [_SPEND, {**_SPEND, "name": "total"}]}, ["targets", "only the last", "'spend'"]),
+        (
+            {"targets": [_SPEND, {**_SPEND, "name": "total"}]},
+            ["targets", "at least one Binary or Multiclass", "before the core"],
+        ),
         ({"targets": [_CLICK, _CLICK, _SPEND]}, ["targets", "unique", "click"]),
         ({"targets": [{"kind": "multiclass", "name": "m", "num_classes": 1}, _SPEND]}, ["targets[0]", "num_classes"]),
         ({"targets": [{"kind": "multiclass", "name": "m"}, _SPEND]}, ["targets[0]", "num_classes", "required"]),

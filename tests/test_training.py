@@ -188,7 +188,7 @@ def test_a_faulty_configuration_names_the_field(tmp_path: Path, change: dict[str
         ("pcgrad", htl.PCGrad),
         ("sum", htl.GradientSum),
         ("{gamma: 0.2}", htl.GradientAdjustment),
-        ("{name: metabalance, relax: 0.5, core: click}", htl.MetaBalance),
+        ("{name: metabalance, relax: 0.5}", htl.MetaBalance),
     ],
 )
 def test_adjustments_by_name(tmp_path: Path, encoder: object, schema: htl.Schema, declared: str, kind: type) -> None:

@@ -144,6 +144,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         core = core or names[-1]
         if core not in names:
             raise InputError(f"the core '{core}' is not a target; there are {names}")
+        self.core = core
         # Adjustments see the core last, wherever it stands in the funnel.
         self._order = [*(i for i, name in enumerate(names) if name != core), names.index(core)]
         self.gradient_statistics = GradientStatistics(names, names.index(core)) if gradient_metrics else None
