@@ -127,8 +127,8 @@ def evaluate_predictions(
     - An amount: `nrmse` = RMSE / std(y) with the population standard deviation, `nrmse_by_mean` = RMSE / |mean(y)|,
       `nmae` = MAE / mean(|y|), `spearman`, `gini` and `xauc` (see `normalized_gini` and `xauc` there), `decile_error`
       (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
-      the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`, `mean_label`,
-      `mean_prediction`.
+      the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`,
+      `mean_label`, `mean_prediction`.
 
     LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but
     wrong prediction costs 36.04. Class probabilities are first divided by their sum, which in float32 is not quite 1.
