@@ -187,10 +187,11 @@ def test_several_amounts_in_one_funnel(frame: pd.DataFrame, batch: Any) -> None:
     assert encoder.statistics.labels["watch"].mean == pytest.approx(rows["watch"].mean())
     dataset = htl.data.make_dataset(rows, schema, encoder, batch_size=200)
     for kind in (htl.HTLNet, htl.ESMM):
+        tf.keras.utils.set_random_seed(0)
         model = kind(schema, encoder, tower_units=(8,))
         model.compile(optimizer=htl.LazyAdam(1e-2), run_eagerly=True)
-        history = model.fit(dataset, epochs=2, verbose=0).history
-        assert history["watch_loss"][1] < history["watch_loss"][0]
+        history = model.fit(dataset, epochs=4, verbose=0).history
+        assert history["watch_loss"][-1] < history["watch_loss"][0]
         assert {"watch_nrmse", "spend_nrmse"} <= set(history)
         scores = htl.predict(model, rows)
         assert list(scores.columns) == ["click", "watch", "buy", "spend"]
