@@ -75,6 +75,7 @@ setup(
         "htlnet_tf.inspection",
         "htlnet_tf.layers",
         "htlnet_tf.models",
+        "htlnet_tf.objectives",
         "htlnet_tf.plots",
         "htlnet_tf.serving",
         "htlnet_tf.serving.clients",

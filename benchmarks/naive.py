@@ -42,7 +42,7 @@ class NaiveHTLNet(HTLNet):
         weights = [w for w in self.trainable_variables if w.ref() not in own]
         with tf.GradientTape(persistent=True) as tape:
             shared = self._look_up(features["ids"] - PADDING_ROW - 1)
-            outputs = self.task_outputs([shared] * len(self.schema.targets), training=True)
+            outputs = self.training_outputs([shared] * len(self.schema.targets), targets, sample_weights)
             losses = self._task_losses(targets, outputs, sample_weights)
         flat = []
         others: list[Any] = [None] * len(weights)
@@ -60,8 +60,8 @@ class NaiveHTLNet(HTLNet):
         ]
         self.optimizer.apply_gradients([*zip(combined, self.tables, strict=True), *zip(others, weights, strict=True)])
         self.on_step_end()
-        self._update_metrics(targets, outputs, sample_weights)
-        return self._results(training=False)
+        self._update_metrics(targets, outputs, sample_weights, training=True)
+        return self._results(training=True)
 
     def _look_up(self, ids: tf.Tensor) -> tf.Tensor:
         if len(self.tables) == 1:

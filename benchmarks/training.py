@@ -14,7 +14,8 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.benchmarks.naive import NaiveHTLNet
 from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
-from htlnet_tf.data.statistics import Moments, TrainingStatistics, Vocabulary
+from htlnet_tf.data.statistics import TrainingStatistics, Vocabulary
+from htlnet_tf.objectives.label_statistics import LabelStatistics
 
 FEATURES = 43
 BATCHES = 8
@@ -150,7 +151,7 @@ def _encoder(rows: int) -> htl.FeatureEncoder:
         schema=schema,
         vocabularies={f.name: vocabulary for f in schema.categoricals},
         moments={},
-        core=Moments(mean=20.0, std=40.0),
+        labels={"watch_time": LabelStatistics(mean=20.0, std=40.0)},
         num_rows=rows,
     )
     return htl.FeatureEncoder(statistics)

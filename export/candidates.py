@@ -49,7 +49,7 @@ def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dic
     numbers = {f.name: tf.broadcast_to(raw[f.name], [count]) for f in schema.numerics}
     shared = model.shared_input(embedded, {"numeric": encoder.numbers(numbers, count)})
     outputs = model.task_outputs([shared] * len(schema.targets), training=False)
-    return {t.name: model.prediction(t, o) for t, o in zip(schema.targets, outputs, strict=True)}
+    return {name: head.predict(output) for (name, head), output in zip(model.heads.items(), outputs, strict=True)}
 
 
 def _shared_fields(schema: Schema) -> frozenset[str]:

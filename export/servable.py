@@ -118,11 +118,11 @@ def _name_inputs_as_columns(path: Path, columns: Sequence[str]) -> None:
 
 def class_labels(schema: Schema) -> tuple[str, ...]:
     """The labels of `classify`, in the order of its scores."""
-    return tuple(label for target in schema.preceding for label in target.score_names)
+    return tuple(label for target in schema.steps for label in target.score_names)
 
 
 def _classes(schema: Schema, scores: Mapping[str, tf.Tensor]) -> Scores:
-    columns = [scores[t.name] if t.num_outputs > 1 else scores[t.name][:, tf.newaxis] for t in schema.preceding]
+    columns = [scores[t.name] if len(t.score_names) > 1 else scores[t.name][:, tf.newaxis] for t in schema.steps]
     values = tf.concat(columns, axis=1)
     labels = tf.constant([class_labels(schema)])
     return {"scores": values, "classes": tf.repeat(labels, tf.shape(values)[0], axis=0)}

@@ -15,6 +15,7 @@ import numpy as np
 
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.objectives import declared
 
 _PACKAGES = (
     *("htlnet-tf", "tensorflow", "tf-keras", "tensorflow-recommenders", "tensorflow-serving-api"),
@@ -33,14 +34,19 @@ def training_summary(model: MultiTaskModel, summary: Mapping[str, Any] | None = 
       model: A trained model.
       summary: Added to it, and in place of entries of the same name.
     """
-    statistics = model.encoder.statistics
+    statistics, core = model.encoder.statistics, model.schema.core
     return {
         "model": type(model).__name__,
         "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "parameters": int(sum(np.prod(w.shape) for w in model.trainable_variables)),
         "training_rows": statistics.num_rows,
         "data": {"sha256": data_hash(model.encoder), "hashed": _HASHED},
-        "core": {"name": model.schema.core.name, "mean": statistics.core.mean, "std": statistics.core.std},
+        "core": {
+            "name": core.name,
+            "objective": declared(core.learned_by),
+            "mean": statistics.labels[core.name].mean,
+            "std": statistics.labels[core.name].std,
+        },
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "git": git_revision(Path.cwd()),
         **(summary or {}),

@@ -189,15 +189,16 @@ def _expected(model: MultiTaskModel, signature: str, rows: Arrays) -> dict[str, 
     schema, encoder = model.schema, model.encoder
     raw = {name: tf.constant(rows[name], spec.dtype) for name, spec in encoder.raw_specs().items()}
     scores = {name: score.numpy() for name, score in model(encoder(raw), training=False).items()}
-    std = max(encoder.statistics.core.std, float(np.finfo(np.float32).tiny))
+    tiny = float(np.finfo(np.float32).tiny)
+    scales = {name: max(amount.std, tiny) for name, amount in encoder.statistics.labels.items()}
     if signature == "regress":
-        return {"outputs": _Expected(scores[schema.core.name], std)}
+        return {"outputs": _Expected(scores[schema.core.name], scales[schema.core.name])}
     if signature == "classify":
         count = len(scores[schema.core.name])
-        values = np.concatenate([scores[t.name].reshape(count, -1) for t in schema.preceding], axis=1)
+        values = np.concatenate([scores[t.name].reshape(count, -1) for t in schema.steps], axis=1)
         labels = np.array([[label.encode() for label in class_labels(schema)]] * count, object)
         return {"scores": _Expected(values), "classes": _Expected(labels)}
-    return {name: _Expected(score, std if name == schema.core.name else 1.0) for name, score in scores.items()}
+    return {name: _Expected(score, scales.get(name, 1.0)) for name, score in scores.items()}
 
 
 def _difference(place: str, outputs: Arrays, expected: Mapping[str, _Expected], start: int) -> float:
@@ -211,7 +212,8 @@ def _difference(place: str, outputs: Arrays, expected: Mapping[str, _Expected], 
         if wanted.values.dtype == object:
             difference = np.where(received == wanted.values, 0.0, np.inf)
         else:
-            difference = np.abs(received - wanted.values) / wanted.scale
+            # Of an amount beyond its deviation, which exp(o) gives easily, float32 rounds relative to its size.
+            difference = np.abs(received - wanted.values) / np.maximum(np.abs(wanted.values), wanted.scale)
         # Written so that a NaN on either side counts as a difference.
         wrong = ~(difference <= TOLERANCE)
         if wrong.any():

@@ -44,7 +44,7 @@ def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> 
     Raises:
       InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
     """
-    arguments = dict(config.model.arguments)
+    arguments, schema = dict(config.model.arguments), config.settled(schema)
     chosen = model_class(config.model.name)
     try:
         if "gradient_adjustment" in arguments:

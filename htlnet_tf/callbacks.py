@@ -16,7 +16,7 @@ from htlnet_tf.schema import Schema
 class KeepBest(tf.keras.callbacks.EarlyStopping):
     """Early stopping on the validation's relative loss that always ends with the best epoch's weights.
 
-    In the relative loss, see `htlnet_tf.metrics.RelativeLoss`, every target counts alike; in the plain sum of the
+    In the relative loss, see `objectives.metrics.RelativeLoss`, every target counts alike; in the plain sum of the
     losses a core that is not standardised would be all that counts. Keras restores the best weights only where it
     stopped early; a run that used all its epochs would keep the last epoch's.
 

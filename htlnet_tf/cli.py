@@ -85,8 +85,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
-    compare.add_argument("--models", metavar="A,B", help="models, model+method, htlnet-part (default: every model)")
+    compare.add_argument(
+        "--models", metavar="A,B", help="models, model+method, model@objective, htlnet-part (default: all)"
+    )
     compare.add_argument("--methods", metavar="A,B", help="also each model with these optimisation methods; or: all")
+    compare.add_argument(
+        "--objectives", metavar="A,B", help="also each model with these objectives of the core; or: all"
+    )
     compare.add_argument("--ablations", action="store_true", help="also HTLNet's ablations, the paper's Tables 3 to 5")
     compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 .. N-1 (%(default)s)")
     compare.add_argument("--tune", type=int, default=0, metavar="N", help="first N trials per variant on validation")
@@ -246,14 +251,17 @@ def _compare(arguments: argparse.Namespace) -> None:
     from htlnet_tf.comparison import METHODS, compare
     from htlnet_tf.config import find_config
     from htlnet_tf.models import MODELS
+    from htlnet_tf.objectives import OBJECTIVES
 
     methods = list(METHODS) if arguments.methods == "all" else _names(arguments.methods)
+    objectives = list(OBJECTIVES) if arguments.objectives == "all" else _names(arguments.objectives)
     comparison = compare(
         find_config(arguments.config, arguments.set),
         list(MODELS) if arguments.models is None else _names(arguments.models),
         range(arguments.seeds),
         arguments.output,
         methods=methods,
+        objectives=objectives,
         ablations=arguments.ablations,
         tune=arguments.tune,
         jobs=arguments.jobs,

@@ -11,12 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import pydantic
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data.split_config import SplitConfig, TimeSplit
-from htlnet_tf.documents import read_yaml, validate
+from htlnet_tf.documents import faults, read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
@@ -92,7 +93,7 @@ class TrainingConfig:
       batch_size: Rows per step.
       learning_rate: Of `LazyAdam`.
       patience: Passes over the training rows without a better validation (the mean of the targets' relative losses, see
-        `htlnet_tf.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
+        `htlnet_tf.objectives.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
       early_stopping: False makes all the `epochs`, whatever the validation says, and keeps the last weights.
       validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
         begin to overfit in the second one.
@@ -116,6 +117,7 @@ class RunConfig:
       data: Where the rows come from.
       schema: The declared columns; None for the generated rows, which bring their own.
       standardise: Stands in for the core target's `standardise` in the schema; None: as the schema says.
+      objective: Stands in for the core target's `objective`, likewise.
       split: Which rows train, validate and test, see `htlnet_tf.data.split_config`; a list of three numbers is short
         for such shares in order of time.
       model: Which model.
@@ -125,6 +127,7 @@ class RunConfig:
     data: DataConfig
     schema: Schema | None = None
     standardise: bool | None = None
+    objective: str | dict[str, Any] | None = None
     split: SplitConfig = TimeSplit(fractions=(0.8, 0.1, 0.1))
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -163,11 +166,20 @@ class RunConfig:
         return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(local_path(path).resolve())))
 
     def settled(self, schema: Schema) -> Schema:
-        """A schema with this configuration's `standardise`."""
-        if self.standardise is None:
-            return schema
-        core = dataclasses.replace(schema.core, standardise=self.standardise)
-        return dataclasses.replace(schema, targets=(*schema.preceding, core))
+        """A schema with this configuration's `standardise` and `objective`.
+
+        Raises:
+          InputError: The objective is not known, or is not for such amounts.
+        """
+        core = schema.core
+        try:
+            if self.standardise is not None:
+                core = dataclasses.replace(core, standardise=self.standardise)
+            if self.objective is not None:
+                core = dataclasses.replace(core, objective=self.objective)
+        except pydantic.ValidationError as error:
+            raise InputError(f"target '{core.name}': {faults(error)}") from error
+        return schema.with_targets((*schema.targets[:-1], core))
 
     def to_yaml(self) -> str:
         """The configuration as YAML text, the schema included."""
@@ -263,7 +275,7 @@ def _number(value: Any) -> Any:
 
 
 def load_rows(config: RunConfig) -> LoadedRows:
-    """The rows with their schema, the configuration's `standardise` in it, and the truth where it is known.
+    """The rows with their schema, what the configuration says of its core in it, and the truth where known.
 
     Raises:
       InputError: The data cannot be read, or no schema is declared for them.

@@ -108,7 +108,7 @@ def _ranking(schema: Schema, candidates: pd.DataFrame, scores: pd.DataFrame) -> 
     """The candidates of each user, best first by the core target."""
     user, item, core = _key(schema, "user"), _key(schema, "item"), schema.core
     shown = scores[[t.name for t in schema.targets if t.name in scores]]
-    names = {t.name: f"P({t.name})" for t in schema.preceding} | {core.name: f"{core.name} ({core.unit or 'value'})"}
+    names = {t.name: f"P({t.name})" for t in schema.steps} | {core.name: f"{core.name} ({core.unit or 'value'})"}
     lines = []
     for name, group in candidates.groupby(user, sort=False):
         ranked = shown.loc[group.index].sort_values(core.name, ascending=False).rename(columns=names)

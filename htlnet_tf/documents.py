@@ -37,7 +37,12 @@ def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:
     try:
         return adapter.validate_python(document)
     except pydantic.ValidationError as error:
-        raise InputError(f"{source}: " + "; ".join(_fault(e) for e in error.errors())) from error
+        raise InputError(f"{source}: {faults(error)}") from error
+
+
+def faults(error: pydantic.ValidationError) -> str:
+    """What pydantic found, in one line: per fault the field, the rule, what was received."""
+    return "; ".join(_fault(e) for e in error.errors())
 
 
 def _fault(error: Any) -> str:

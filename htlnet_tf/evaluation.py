@@ -121,9 +121,13 @@ def evaluate_predictions(
 
     - Binary: `auc` (ties count half), `logloss`, `base_rate` and `mean_prediction`; the last two agree for a
       calibrated model. If the schema declares a `user`, also `group_auc` (see `htlnet_tf.exact_metrics.group_auc`).
+      `normalised_entropy` is the LogLoss over that of the base rate, `calibration_error` the mean distance of mean
+      prediction and mean label over ten groups of rows in the order of the prediction.
     - Multiclass: `macro_auc` (unweighted mean of the one-versus-rest AUCs), `logloss`, `accuracy`.
-    - The core: `nrmse` = RMSE / std(y) with the population standard deviation, `nmae` = MAE / mean(|y|), `spearman`,
-      `gini` and `xauc` (see `normalized_gini` and `xauc` there), and in the target's own unit `rmse`, `mae`,
+    - An amount: `nrmse` = RMSE / std(y) with the population standard deviation, `nrmse_by_mean` = RMSE / |mean(y)|,
+      `nmae` = MAE / mean(|y|), `spearman`, `gini` and `xauc` (see `normalized_gini` and `xauc` there), `decile_error`
+      (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
+      the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`,
       `mean_label`, `mean_prediction`.
 
     LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but

@@ -1,6 +1,6 @@
 """The metrics of a report: exact, in float64 over all rows at once, in O(n log n).
 
-What Keras shows during training are the streaming approximations of `htlnet_tf.metrics`.
+What Keras shows during training are the streaming approximations of `htlnet_tf.objectives.metrics`.
 """
 
 from __future__ import annotations
@@ -100,6 +100,30 @@ def group_auc(labels: npt.ArrayLike, predictions: npt.ArrayLike, users: UserColu
     return _group_auc(y, p, user_codes(users))
 
 
+def decile_error(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, scale: float, bins: int = 10) -> float:
+    """How far predictions are from what happens, over ten groups of equally many rows in the order of the prediction.
+
+    The mean over the groups of |mean prediction - mean label|, divided by `scale`. Of a probability, with the scale 1,
+    it is the expected calibration error with bins of equal size; of an amount, with the mean of |y|, the error of the
+    deciles. Where rows with equal predictions are divided, each group gets their mean label, which is the average over
+    all orders of the tied rows; so the result does not depend on the order of the rows.
+
+    Args:
+      labels: `[num_rows]`.
+      predictions: `[num_rows]`, in the same unit.
+      scale: What a difference is compared with.
+      bins: Groups; fewer rows make one group each.
+
+    References:
+      Naeini, Cooper, Hauskrecht: "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI 2015.
+    """
+    y, p = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
+    _, tied = np.unique(p, return_inverse=True)
+    y = (np.bincount(tied, weights=y) / np.bincount(tied))[tied]
+    groups = np.array_split(np.argsort(p), min(bins, len(p)))
+    return float(np.mean([abs(p[g].mean() - y[g].mean()) for g in groups]) / scale)
+
+
 def user_codes(users: UserColumn) -> Users:
     """Each row's user as a number from 0, int64 [N]; -1 where it is missing.
 
@@ -174,7 +198,9 @@ def _binary(y: Floats, p: Floats, users: Users | None) -> dict[str, Outcome]:
     return {
         "auc": one_class or roc_auc_score(y, p[:, 0]),
         "group_auc": no_user if np.isnan(by_user) else by_user,
-        "logloss": log_loss(y, p[:, 0], labels=[0.0, 1.0]),
+        "logloss": (loss := log_loss(y, p[:, 0], labels=[0.0, 1.0])),
+        "normalised_entropy": one_class or loss / log_loss(y, np.full(y.size, y.mean())),
+        "calibration_error": decile_error(y, p[:, 0], scale=1.0),
         "base_rate": y.mean(),
         "mean_prediction": p.mean(),
     }
@@ -194,16 +220,20 @@ def _multiclass(y: Floats, p: Floats, users: Users | None) -> dict[str, Outcome]
 def _continuous(y: Floats, predictions: Floats, users: Users | None) -> dict[str, Outcome]:
     p = predictions[:, 0]
     rmse, mae = np.sqrt(np.mean((y - p) ** 2)), np.mean(np.abs(y - p))
-    size, std = np.mean(np.abs(y)), np.std(y)
+    size, std = float(np.mean(np.abs(y))), np.std(y)
     # np.std of equal values may be 1e-17 instead of 0, so ask for equality itself; tiny spreads may underflow to 0.
     equal_labels = f"all labels are {y[0]:g}" if np.ptp(y) == 0 else ""
     no_order = equal_labels or (f"all predictions are {p[0]:g}" if np.ptp(p) == 0 else "")
     return {
         "nrmse": equal_labels or ("the labels' standard deviation is 0" if std == 0 else rmse / std),
+        "nrmse_by_mean": "the labels' mean is 0" if y.mean() == 0 else float(rmse / abs(y.mean())),
         "nmae": "all labels are 0" if size == 0 else mae / size,
         "spearman": no_order or float(spearmanr(y, p).statistic),
         "gini": equal_labels or normalized_gini(y, p),
         "xauc": equal_labels or xauc(y, p),
+        "decile_error": "all labels are 0" if size == 0 else decile_error(y, p, scale=size),
+        "level": "the labels' total is 0" if y.sum() == 0 else float(p.sum() / y.sum()),
+        "negative_share": float(np.mean(p < 0)),
         "rmse": rmse,
         "mae": mae,
         "mean_label": y.mean(),
@@ -212,10 +242,27 @@ def _continuous(y: Floats, predictions: Floats, users: Users | None) -> dict[str
 
 
 _METRICS: dict[str, tuple[tuple[str, ...], Callable[[Floats, Floats, Users | None], dict[str, Outcome]]]] = {
-    "binary": (("auc", "group_auc", "logloss", "base_rate", "mean_prediction"), _binary),
+    "binary": (
+        ("auc", "group_auc", "logloss", "normalised_entropy", "calibration_error", "base_rate", "mean_prediction"),
+        _binary,
+    ),
     "multiclass": (("macro_auc", "logloss", "accuracy"), _multiclass),
     "continuous": (
-        ("nrmse", "nmae", "spearman", "gini", "xauc", "rmse", "mae", "mean_label", "mean_prediction"),
+        (
+            "nrmse",
+            "nrmse_by_mean",
+            "nmae",
+            "spearman",
+            "gini",
+            "xauc",
+            "decile_error",
+            "level",
+            "negative_share",
+            "rmse",
+            "mae",
+            "mean_label",
+            "mean_prediction",
+        ),
         _continuous,
     ),
 }

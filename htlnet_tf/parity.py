@@ -183,13 +183,13 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
 
 def _largest(model: MultiTaskModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
     for target in model.schema.targets:
-        is_core = target.name == model.schema.core.name
-        scale = max(model.encoder.statistics.core.std, np.finfo(np.float32).tiny) if is_core else 1.0
+        amount = model.encoder.statistics.labels.get(target.name)
+        scale = 1.0 if amount is None else max(amount.std, np.finfo(np.float32).tiny)
         for name in target.score_names:
             served, own = online[name].to_numpy(np.float64), offline[name].to_numpy(np.float64)
             difference = np.abs(served - own) / scale
             at = int(np.argmax(difference))  # NumPy takes NaN for the largest
             row = offline.index[at]
             row = row.item() if isinstance(row, np.generic) else row
-            unit = "standard deviations of the training rows" if is_core else "absolute"
+            unit = "standard deviations of the training rows" if amount is not None else "absolute"
             yield ScoreParity(name, float(difference[at]), file, row, float(served[at]), float(own[at]), unit)

@@ -31,8 +31,8 @@ def predict(model: MultiTaskModel, rows: Rows, *, batch_size: int = 8192) -> pd.
     Returns:
       One row per input row, with its index; of a stream, with the file and the number of the row there, without the
       rows that the stream skips. Per target, in funnel order, the probability (binary) or the core in its
-      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. The core is the raw
-      output of the regression: the lowest may be below 0, which clipping would turn into ties of the ranking.
+      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. An amount that is
+      declared `non_negative` is never below 0.
 
     Raises:
       InputError: A feature is missing or holds a value its kind does not allow; a stream has no rows, or `rows` is

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
 
 class Metric(NamedTuple):
-    """How a metric is shown: its label, where `better` is (1: higher, -1: lower, 0: neither), if it is `in_unit`s."""
+    """How a metric is shown.
+
+    Attributes:
+      label: For people.
+      better: Where it is, 1: higher, -1: lower, 0: neither.
+      in_unit: Whether it is in the target's unit.
+      is_main: False: another metric says the same of models that are compared on the same rows.
+    """
 
     label: str
     better: int
     in_unit: bool = False
+    is_main: bool = True
 
     @property
     def arrow(self) -> str:
@@ -29,8 +37,8 @@ class Metric(NamedTuple):
 
     @property
     def is_compared(self) -> bool:
-        """Whether models are compared by it: it has a better direction and no unit."""
-        return self.better != 0 and not self.in_unit
+        """Whether models are compared by it: it has a better direction, no unit, and no other says the same."""
+        return self.better != 0 and not self.in_unit and self.is_main
 
 
 METRICS: dict[str, Metric] = {
@@ -38,12 +46,18 @@ METRICS: dict[str, Metric] = {
     "group_auc": Metric("GAUC", 1),
     "macro_auc": Metric("macro AUC", 1),
     "logloss": Metric("LogLoss", -1),
+    "normalised_entropy": Metric("NE", -1, is_main=False),
+    "calibration_error": Metric("ECE", -1),
     "accuracy": Metric("accuracy", 1),
     "nrmse": Metric("NRMSE", -1),
+    "nrmse_by_mean": Metric("RMSE/mean", -1, is_main=False),
     "nmae": Metric("NMAE", -1),
     "spearman": Metric("Spearman", 1),
     "gini": Metric("Gini", 1),
     "xauc": Metric("XAUC", 1),
+    "decile_error": Metric("deciles", -1),
+    "level": Metric("level", 0),
+    "negative_share": Metric("negative", -1, is_main=False),
     "regret": Metric("regret", -1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),

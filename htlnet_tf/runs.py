@@ -121,7 +121,8 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     folder = checkpoint_path(directory)
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
-    model = create_model(config, encoder.schema, encoder)
+    schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
+    model = create_model(config, schema, encoder)
     _load_weights(model, folder)
     model.compile(optimizer=LazyAdam(config.training.learning_rate))
     return config, model

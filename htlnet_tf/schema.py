@@ -28,6 +28,7 @@ from htlnet_tf.features import (
     argument_name,
 )
 from htlnet_tf.files import atomic_file
+from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema_rules import check_columns, check_references
 from htlnet_tf.targets import Binary, Continuous, Multiclass, Target
 
@@ -53,8 +54,8 @@ class Schema:
 
     Args:
       features: The model's inputs, in the order of their slots in the embedding.
-      targets: The funnel, in order. The last one is the core target and the only `Continuous` one; those before it
-        are `Binary` or `Multiclass`.
+      targets: The funnel, in order. The last one is the core target, which is `Continuous`; before it there is at
+        least one that is `Binary` or `Multiclass`, and there may be others of every kind.
       timestamp: The column that says when the row was logged, or the name of the `Timestamp` feature that it is; a
         split by time needs it. Any ordered dtype.
       sample_weight: A column of weights >= 0, by which each row's losses are multiplied.
@@ -105,11 +106,8 @@ class Schema:
             raise ValueError(
                 f"targets: the last one is the core target and must be Continuous; '{core.name}' is {core.kind}"
             )
-        for target in preceding:
-            if isinstance(target, Continuous):
-                raise ValueError(
-                    f"targets: only the last one may be Continuous; '{target.name}' stands before '{core.name}'"
-                )
+        if all(isinstance(target, Continuous) for target in preceding):
+            raise ValueError("targets: at least one Binary or Multiclass target must stand before the core target")
         if [f.name for f in self.inputs] == ["b64"]:
             raise ValueError('features: {"b64": ...} is bytes in a JSON request, so the only column needs another name')
         scores = [name for target in self.targets for name in target.score_names]
@@ -128,9 +126,14 @@ class Schema:
         return core
 
     @property
-    def preceding(self) -> tuple[Binary | Multiclass, ...]:
-        """The targets before the core, in funnel order."""
+    def steps(self) -> tuple[Binary | Multiclass, ...]:
+        """The targets that are classes, in funnel order."""
         return tuple(t for t in self.targets if not isinstance(t, Continuous))
+
+    @property
+    def amounts(self) -> tuple[Continuous, ...]:
+        """The targets that are amounts, in funnel order; the core is the last of them."""
+        return tuple(t for t in self.targets if isinstance(t, Continuous))
 
     @property
     def categoricals(self) -> tuple[Categorical, ...]:
@@ -209,6 +212,10 @@ class Schema:
         """The same schema with other features."""
         return dataclasses.replace(self, features=tuple(features))
 
+    def with_targets(self, targets: Iterable[Target]) -> Schema:
+        """The same schema with other targets."""
+        return dataclasses.replace(self, targets=tuple(targets))
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; fields at their default are left out, `kind` and `name` come first."""
         document: dict[str, Any] = {
@@ -249,7 +256,9 @@ class Schema:
 
 
 def require_same_schema(schema: Schema, fitted: Schema) -> None:
-    """Checks that something was fitted for this schema (dtypes that were left open aside).
+    """Checks that something was fitted for this schema.
+
+    Dtypes that were left open may be settled, and how a target is learned may be another: nothing is counted for it.
 
     Raises:
       InputError: Names the first column that differs.
@@ -262,7 +271,7 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
         if settled != theirs:
             raise InputError(f"the encoder was fitted for another schema: {theirs} there, {ours} here")
     for target, known in zip(schema.targets, fitted.targets, strict=False):
-        if target != known:
+        if _as_column(target) != _as_column(known):
             raise InputError(f"the encoder was fitted for another schema: {known} there, {target} here")
     if len(schema.features) != len(fitted.features) or len(schema.targets) != len(fitted.targets):
         raise InputError(
@@ -272,13 +281,25 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
         )
 
 
+def _as_column(target: Target) -> Target:
+    """What a target says of its column, without how it is learned."""
+    plain = dataclasses.replace(target, after=None)
+    if isinstance(plain, Continuous):
+        return dataclasses.replace(plain, objective=None, level=None, standardise=True)
+    return plain
+
+
 def _declaration(item: Feature | Target) -> dict[str, Any]:
     declaration: dict[str, Any] = {"kind": item.kind, "name": item.name}
     for f in dataclasses.fields(item):
         value = getattr(item, f.name)
         if f.name not in declaration and value != _default_of(f):
-            declaration[f.name] = list(value) if isinstance(value, tuple) else value
+            declaration[f.name] = declared(value) if isinstance(value, Objective) else _plain(value)
     return declaration
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _default_of(f: dataclasses.Field[Any]) -> Any:

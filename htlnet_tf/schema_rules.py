@@ -92,5 +92,9 @@ def check_references(schema: Schema) -> None:
                 f"target '{target.name}': observed_if must name an earlier binary target; "
                 f"received '{target.observed_if}'"
             )
+        earlier = [t.name for t in schema.targets[: schema.targets.index(target)]]
+        for name in target.after or ():
+            if name not in earlier:
+                raise ValueError(f"target '{target.name}': after must name earlier targets; received '{name}'")
         if isinstance(target, Binary):
             happened.append(target.name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY
-from typing import Annotated, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.features import ColumnName, DecimalMark, Named, SourceName
+from htlnet_tf.objectives import BinaryCrossEntropy, Objective, Poisson, SoftmaxCrossEntropy, Squared, objective_of
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 
@@ -27,13 +28,8 @@ _OPPOSITES = (
 _YAML = {True: ("true", "yes", "on", "1"), False: ("false", "no", "off", "0")}
 
 
-class _OneOutput(Named):
-    """A target whose tower has one output."""
-
-    @property
-    def num_outputs(self) -> int:
-        """Outputs of the target's tower."""
-        return 1
+class _OneScore(Named):
+    """A target that one number is predicted of."""
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -42,7 +38,7 @@ class _OneOutput(Named):
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Binary(_OneOutput):
+class Binary(_OneScore):
     """A target that happened (1) or did not (0); the model predicts its probability.
 
     A row whose label is missing (NaN, None) takes no part in the target's loss and metrics; so for every kind.
@@ -52,6 +48,8 @@ class Binary(_OneOutput):
       observed_if: The name of an earlier `Binary` target: the label counts only in rows where that happened, and the
         model predicts given that it happened.
       sample_weight: A column of weights >= 0 for this target's loss, times the schema's `sample_weight`.
+      after: Names of the earlier targets that this one is learned from, in models that hand something on along the
+        funnel (HTLNet). None: all of them.
       column: What the table calls the column. None: as the target is called. For every kind.
       positive: What the table has where it happened, `"Y"`; None: 1, or true.
       negative: What it has where it did not. None: the opposite of `positive`, as `"N"` of `"Y"` (yes and no, true and
@@ -63,6 +61,7 @@ class Binary(_OneOutput):
     _: KW_ONLY
     observed_if: str | None = None
     sample_weight: str | None = None
+    after: tuple[str, ...] | None = None
     column: SourceName | None = None
     positive: Label | None = None
     negative: Label | None = None
@@ -75,6 +74,11 @@ class Binary(_OneOutput):
         if self.positive is not None and self.negative is not None and _means(self.positive, str(self.negative)):
             raise ValueError(f"target '{self.name}': the positive label {self.positive!r} is also the negative one")
         return self
+
+    @property
+    def learned_by(self) -> Objective:
+        """Cross entropy."""
+        return BinaryCrossEntropy()
 
     def happened(self, value: str) -> bool | None:
         """What a value of a table says where `positive` is declared; None if it is neither label.
@@ -98,6 +102,7 @@ class Multiclass(Named):
       num_classes: K, at least 2.
       observed_if: As for `Binary`.
       sample_weight: As for `Binary`.
+      after: As for `Binary`.
       column: As for `Binary`.
     """
 
@@ -106,13 +111,14 @@ class Multiclass(Named):
     num_classes: int = Field(ge=2)
     observed_if: str | None = None
     sample_weight: str | None = None
+    after: tuple[str, ...] | None = None
     column: SourceName | None = None
     kind: Literal["multiclass"] = "multiclass"
 
     @property
-    def num_outputs(self) -> int:
-        """Outputs of the target's tower: a logit per class."""
-        return self.num_classes
+    def learned_by(self) -> Objective:
+        """Cross entropy."""
+        return SoftmaxCrossEntropy(self.num_classes)
 
     @property
     def score_names(self) -> tuple[str, ...]:
@@ -121,16 +127,24 @@ class Multiclass(Named):
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Continuous(_OneOutput):
-    """The core target: the amount at the end of the funnel; the model predicts its expectation in its own unit.
+class Continuous(_OneScore):
+    """An amount, such as watch time or spend; the model predicts its expectation in its own unit.
+
+    The last target is the core, and it is one; there may be others before it.
 
     Args:
       name: As for `Binary`.
       unit: What one unit of the column is, e.g. `"ms"` or `"EUR"`; used in tables, plots and the run's summary.
-      standardise: Train on (y - mean) / std of the training rows. False trains on the raw amounts.
-      non_negative: Refuse rows with a negative amount.
-      observed_if: As for `Binary`; mean and std are then of the observed rows.
+      standardise: Train on amounts as multiples of the training rows' mean (or standard deviation, as the objective
+        says). False trains on the raw amounts.
+      non_negative: Refuse rows with a negative amount, and never predict one.
+      objective: How it is learned: an objective of `htlnet_tf.objectives`, its name, or a mapping of its name and
+        arguments. None: `poisson` for an amount that is not negative, `squared` for others.
+      level: Multiply the predictions by one factor, so that their total over the training rows is the actual one.
+        None: where the amount is not negative.
+      observed_if: As for `Binary`; what is counted of the training rows is then of the observed ones.
       sample_weight: As for `Binary`.
+      after: As for `Binary`.
       column: As for `Binary`.
       decimal: The decimal mark of amounts that are text, `"."` or `","`. None: the schema's.
     """
@@ -140,11 +154,44 @@ class Continuous(_OneOutput):
     unit: str | None = None
     standardise: bool = True
     non_negative: bool = True
+    objective: Annotated[Any, SkipValidation] = None
+    level: bool | None = None
     observed_if: str | None = None
     sample_weight: str | None = None
+    after: tuple[str, ...] | None = None
     column: SourceName | None = None
     decimal: DecimalMark | None = None
     kind: Literal["continuous"] = "continuous"
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _is_an_objective(cls, declaration: Any) -> Objective | None:
+        return None if declaration is None else objective_of(declaration)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Continuous:
+        if self.learned_by.non_negative and not self.non_negative:
+            raise ValueError(
+                f"target '{self.name}' may be negative, and the objective '{self.learned_by.name}' is for amounts that "
+                "are not: take 'squared' or 'quantile', or declare it non_negative"
+            )
+        if self.level and not self.non_negative:
+            raise ValueError(f"target '{self.name}' may be negative, so that its total has no level; leave `level` out")
+        if self.level is False and self.learned_by.needs_level:
+            raise ValueError(f"target '{self.name}': the objective '{self.learned_by.name}' needs its level")
+        return self
+
+    @property
+    def learned_by(self) -> Objective:
+        """The objective, or what stands for None."""
+        if self.objective is not None:
+            return self.objective
+        return Poisson() if self.non_negative else Squared()
+
+    @property
+    def has_level(self) -> bool:
+        """Whether predictions are brought to the level of the training rows."""
+        return self.non_negative if self.level is None else self.level
 
 
 Target = Annotated[Union[Binary, Multiclass, Continuous], Field(discriminator="kind")]

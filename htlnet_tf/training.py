@@ -71,7 +71,7 @@ def train_model(
     tf.keras.utils.set_random_seed(config.training.seed)
     schema, encoder = prepared.schema, prepared.encoder
     model = build_model(config, schema, encoder)
-    train = make_dataset(
+    rows = make_dataset(
         prepared.train,
         schema,
         encoder,
@@ -81,11 +81,11 @@ def train_model(
     )
     valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH)
     parts = config.training.validations_per_epoch
-    steps = None
+    train, steps = rows, None
     if parts > 1:
         # A part of a pass is an epoch to Keras, which validates after each; the pass goes on where it stopped.
         steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
-        train = train.repeat()
+        train = rows.repeat()
     keep_best = KeepBest(config.training.patience * parts)
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
@@ -105,6 +105,8 @@ def train_model(
         with atomic_directory(last_good, overwrite=True) as stage:
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
+    if steps is not None:
+        model.fit_level(rows)  # fit itself has seen rows without an end
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
     return Trained(model, history, gradients.history, kept, timer.seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -105,13 +106,15 @@ def encoder(schema: htl.Schema, frame: pd.DataFrame) -> Any:
 
 @pytest.fixture
 def make_model(schema: htl.Schema, encoder: Any) -> Callable[..., Any]:
-    """Builds a small compiled HTLNet with the given arguments, from a fixed seed."""
+    """Builds a small compiled HTLNet with the given arguments, and objective of the core, from a fixed seed."""
 
-    def build(model: Any = None, **arguments: Any) -> Any:
+    def build(model: Any = None, *, objective: Any = None, **arguments: Any) -> Any:
         import tensorflow as tf
 
         tf.keras.utils.set_random_seed(0)
-        built = (model or htl.HTLNet)(schema, encoder, **({"tower_units": (16, 8)} | arguments))
+        core = dataclasses.replace(schema.core, objective=objective)
+        declared = schema.with_targets((*schema.targets[:-1], core))
+        built = (model or htl.HTLNet)(declared, encoder, **({"tower_units": (16, 8)} | arguments))
         built.compile(optimizer=htl.LazyAdam(1e-2))
         return built
 

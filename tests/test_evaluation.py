@@ -100,8 +100,13 @@ class TestValues:
         assert r.value("spend", "gini") == pytest.approx(6 / 8, abs=1e-15)
         # Six pairs: 0 and 1, 2 and 5 are predicted equal (half), the other four are in order.
         assert r.value("spend", "xauc") == pytest.approx(5 / 6, abs=1e-15)
-        assert [row.metric for row in r.rows if row.target == "spend"][:5] == [
-            "nrmse", "nmae", "spearman", "gini", "xauc",
+        # Four groups of a row; tied rows have their mean label: 0.5 and 0.5 against 1, 3.5 and 3.5 against 3; mean 2.
+        assert r.value("spend", "decile_error") == pytest.approx(0.5 / 2.0, abs=1e-15)
+        assert r.value("spend", "level") == 1.0
+        assert r.value("spend", "negative_share") == 0.0
+        assert r.value("spend", "nrmse_by_mean") == pytest.approx(r.value("spend", "rmse") / 2.0, abs=1e-15)
+        assert [row.metric for row in r.rows if row.target == "spend"][:9] == [
+            "nrmse", "nrmse_by_mean", "nmae", "spearman", "gini", "xauc", "decile_error", "level", "negative_share",
         ]  # fmt: skip
 
     def test_certain_but_wrong_costs_the_clipped_log(self) -> None:
@@ -234,7 +239,9 @@ class TestUndefined:
         r = evaluate_predictions(SCHEMA, labels[:1], predictions[:1])
         assert r.num_rows == 1
         assert r.value("spend", "mae") == 1.0
-        assert set(r.to_dict()["undefined"]["spend"]) == {"nrmse", "nmae", "spearman", "gini", "xauc"}
+        of_spread = {"nrmse", "spearman", "gini", "xauc"}
+        of_size = {"nrmse_by_mean", "nmae", "decile_error", "level"}  # the one label is 0
+        assert set(r.to_dict()["undefined"]["spend"]) == of_spread | of_size
 
 
 class TestBadInput:

@@ -195,10 +195,10 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         "adjustment",
         [
-            GradientAdjustment(0.5, 0.25, 3.0, core="click"),
+            GradientAdjustment(0.5, 0.25, 3.0),
             GradientSum(),
             PCGrad(shuffle=False),
-            MetaBalance(0.1, 0.2, "enlarge", core="buy"),
+            MetaBalance(0.1, 0.2, "enlarge"),
         ],
     )
     def test_round_trip(self, adjustment: Any) -> None:

@@ -8,16 +8,16 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 import htlnet_tf  # noqa: F401
-from htlnet_tf.metrics import AUC, NMAE, NRMSE, ConstantLoss, GradientStatistics, RelativeLoss, Total
+from htlnet_tf.gradients.statistics import GradientStatistics
+from htlnet_tf.objectives.metrics import AUC, NMAE, NRMSE, ConstantLoss, RelativeLoss, Total, Totals
 
 
 def test_nrmse_and_nmae_over_unequal_batches() -> None:
     random = np.random.default_rng(0)
     y, p = random.exponential(50_000, 90), random.exponential(50_000, 90)
-    mean, std = y.mean(), y.std()
-    nrmse, nmae = NRMSE(), NMAE(mean, std)
+    nrmse, nmae = NRMSE(), NMAE()
     for part in (slice(0, 64), slice(64, 90)):
-        labels, predictions = (tf.constant((v[part] - mean) / std, tf.float32) for v in (y, p))
+        labels, predictions = (tf.constant(v[part], tf.float32) for v in (y, p))
         nrmse.update_state(labels, predictions)
         nmae.update_state(labels, predictions)
     assert float(nrmse.result()) == pytest.approx(np.sqrt(np.mean((y - p) ** 2)) / y.std(), rel=1e-5)
@@ -124,9 +124,9 @@ def test_gradient_statistics_are_means_over_steps() -> None:
 
 def test_auc_of_one_class_is_undefined_and_of_two_is_near_the_exact_one() -> None:
     metric = AUC()
-    metric.update_state(tf.ones([3]), tf.constant([0.1, -2.0, 3.0]))
+    metric.update_state(tf.ones([3]), tf.sigmoid([0.1, -2.0, 3.0]))
     assert np.isnan(float(metric.result()))
-    metric.update_state(tf.zeros([2]), tf.constant([-1.0, 0.0]))
+    metric.update_state(tf.zeros([2]), tf.sigmoid([-1.0, 0.0]))
     # By hand: of the 6 pairs, 0.1 and 3 beat both negatives, -2 beats none.
     assert float(metric.result()) == pytest.approx(4 / 6, abs=1e-3)
 
@@ -137,5 +137,19 @@ def test_auc_of_rare_events_is_near_the_exact_one(base: float) -> None:
     logits = base + random.normal(size=400_000)
     labels = random.random(400_000) < 1 / (1 + np.exp(-logits))
     metric = AUC()
-    metric.update_state(tf.constant(labels, tf.float32), tf.constant(logits, tf.float32))
+    metric.update_state(tf.constant(labels, tf.float32), tf.sigmoid(tf.constant(logits, tf.float32)))
     assert float(metric.result()) == pytest.approx(roc_auc_score(labels, logits), abs=2e-3)
+
+
+def test_auc_takes_probabilities_of_0_and_1() -> None:
+    metric = AUC()
+    metric.update_state(tf.constant([0.0, 1.0, 0.0, 1.0]), tf.constant([0.0, 1.0, 0.5, 0.5]))
+    # By hand: of the 4 pairs one is tied and none is wrong.
+    assert float(metric.result()) == pytest.approx(3.5 / 4, abs=1e-6)
+
+
+def test_totals_are_weighted_sums() -> None:
+    totals = Totals()
+    totals.update_state(tf.constant([1.0, 2.0, 4.0]), tf.constant([3.0, 1.0, 9.0]), tf.constant([2.0, 1.0, 0.0]))
+    totals.update_state(tf.constant([10.0]), tf.constant([20.0]))
+    assert totals.result().numpy().tolist() == [14.0, 27.0]

@@ -96,7 +96,7 @@ def test_a_difference_is_told_with_its_row(
 ) -> None:
     monkeypatch.setattr(parity, "_ROWS_PER_REQUEST", 10)
     _, model = load_model(run)
-    scale = model.encoder.statistics.core.std if name == "spend" else 1.0
+    scale = model.encoder.statistics.labels["spend"].std if name == "spend" else 1.0
     predict, seen = RestClient.predict, [0]
 
     def shifted(self: RestClient, rows: Any) -> pd.DataFrame:

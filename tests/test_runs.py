@@ -25,9 +25,8 @@ def test_a_model_is_kept_with_what_is_known_of_it(
     model = make_model(
         embedding_dim=6,
         fusion="concat",
-        gradient_adjustment=htl.GradientAdjustment(
-            gamma=tf.keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9), core="buy"
-        ),
+        gradient_adjustment=htl.GradientAdjustment(gamma=tf.keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)),
+        core="buy",
         tau_min=np.float64(0.2),
         embedding_l2=0.0,
     )
@@ -79,10 +78,10 @@ def test_every_model_can_be_said_in_a_configuration(
 
 def test_every_adjustment_can_be_said_in_a_configuration(schema: htl.Schema, encoder: Any) -> None:
     for name, adjustment in ADJUSTMENTS.items():
-        model = htl.SharedBottom(schema, encoder, tower_units=(8,), gradient_adjustment=adjustment(core="click"))
+        model = htl.SharedBottom(schema, encoder, tower_units=(8,), core="click", gradient_adjustment=adjustment())
         declared = model_config(model).arguments["gradient_adjustment"]
         assert declared["name"] == name
-        assert declared["core"] == "click"
+        assert model_config(model).arguments["core"] == "click"
 
 
 def test_what_a_configuration_cannot_say_is_refused(

@@ -136,7 +136,8 @@ def test_lists_are_accepted_and_the_parts_are_found_by_kind() -> None:
     )
     assert [f.name for f in schema.categoricals] == ["user_id"]
     assert [f.name for f in schema.numerics] == ["age"]
-    assert [t.name for t in schema.preceding] == ["click", "stars"]
+    assert [t.name for t in schema.steps] == ["click", "stars"]
+    assert [t.name for t in schema.amounts] == ["spend"]
     assert schema.core.name == "spend"
 
 
@@ -177,7 +178,10 @@ _SPEND = {"kind": "continuous", "name": "spend"}
         ({"features": [{**_CAT, "name": "time_ms"}]}, ["features", "'time_ms'", "kind timestamp"]),
         ({"targets": [_SPEND]}, ["targets", "at least one Binary"]),
         ({"targets": [_SPEND, _CLICK]}, ["targets", "last one", "'click'"]),
-        ({"targets": [_SPEND, {**_SPEND, "name": "total"}]}, ["targets", "only the last", "'spend'"]),
+        (
+            {"targets": [_SPEND, {**_SPEND, "name": "total"}]},
+            ["targets", "at least one Binary or Multiclass", "before the core"],
+        ),
         ({"targets": [_CLICK, _CLICK, _SPEND]}, ["targets", "unique", "click"]),
         ({"targets": [{"kind": "multiclass", "name": "m", "num_classes": 1}, _SPEND]}, ["targets[0]", "num_classes"]),
         ({"targets": [{"kind": "multiclass", "name": "m"}, _SPEND]}, ["targets[0]", "num_classes", "required"]),

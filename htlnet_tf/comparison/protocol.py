@@ -59,6 +59,7 @@ def compare(
     output: str | Path = "runs/comparison",
     *,
     methods: Sequence[str] = (),
+    objectives: Sequence[str] = (),
     ablations: bool = False,
     tune: int = 0,
     jobs: int = 1,
@@ -75,10 +76,11 @@ def compare(
     Args:
       config: As for `train`; which of its model's arguments hold for other models, see
         `htlnet_tf.comparison.variants.variant`.
-      models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`.
+      models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`.
       seeds: Seeds of the initial weights, the order of the rows and the Gumbel noise.
       output: The folder.
       methods: Optimisation methods that each model is run with as well.
+      objectives: Objectives of the core that each model is run with as well.
       ablations: Add HTLNet's ablations, the paper's Tables 3, 4 and 5.
       tune: Trials per variant on the validation rows, whose best settings every seed then takes; 0: none.
       jobs: Processes that run side by side; each reads the rows itself.
@@ -94,7 +96,7 @@ def compare(
         raise InputError(f"at least one seed is needed and each once, received {list(seeds)}")
     if jobs < 1 or tune < 0:
         raise InputError(f"jobs must be at least 1 and tune not negative, received {jobs} and {tune}")
-    chosen = plan(models, methods=methods, ablations=ablations, base=config.model)
+    chosen = plan(models, methods=methods, objectives=objectives, ablations=ablations, base=config.model)
     config = config.with_data(data or config.data.path)
     folder = Folder(local_path(output))
     folder.require_usable(config, overwrite=overwrite)

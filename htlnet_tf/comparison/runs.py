@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from htlnet_tf.attention import attention_table
 from htlnet_tf.calibration import calibration_table
+from htlnet_tf.comparison.variants import objective_in
 from htlnet_tf.config import ModelConfig, RunConfig
 from htlnet_tf.data.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError
@@ -53,7 +54,8 @@ class Job:
     def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
         """The job of a variant and a seed."""
         training = dataclasses.replace(config.training, seed=seed)
-        return cls(variant, seed, dataclasses.replace(config, model=model, training=training))
+        objective = objective_in(variant) or config.objective
+        return cls(variant, seed, dataclasses.replace(config, model=model, training=training, objective=objective))
 
     @property
     def folder(self) -> Path:
@@ -64,7 +66,7 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What else the run depends on, as the plain values that JSON has."""
         settings = {name: dataclasses.asdict(getattr(self.config, name)) for name in ("model", "training")}
-        return dict(json.loads(json.dumps(settings)))
+        return dict(json.loads(json.dumps(settings | {"objective": self.config.objective})))
 
 
 @dataclasses.dataclass(frozen=True)

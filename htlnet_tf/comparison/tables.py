@@ -69,7 +69,9 @@ def legend(seeds: int, *, tested: bool, oracle: bool) -> str:
     lines = [
         "↑ higher is better, ↓ lower is better; the best in bold",
         "NRMSE: RMSE / std(y), NMAE: MAE / mean|y|, GAUC: AUC per user, weighted by rows, XAUC: share of the pairs of "
-        "rows in the right order, Gini: of the core along the ranking, over that of the perfect one",
+        "rows in the right order, Gini: of the core along the ranking, over that of the perfect one, deciles: mean "
+        "distance of mean prediction and mean label over ten groups of rows by prediction, over mean|y|, level: total "
+        "predicted over total actual, ECE: as deciles, of a probability, NE: LogLoss over that of the base rate",
     ]
     if seeds > 1:
         lines.append(f"mean ± sample standard deviation over {seeds} seeds")

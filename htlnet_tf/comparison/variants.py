@@ -8,7 +8,8 @@ from typing import Any
 
 from htlnet_tf.config import ModelConfig
 from htlnet_tf.errors import InputError
-from htlnet_tf.models import MODELS, SingleTask, model_class
+from htlnet_tf.models import ESMM, MODELS, SingleTask, model_class
+from htlnet_tf.objectives import OBJECTIVES
 
 METHODS: dict[str, dict[str, Any]] = {
     "sum": {"gradient_adjustment": "sum"},
@@ -71,13 +72,19 @@ class Plan:
 
 
 def plan(
-    models: Sequence[str], *, methods: Sequence[str] = (), ablations: bool = False, base: ModelConfig | None = None
+    models: Sequence[str],
+    *,
+    methods: Sequence[str] = (),
+    objectives: Sequence[str] = (),
+    ablations: bool = False,
+    base: ModelConfig | None = None,
 ) -> Plan:
     """Works out what to run.
 
     Args:
-      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`.
+      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `mmoe+pcgrad@ziln`.
       methods: Optimisation methods that each of the models is run with as well, where it takes any.
+      objectives: Objectives of the core that each of the models is run with as well, where it has a form for them.
       ablations: Add the paper's Tables 3, 4 and 5.
       base: The arguments of the model that it names hold for that model's variants too.
 
@@ -85,13 +92,14 @@ def plan(
       InputError: A name is not known or given twice, or nothing is.
     """
     base = base or ModelConfig()
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise InputError(f"method '{unknown[0]}' is not known; there are {sorted(METHODS)}")
-    if not models and (methods or not ablations):
+    for asked, known, what in ((methods, sorted(METHODS), "method"), (objectives, sorted(OBJECTIVES), "objective")):
+        for name in asked:
+            if name not in known:
+                raise InputError(f"{what} '{name}' is not known; there are {known}")
+    if not models and (methods or objectives or not ablations):
         raise InputError("at least one model is needed")
     named = [variant_name(name, base) for name in models]
-    for given, what in ((named, "model"), (methods, "method")):
+    for given, what in ((named, "model"), (methods, "method"), (objectives, "objective")):
         repeated = sorted({name for name in given if given.count(name) > 1})
         if repeated:
             raise InputError(f"a {what} is named twice: {repeated}")
@@ -104,6 +112,17 @@ def plan(
         if not rows:
             raise InputError(f"none of the models {list(models)} takes an optimisation method")
         tables.append(Table("methods", "Optimisation methods (a model by itself: with its own)", rows))
+    if objectives:
+        by_objective = {
+            f"{model}@{objective}": f"{model}@{objective}"
+            for model in named
+            if "@" not in model
+            for objective in objectives
+            if takes_objective(model, objective)
+        }
+        tables.append(
+            Table("objectives", "Objectives of the core", {m: m for m in named if "@" not in m} | by_objective)
+        )
     if ablations:
         tables += _paper_tables(base)
     names = dict.fromkeys(name for table in tables for name in table.rows.values())
@@ -119,7 +138,12 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
     Raises:
       InputError: The name is not known.
     """
-    stem, plus, method = name.partition("+")
+    objective = objective_in(name)
+    if "@" in name and objective not in OBJECTIVES:
+        raise InputError(f"'{name}': objective '{objective}' is not known; there are {sorted(OBJECTIVES)}")
+    stem, plus, method = name.partition("@")[0].partition("+")
+    if objective is not None and not takes_objective(stem, objective):
+        raise InputError(f"'{name}': {stem} has no form for the objective '{objective}'")
     if stem in ABLATIONS:
         model = ABLATIONS[stem]
     elif "-" in stem:
@@ -143,8 +167,19 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
 
 def variant_name(name: str, base: ModelConfig) -> str:
     """The one name of a variant that several names mean: a model with the method that is its own is that model."""
-    stem, _, method = name.partition("+")
-    return stem if method == own_method(stem, base) else name
+    model, at, objective = name.partition("@")
+    stem, _, method = model.partition("+")
+    return (stem if method == own_method(stem, base) else model) + at + objective
+
+
+def objective_in(name: str) -> str | None:
+    """The objective that a variant's name says; None: it says none."""
+    return name.partition("@")[2] or None
+
+
+def takes_objective(name: str, objective: str) -> bool:
+    """Whether a model has a form for an objective of the core."""
+    return MODELS.get(name.partition("+")[0]) is not ESMM or OBJECTIVES[objective]().can_be_given
 
 
 def own_method(stem: str, base: ModelConfig) -> str:

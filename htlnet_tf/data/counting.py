@@ -176,6 +176,11 @@ class UniformSample:
             self._kept[self._random.integers(0, self._size, len(chosen))] = chosen
             self._seen += len(later)
 
+    @property
+    def kept(self) -> np.ndarray:
+        """The sample, float64."""
+        return self._kept
+
     def boundaries(self, buckets: int) -> tuple[float, ...]:
         """The inner quantiles that make `buckets` buckets of the sample, float32, each once."""
         if not len(self._kept):

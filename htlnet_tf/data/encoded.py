@@ -87,8 +87,8 @@ def encode_frame(frame: pd.DataFrame, encoder: FeatureEncoder) -> EncodedRows:
       InputError: A column is missing or holds a value its kind does not allow.
     """
     labels, weights = label_values(frame, encoder.schema)
-    core = encoder.schema.core.name
-    return EncodedRows(encoder.encode(frame), labels | {core: labels[core].astype(np.float32)}, weights)
+    amounts = {target.name: labels[target.name].astype(np.float32) for target in encoder.schema.amounts}
+    return EncodedRows(encoder.encode(frame), labels | amounts, weights)
 
 
 def encode_rows(rows: Rows, encoder: FeatureEncoder) -> EncodedRows:

@@ -16,11 +16,13 @@ from pydantic.dataclasses import dataclass
 
 from htlnet_tf.data import columns
 from htlnet_tf.data.counting import MAX_DISTINCT, RunningMoments, UniformSample, ValueCounts, as_dtype
+from htlnet_tf.data.label_counting import LabelCounter
 from htlnet_tf.data.labels import read_labels, require_observed
 from htlnet_tf.data.raw_features import numeric_values, time_values
 from htlnet_tf.documents import validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
+from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.schema import Categorical, Numeric, Schema, Timestamp
 
 MAX_VOCABULARY = 1_000_000
@@ -68,7 +70,7 @@ class TrainingStatistics:
       schema: The schema with dtype, encoding and number of buckets of every categorical feature filled in.
       vocabularies: By name of a categorical feature.
       moments: By name of a feature that is fed as a number.
-      core: Of the core target, in its own unit, whether or not it is standardised; of the rows where it was observed.
+      labels: By name of a continuous target, in its own unit; of the rows where it was observed.
       num_rows: Training rows counted.
       boundaries: By name of a feature in quantile buckets, the increasing bounds between them, float32.
     """
@@ -76,7 +78,7 @@ class TrainingStatistics:
     schema: Schema
     vocabularies: dict[str, Vocabulary]
     moments: dict[str, Moments]
-    core: Moments
+    labels: dict[str, LabelStatistics]
     num_rows: int
     boundaries: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
@@ -95,7 +97,7 @@ class TrainingStatistics:
         numeric = {f.name: RunningMoments() for f in schema.numerics}
         bucketed = [f for f in schema.inputs if isinstance(f, Numeric) and f.quantile_buckets is not None]
         samples = {f.name: UniformSample() for f in bucketed}
-        core, observed = RunningMoments(), Counter[str]()
+        amounts, observed = {t.name: LabelCounter() for t in schema.amounts}, Counter[str]()
         num_rows = 0
         for frame in [frames] if isinstance(frames, pd.DataFrame) else frames:
             columns.require_columns(frame, (f.source for f in schema.inputs), purpose="training rows")
@@ -113,8 +115,8 @@ class TrainingStatistics:
                     numeric[number.name].update(np.log1p(values) if number.log1p else values)
             labels = read_labels(frame, schema)
             observed.update({name: int(mask.sum()) for name, mask in labels.observed.items()})
-            amounts = labels.values[schema.core.name][labels.observed[schema.core.name]]
-            core.update(columns.normal_float32(amounts))
+            for name, amount in amounts.items():
+                amount.update(columns.normal_float32(labels.values[name][labels.observed[name]]))
         if num_rows == 0:
             raise InputError("training rows: there are none to fit the encoder on")
         require_observed(schema, observed, purpose="training rows")
@@ -123,7 +125,7 @@ class TrainingStatistics:
             schema=schema.with_features(settled.get(f.name, f) for f in schema.features),
             vocabularies=vocabularies,
             moments={name: Moments(m.mean, m.std, m.has_missing) for name, m in numeric.items()},
-            core=Moments(core.mean, core.std),
+            labels={name: amount.statistics() for name, amount in amounts.items()},
             num_rows=num_rows,
             boundaries={f.name: samples[f.name].boundaries(f.quantile_buckets or 2) for f in bucketed},
         )
@@ -147,6 +149,8 @@ class TrainingStatistics:
             raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
         except ValueError as error:
             raise InputError(f"'{path}' is damaged: {error}") from error
+        if isinstance(document, dict) and "core" in document and "labels" not in document:
+            raise InputError(f"'{path}' was written by version 0.1, whose models are other ones: train the model again")
         return validate(_ADAPTER, document, source=str(path))
 
 

@@ -15,20 +15,19 @@ Number = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]
 class Adjustment(tf.Module):
     """Base of the adjustments here: called with the Gram matrix, configured by plain arguments.
 
+    Which target plays the core's part is the model's to say (its argument `core`): `__call__` sees that one last.
+
     One that keeps state (a schedule's step, moving averages) belongs to one model; give each model its own.
 
     Args:
-      core: Name of the target that plays the core's part; None: the last one. A model puts that target last before it
-        calls the adjustment, so `__call__` always sees the core last.
       name: Of the module.
     """
 
-    #: Constructor arguments that `get_config` returns, beside `core`.
+    #: Constructor arguments that `get_config` returns.
     arguments: tuple[str, ...] = ()
 
-    def __init__(self, *, core: str | None = None, name: str) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name=name)
-        self.core = core
 
     def __call__(self, gram: tf.Tensor) -> tf.Tensor:
         """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T], the core last."""
@@ -36,7 +35,7 @@ class Adjustment(tf.Module):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, for `from_config`; schedules in Keras' serialized form."""
-        return {name: _serialize(getattr(self, name)) for name in (*self.arguments, "core")}
+        return {name: _serialize(getattr(self, name)) for name in self.arguments}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

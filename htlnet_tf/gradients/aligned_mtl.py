@@ -21,16 +21,13 @@ class AlignedMTL(Adjustment):
     The rank, on which sigma hangs, is that of the cosines, so that a task whose loss is 1000 times larger than
     another's does not make that one's gradient count as 0.
 
-    Args:
-      core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
-
     References:
       Senushkin, Patakin, Kuznetsov, Konushin: "Independent Component Alignment for Multi-Task Learning", CVPR 2023,
       section 5, equation 5 and algorithm 1.
     """
 
-    def __init__(self, *, core: str | None = None) -> None:
-        super().__init__(core=core, name="aligned_mtl")
+    def __init__(self) -> None:
+        super().__init__(name="aligned_mtl")
 
     def __call__(self, gram: tf.Tensor) -> tf.Tensor:
         """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]."""

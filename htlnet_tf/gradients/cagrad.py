@@ -25,7 +25,6 @@ class CAGrad(Adjustment):
       c: How far the direction may be from the mean, in units of the mean's norm, in [0, 1): 0 is the mean; below 1 the
         paper's method converges to a stationary point of the mean loss. The paper chose 0.4 for NYU-v2 and 0.2 for
         Cityscapes.
-      core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
 
     References:
       Liu, Liu, Jin, Stone, Liu: "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021,
@@ -34,8 +33,8 @@ class CAGrad(Adjustment):
 
     arguments = ("c",)
 
-    def __init__(self, c: float = 0.4, *, core: str | None = None) -> None:
-        super().__init__(core=core, name="cagrad")
+    def __init__(self, c: float = 0.4) -> None:
+        super().__init__(name="cagrad")
         if not 0 <= c < 1:
             raise ValueError(f"c must be in [0, 1), received {c!r}")
         self.c = c

@@ -32,7 +32,6 @@ class GradientAdjustment(Adjustment):
       clip: C, a guard against explosion. Set low, it disables the balancing when the core's loss is 1000 times larger.
 
         Each of the three is a number or a `tf.keras.optimizers.schedules.LearningRateSchedule` over the calls so far.
-      core: Name of the target that plays the core's part; None: the last one.
 
     Example:
       >>> adjustment = GradientAdjustment(alpha=1.0, gamma=0.0)
@@ -45,10 +44,8 @@ class GradientAdjustment(Adjustment):
 
     arguments = ("alpha", "gamma", "clip")
 
-    def __init__(
-        self, alpha: Number = 1.0, gamma: Number = 0.5, clip: Number = 100.0, *, core: str | None = None
-    ) -> None:
-        super().__init__(core=core, name="gradient_adjustment")
+    def __init__(self, alpha: Number = 1.0, gamma: Number = 0.5, clip: Number = 100.0) -> None:
+        super().__init__(name="gradient_adjustment")
         for name, value, highest in (("alpha", alpha, 1.0), ("gamma", gamma, 1.0), ("clip", clip, None)):
             if isinstance(value, tf.keras.optimizers.schedules.LearningRateSchedule):
                 continue

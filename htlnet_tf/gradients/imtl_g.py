@@ -22,15 +22,12 @@ class IMTLG(Adjustment):
     norms differ much the common projection too: the paper does not exclude it, and nor is it here. Where the weights
     before normalisation cancel to less than 1e-6 of their absolute sum, the coefficients are bounded accordingly.
 
-    Args:
-      core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
-
     References:
       Liu, Li, Kuang, Xue, Chen, Yang, Liao, Zhang: "Towards Impartial Multi-task Learning", ICLR 2021, section 3.1.
     """
 
-    def __init__(self, *, core: str | None = None) -> None:
-        super().__init__(core=core, name="imtl_g")
+    def __init__(self) -> None:
+        super().__init__(name="imtl_g")
 
     def __call__(self, gram: tf.Tensor) -> tf.Tensor:
         """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]."""

@@ -25,7 +25,6 @@ class MetaBalance(Adjustment):
       beta: Decay of the moving averages, in [0, 1); 0 uses the current norms.
       strategy: `"reduce"` only shrinks larger gradients (the paper's A), `"enlarge"` only stretches smaller ones (B),
         `"both"` (C).
-      core: Name of the target task; None: the last one.
 
     References:
       He, Feng, Cheng, Ji, Guo, Caverlee: "MetaBalance: Improving Multi-Task Recommendations via Adapting Gradient
@@ -40,10 +39,8 @@ class MetaBalance(Adjustment):
         relax: float = 0.7,
         beta: float = 0.9,
         strategy: Literal["reduce", "enlarge", "both"] = "both",
-        *,
-        core: str | None = None,
     ) -> None:
-        super().__init__(core=core, name="metabalance")
+        super().__init__(name="metabalance")
         if not 0 <= relax <= 1:
             raise ValueError(f"relax must be in [0, 1], received {relax!r}")
         if not 0 <= beta < 1:

@@ -19,17 +19,14 @@ class MGDA(Adjustment):
     inside one face of the simplex, where w is proportional to M^-1 1 on that face's tasks; all 2^T - 1 faces are solved
     at once and the best admissible point is taken. At most 10 targets.
 
-    Args:
-      core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
-
     References:
       Désidéri: "Multiple-gradient descent algorithm (MGDA) for multiobjective optimization", Comptes Rendus
       Mathématique 350, 2012; Sener, Koltun: "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018,
       section 3, equation 3.
     """
 
-    def __init__(self, *, core: str | None = None) -> None:
-        super().__init__(core=core, name="mgda")
+    def __init__(self) -> None:
+        super().__init__(name="mgda")
 
     def __call__(self, gram: tf.Tensor) -> tf.Tensor:
         """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]."""

@@ -26,7 +26,6 @@ class NashMTL(Adjustment):
 
     Args:
       iterations: Newton steps. 20 reach float32's precision for up to 6 targets, nearly opposite ones included.
-      core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
 
     References:
       Navon, Shamsian, Achituve, Maron, Kawaguchi, Chechik, Fetaya: "Multi-Task Learning as a Bargaining Game",
@@ -35,8 +34,8 @@ class NashMTL(Adjustment):
 
     arguments = ("iterations",)
 
-    def __init__(self, iterations: int = 20, *, core: str | None = None) -> None:
-        super().__init__(core=core, name="nash_mtl")
+    def __init__(self, iterations: int = 20) -> None:
+        super().__init__(name="nash_mtl")
         if iterations < 1:
             raise ValueError(f"iterations must be at least 1, received {iterations!r}")
         self.iterations = iterations

@@ -20,7 +20,6 @@ class PCGrad(Adjustment):
 
     Args:
       shuffle: Visit the other tasks in a new random order per task and call, as the paper does; False: in target order.
-      core: Has no effect, the method treats all tasks alike; names the target that cosines are measured against.
 
     References:
       Yu, Kumar, Gupta, Levine, Hausman, Finn: "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, algorithm 1.
@@ -28,8 +27,8 @@ class PCGrad(Adjustment):
 
     arguments = ("shuffle",)
 
-    def __init__(self, *, shuffle: bool = True, core: str | None = None) -> None:
-        super().__init__(core=core, name="pcgrad")
+    def __init__(self, *, shuffle: bool = True) -> None:
+        super().__init__(name="pcgrad")
         self.shuffle = shuffle
 
     def __call__(self, gram: tf.Tensor) -> tf.Tensor:

@@ -53,7 +53,7 @@ _CORE = tuple(
 _EXPORTED = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-]*")
 _UNIT = re.compile(r".*_(ms|s|sec|secs|seconds|min|minutes|usd|eur|cny)")
 _UNITS = {"sec": "s", "secs": "s", "seconds": "s", "minutes": "min", "usd": "USD", "eur": "EUR", "cny": "CNY"}
-_ID = re.compile(r"(?:.*_)?(?:id|ids|uid|pid|gid|uuid|guid|key|code|hash|sku|asin|zip|zipcode|postcode)")
+_ID = re.compile(r"(?:.*_)?(?:id|ids|uid|pid|gid|uuid|guid|key|code|hash|nr|nummer|sku|asin|zip|zipcode|postcode)")
 _CODE = re.compile(r"(?:.*_)?(?:type|category|cat|class|tab|brand|author|feat\d*|level|bucket|onehot_feat\d*)")
 # "user_id", "customerId", "uid"; but not "user_city_id" or "user_age".
 _USER_ID = re.compile(

@@ -148,7 +148,7 @@ def _days(inspection: Inspection) -> str:
     if days is None:
         return f"Rows per day: '{inspection.timestamp}' holds no times between 2000 and 2100"
     guess = ", a guess" if inspection.timestamp_is_guessed else ""
-    names = [target.name for target in inspection.targets if target.kind != "multiclass"]
+    names = [target.column for target in inspection.targets if target.kind != "multiclass"]
     core = inspection.funnel.core
     titles = [shortened(f"mean {name}" if name == core else name, 24) for name in names]
     greatest = max(day.rows for day in days.days)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
 import tensorflow as tf
+
+LabelForm = Literal["soft", "hard", "expected"]
 
 
 class LabelEmbedding(tf.keras.layers.Layer):
     """Embeds a predicted class distribution pi as w E, with a table E of shape `[K, L]`.
 
-    Training draws w from the Gumbel-softmax distribution, w = softmax((log pi + g) / tau) with g ~ Gumbel(0, 1), whose
-    temperature tau falls exponentially with every optimizer step from `tau_start` to `tau_min`. Inference uses w = pi,
-    the expected label embedding, so a servable is deterministic. The true label is never fed forward: that would differ
-    between training and serving.
+    In inference w = pi, the expected label embedding, so a servable is deterministic. In training it depends on the
+    form:
+
+    - `"soft"`: w is drawn from the Gumbel-softmax distribution, w = softmax((log pi + g) / tau) with g ~ Gumbel(0, 1),
+      whose temperature tau falls exponentially with every optimizer step from `tau_start` to `tau_min`. The mean of w
+      is pi only as tau -> 0: at tau = 0.77, pi = 0.15 gives 0.21.
+    - `"hard"`: w is the class of the largest log pi + g, whose mean is pi. Nothing has to flow through w, since pi
+      comes from behind a stop-gradient.
+    - `"expected"`: w = pi, as in inference.
+
+    Where the true labels are at hand, or a state of the funnel is assumed, `of_labels` embeds those.
 
     Args:
       num_classes: K; 2 for a binary target.
@@ -21,7 +30,9 @@ class LabelEmbedding(tf.keras.layers.Layer):
       tau_start: Temperature at the first step.
       tau_min: Temperature that the annealing ends at.
       tau_decay: Rate r of tau = max(tau_min, tau_start * exp(-r * step)).
-      gumbel: False uses w = pi in training too (ablation).
+      form: Of w in training.
+      start: Standard deviation of the table's start values. Keys and queries of an attention over label embeddings are
+        linear in them: of 0.03 they are so small that the attention cannot leave its even start.
 
     References:
       HTLNet (arXiv:2403.17442), section 3.3; Jang, Gu, Poole: "Categorical Reparameterization with Gumbel-Softmax",
@@ -36,7 +47,8 @@ class LabelEmbedding(tf.keras.layers.Layer):
         tau_start: float = 1.0,
         tau_min: float = 0.1,
         tau_decay: float = 1e-3,
-        gumbel: bool = True,
+        form: LabelForm = "soft",
+        start: float = 1.0,
         name: str,
     ) -> None:
         super().__init__(name=name)
@@ -44,21 +56,20 @@ class LabelEmbedding(tf.keras.layers.Layer):
             raise ValueError(f"0 < tau_min <= tau_start is needed, received tau_min={tau_min}, tau_start={tau_start}")
         if tau_decay < 0:
             raise ValueError(f"tau_decay must not be negative, received {tau_decay}")
-        self.num_classes, self.dim, self.gumbel = num_classes, dim, gumbel
+        self.num_classes, self.dim, self.form, self.start = num_classes, dim, form, start
         self.tau_start, self.tau_min, self.tau_decay = tau_start, tau_min, tau_decay
-
-    def build(self, input_shape: Any) -> None:
-        """Creates the table, float32 [K, L], and the temperature, a float32 scalar that a checkpoint keeps."""
-        self.table = self.add_weight(name="table", shape=[self.num_classes, self.dim], initializer="uniform")
+        # The table is float32 [K, L]; a checkpoint keeps the temperature, a float32 scalar.
+        start_values = tf.keras.initializers.RandomNormal(stddev=start)
+        self.table = self.add_weight(name="table", shape=[num_classes, dim], initializer=start_values)
         self.tau = self.add_weight(
             name="tau",
             shape=[],
-            initializer=tf.keras.initializers.Constant(self.tau_start),
+            initializer=tf.keras.initializers.Constant(tau_start),
             trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
-        super().build(input_shape)
+        self.built = True
 
     def call(self, log_probabilities: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Embeds a distribution.
@@ -70,12 +81,30 @@ class LabelEmbedding(tf.keras.layers.Layer):
         Returns:
           float32 [B, L].
         """
-        if training and self.gumbel:
+        if training and self.form != "expected":
             uniform = tf.random.uniform(tf.shape(log_probabilities), minval=1e-20, maxval=1.0)
-            noise = -tf.math.log(-tf.math.log(uniform))
-            weights = tf.nn.softmax((log_probabilities + noise) / self.tau)
+            noisy = log_probabilities - tf.math.log(-tf.math.log(uniform))
+            if self.form == "hard":
+                return tf.gather(self.table, tf.argmax(noisy, axis=1))
+            weights = tf.nn.softmax(noisy / self.tau)
         else:
             weights = tf.exp(log_probabilities)
+        return tf.matmul(weights, self.table)
+
+    def of_labels(self, labels: tf.Tensor, observed: tf.Tensor | None, log_probabilities: tf.Tensor) -> tf.Tensor:
+        """Embeds true labels; the expected embedding stands in for a label that was not observed.
+
+        Args:
+          labels: 0 .. K - 1, [B]; anything where it was not observed.
+          observed: bool [B]; None: all were.
+          log_probabilities: float32 [B, K].
+
+        Returns:
+          float32 [B, L].
+        """
+        weights = tf.one_hot(tf.cast(labels, tf.int32), self.num_classes)
+        if observed is not None:
+            weights = tf.where(observed[:, tf.newaxis], weights, tf.exp(log_probabilities))
         return tf.matmul(weights, self.table)
 
     def anneal(self) -> None:

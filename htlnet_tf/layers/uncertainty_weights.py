@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from htlnet_tf.schema import Continuous, Schema
+from htlnet_tf.schema import Schema
 
 #: `weighting(losses, observed) -> losses`: the targets' losses, float32 scalars in target order, and whether any row of
 #: the batch takes part in them, boolean scalars; what is trained instead. Weighted loss t may depend on loss t alone.
@@ -21,7 +21,7 @@ class UncertaintyWeights(tf.keras.layers.Layer):
     """Weighs the targets' losses by uncertainties sigma_t that are trained along with the model.
 
     With s_t = log sigma_t^2, the weighted loss of a binary or multiclass target is exp(-s_t) * L_t + s_t / 2, that of a
-    continuous one exp(-s_t) * L_t / 2 + s_t / 2: what the paper derives for a softmax with temperature sigma^2 (with
+    squared error exp(-s_t) * L_t / 2 + s_t / 2: what the paper derives for a softmax with temperature sigma^2 (with
     its approximation) and for a Gaussian with variance sigma^2. For a constant loss the minimum is at s_t = log(2 L_t)
     and s_t = log(L_t): a weight of 1 / (2 L_t) either way, so that targets count alike whatever the size of their
     losses. L_t is the mean over the rows that take part, with the terms that a model adds to it.
@@ -49,7 +49,7 @@ class UncertaintyWeights(tf.keras.layers.Layer):
 
     def __init__(self, schema: Schema, *, name: str = "uncertainty_weights") -> None:
         super().__init__(name=name)
-        self._factors = [0.5 if isinstance(target, Continuous) else 1.0 for target in schema.targets]
+        self._factors = [0.5 if target.learned_by.gaussian else 1.0 for target in schema.targets]
         self.log_variances = self.add_weight(
             name="log_variances",
             shape=[len(self._factors)],

@@ -57,7 +57,7 @@ class AdaTT(MultiTaskModel):
         self.levels = [
             TaskFusion(len(targets), num_experts, (width,), name=f"level_{i}") for i, width in enumerate(level_units)
         ]
-        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in targets]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:

@@ -11,8 +11,8 @@ from typing_extensions import Unpack
 
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
-from htlnet_tf.losses import RowLosses
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel, Weights
+from htlnet_tf.objectives.rows import RowLosses
 from htlnet_tf.schema import Binary, Schema
 
 
@@ -73,18 +73,20 @@ class AITM(MultiTaskModel):
         self.towers = [mlp(name=f"{t.name}_tower") for t in targets]
         self.transfers = [tf.keras.layers.Dense(width, "relu", name=f"{t.name}_transfer") for t in targets[:-1]]
         self.fusions = [InformationFusion(width, name=f"{t.name}_fusion") for t in targets[1:]]
-        self.heads = [tf.keras.layers.Dense(t.num_outputs, name=f"{t.name}_head") for t in targets]
+        self.outputs_of = [
+            tf.keras.layers.Dense(head.num_outputs, name=f"{name}_head") for name, head in self.heads.items()
+        ]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The heads' outputs in target order; see `MultiTaskModel.task_outputs`."""
         outputs: list[tf.Tensor] = []
         fused: tf.Tensor | None = None
-        for t, (target, view) in enumerate(zip(self.schema.targets, views, strict=True)):
+        for t, view in enumerate(views):
             own = self.towers[t](view)
             fused = own if fused is None else self.fusions[t - 1]([self.transfers[t - 1](fused), own])
-            output = self.heads[t](fused)
-            outputs.append(output if target.num_outputs > 1 else tf.squeeze(output, axis=-1))
+            output = self.outputs_of[t](fused)
+            outputs.append(output if output.shape[-1] > 1 else tf.squeeze(output, axis=-1))
         return outputs
 
     def auxiliary_losses(self, outputs: Sequence[tf.Tensor], weights: Weights = None) -> dict[str, RowLosses]:

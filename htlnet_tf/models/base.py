@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import abc
 import inspect
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import tensorflow as tf
+from absl import logging
 from typing_extensions import TypedDict
 
 from htlnet_tf.data.streaming import pending_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
+from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
-from htlnet_tf.losses import RowLosses, constant_loss, make_task, row_losses, training_scale, weights_by_target
-from htlnet_tf.metrics import GradientStatistics, RelativeLoss, Total
+from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
 from htlnet_tf.models.progress import with_short_progress
 from htlnet_tf.models.saving import SavedByItsWeights, require_weights_only
 from htlnet_tf.models.task_gradients import task_gradients
+from htlnet_tf.objectives.metrics import RelativeLoss, Total
+from htlnet_tf.objectives.rows import RowLosses, weights_by_target
 from htlnet_tf.optimizers import LazyAdam
-from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema, require_same_schema
+from htlnet_tf.schema import Schema, require_same_schema
 
 Features = Mapping[str, tf.Tensor]
 Weights = Mapping[str, tf.Tensor] | None
@@ -35,6 +39,8 @@ class ModelOptions(TypedDict, total=False):
 
     Attributes:
       embedding_dim: Width d of the embedding rows of features that declare none of their own; 10.
+      core: Name of the target that plays the core's part in the gradient adjustment, and that cosines are measured
+        against; None: the last one.
       gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
       loss_weighting: Losses -> weighted losses, see `LossWeighting`, e.g. `UncertaintyWeights`; None: as they are. The
         weighted losses are what is trained and what the gradient adjustment and metrics see; the losses that `fit`
@@ -49,6 +55,7 @@ class ModelOptions(TypedDict, total=False):
     """
 
     embedding_dim: int
+    core: str | None
     gradient_adjustment: GramFunction | None
     loss_weighting: LossWeighting | None
     embedding_l2: float
@@ -76,7 +83,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
     does; under a strategy each replica divides by its own number of rows and by the number of replicas. As with Keras'
     `metrics`, the metrics in `fit` count the rows that take part alike. `{target}_loss` of an epoch is over all of its
     rows that take part (0 if there are none), however they fall into batches, and `loss` the sum of these over the
-    targets; `relative_loss`, which validation has beside it, see `htlnet_tf.metrics.RelativeLoss`. Of `fit`'s
+    targets; `relative_loss`, which validation has beside it, see `objectives.metrics.RelativeLoss`. Of `fit`'s
     arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several outputs.
 
     Args:
@@ -87,7 +94,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
       The other arguments are those of `ModelOptions`.
 
     Raises:
-      InputError: The encoder was fitted for another schema, or the adjustment's core is no target.
+      InputError: The encoder was fitted for another schema, or the core is no target.
     """
 
     #: Whether tower t's output depends on the shared input through its own copy alone.
@@ -106,6 +113,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         encoder: FeatureEncoder,
         *,
         embedding_dim: int = 10,
+        core: str | None = None,
         gradient_adjustment: GramFunction | None = None,
         loss_weighting: LossWeighting | None = None,
         embedding_l2: float = 1e-5,
@@ -118,31 +126,35 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         if embedding_dim < 1 or embedding_l2 < 0:
             received = f"received {embedding_dim} and {embedding_l2}"
             raise ValueError(f"embedding_dim must be at least 1 and embedding_l2 not negative, {received}")
-        self.schema = encoder.schema
+        self.schema = encoder.schema.with_targets(schema.targets)
         # Metrics are the same on all replicas; under several workers Keras would show their sum.
         self.distribute_reduction_method = "first"
         # Keras would track the encoder's tables as part of the model's weights file.
         self._encoder = (encoder,)
-        self.core_scale = training_scale(self.schema.core, encoder.statistics.core)
         self.gradient_adjustment = gradient_adjustment or GradientSum()
         self.loss_weighting = loss_weighting
         self.embedding_l2 = embedding_l2
-        self.embedding = shared_embedding(encoder.layout, embedding_dim)
-        self.tasks = {t.name: make_task(t, self.core_scale) for t in self.schema.targets}
-        self._loss_means = {t.name: tf.keras.metrics.Mean(f"{t.name}_loss") for t in self.schema.targets}
-        self._total_loss = Total(list(self._loss_means.values()), "loss")
-        self._constant_losses = {t.name: constant_loss(t) for t in self.schema.targets}
-        self._relative_loss = RelativeLoss(list(self._loss_means.values()), list(self._constant_losses.values()))
+        self.embedding = self._make_embedding(embedding_dim)
+        self.heads = {t.name: Head(t, encoder.statistics) for t in self.schema.targets}
+        heads = list(self.heads.values())
+        self._total_loss = Total([head.mean_loss for head in heads], "loss")
+        self._relative_loss = RelativeLoss([h.judged_loss for h in heads], [h.constant_loss for h in heads])
+        self._level_function: Any = None
         names = [t.name for t in self.schema.targets]
-        core = getattr(self.gradient_adjustment, "core", None) or names[-1]
+        core = core or names[-1]
         if core not in names:
-            raise InputError(f"the gradient adjustment's core '{core}' is not a target; there are {names}")
+            raise InputError(f"the core '{core}' is not a target; there are {names}")
+        self.core = core
         # Adjustments see the core last, wherever it stands in the funnel.
         self._order = [*(i for i, name in enumerate(names) if name != core), names.index(core)]
         self.gradient_statistics = GradientStatistics(names, names.index(core)) if gradient_metrics else None
         self._guard = NonFiniteGuard(names, on_nonfinite)
         self._skipped = tf.keras.metrics.Sum("skipped_steps") if on_nonfinite == "skip" else None
         self.create_shared_layers()
+
+    def _make_embedding(self, dim: int) -> Any:
+        """The shared embedding, rows of width `dim` where a feature declares none."""
+        return shared_embedding(self.encoder.layout, dim)
 
     @abc.abstractmethod
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -154,8 +166,20 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
           training: Whether this is a training step.
 
         Returns:
-          Per target, a logit [B] (binary), logits [B, K] (multiclass), or a value [B] on the trained scale (core).
+          Per target, what its objective takes: [B], or [B, num_outputs] if there are several outputs.
         """
+
+    def training_outputs(
+        self, views: Sequence[tf.Tensor], labels: Mapping[str, tf.Tensor], weights: Weights
+    ) -> list[tf.Tensor]:
+        """The outputs that a training step's losses are of; those of `task_outputs`, unless a model learns from labels.
+
+        Args:
+          views: As for `task_outputs`.
+          labels: By target name, [B].
+          weights: float32 [B] by target name, 0 for a row that takes no part; None: every row does.
+        """
+        return self.task_outputs(views, training=True)
 
     def auxiliary_losses(self, outputs: Sequence[tf.Tensor], weights: Weights = None) -> Mapping[str, RowLosses]:
         """Hook for terms beside the targets' own losses, such as a penalty on what the towers predict.
@@ -217,6 +241,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         if unknown:
             raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
         self.embedding.portable = bool(kwargs.get("jit_compile"))
+        self._level_function = None
         optimizer = LazyAdam(1e-3) if optimizer is None else optimizer
         super().compile(optimizer, weighted_metrics=[], **kwargs)  # none: or Keras warns of datasets with weights
 
@@ -231,7 +256,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
           By target name: probabilities [B] (binary) or [B, K] (multiclass), the core [B] in its own unit.
         """
         outputs = self._outputs(features, training)
-        return {t.name: self.prediction(t, o) for t, o in zip(self.schema.targets, outputs, strict=True)}
+        return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.fit`; prints the losses and one metric per target, `History` has all of them.
@@ -249,12 +274,70 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
         try:
-            return super().fit(**(given | {"callbacks": callbacks}))
+            history = super().fit(**(given | {"callbacks": callbacks}))
+            self._level_after_fit(given)
         except tf.errors.OpError:
             error = self._guard.error() or pending_error()
             if error is None:
                 raise
             raise error from None
+        return history
+
+    def fit_level(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> dict[str, float]:
+        """Brings the total of each amount that has a level to that of rows, which should be the training rows.
+
+        `fit` does it at its end. It takes one pass over the rows, without a backward pass.
+
+        Args:
+          x: As for `fit`: a dataset of encoded batches, or features with `y` and `sample_weight` beside them.
+          y: Targets by name, if `x` are features.
+          sample_weight: As for `fit`; weights multiply both sums.
+          **kwargs: `batch_size` and `steps`, as for `evaluate`.
+
+        Returns:
+          The factors, by target name.
+        """
+        levels = {name: head.level for name, head in self.heads.items() if head.level is not None}
+        if not levels:
+            return {}
+        # Keras' evaluation takes every kind of data and strategy; only its step is another.
+        ordinary: Any = self.test_function
+        self.test_function = self._level_function
+        self._fits_level = True
+        try:
+            super().evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **kwargs)
+            self._level_function = self.test_function
+        finally:
+            self._fits_level, self.test_function = False, ordinary
+        return {name: level.settle() for name, level in levels.items()}
+
+    _fits_level = False
+    test_function: Any
+
+    def reset_metrics(self) -> None:
+        """As Keras'; while the level is fitted, what `fit` has shown last stays as it is."""
+        if not self._fits_level:
+            super().reset_metrics()
+            return
+        for head in self.heads.values():
+            if head.level is not None:
+                head.level.sums.reset_state()
+
+    def _level_after_fit(self, given: Mapping[str, Any]) -> None:
+        """Fits the level on what `fit` was given; on one epoch's steps of it where the rows may have no end."""
+        x, steps = given.get("x"), given.get("steps_per_epoch")
+        rows = [x, given.get("y"), given.get("sample_weight")]
+        if isinstance(x, Iterator):
+            if any(head.level is not None for head in self.heads.values()):
+                logging.warning("fit was given an iterator, which cannot be read twice: call model.fit_level(dataset)")
+        elif steps is not None and not _has_an_end(x):
+            self.fit_level(x, steps=steps)
+        else:
+            if share := given.get("validation_split"):
+                # Keras takes the last rows for validation.
+                first = math.floor(len(tf.nest.flatten(x)[0]) * (1.0 - share))
+                rows = [None if part is None else tf.nest.map_structure(lambda a: a[:first], part) for part in rows]
+            self.fit_level(*rows, batch_size=given.get("batch_size"))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `tf.keras.Model.evaluate`, of encoded batches; `htlnet_tf.evaluate` takes raw rows.
@@ -305,7 +388,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         outputs: list[tf.Tensor] = []
 
         def losses_of(views: list[tf.Tensor]) -> list[tf.Tensor]:
-            outputs[:] = self.task_outputs(views, training=True)
+            outputs[:] = self.training_outputs(views, targets, sample_weights)
             return self._task_losses(targets, outputs, sample_weights)
 
         tables, weights = self._trained_tables(), self._other_weights()
@@ -328,7 +411,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
                 [*zip(combined, tables, strict=True), *zip(gradients.weights, weights, strict=True)]
             )
             self.on_step_end()
-            self._update_metrics(targets, outputs, sample_weights)
+            self._update_metrics(targets, outputs, sample_weights, training=True)
 
         applied = self._guard.run(
             self.optimizer.iterations,
@@ -344,10 +427,12 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets, sample_weights = self._unpack(data)
-        self._update_metrics(targets, self._outputs(features, training=False), sample_weights)
-        for target in self.schema.targets:
-            weights = None if sample_weights is None else sample_weights.get(target.name)
-            self._constant_losses[target.name].update_state(self._labels(target, targets), weights)
+        outputs = self._outputs(features, training=False)
+        if self._fits_level:
+            for head, output, weights in self._by_head(outputs, sample_weights):
+                head.update_level(head.labels(targets), output, weights)
+            return {"rows": tf.shape(outputs[0])[0]}
+        self._update_metrics(targets, outputs, sample_weights, training=False)
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
@@ -403,21 +488,16 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         """
         return tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
 
-    def _labels(self, target: Binary | Multiclass | Continuous, targets: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """A target's labels [B] on the scale that it is trained on."""
-        # Keras makes [B, 1] of labels that come as pandas columns, which would broadcast against outputs [B].
-        labels = tf.reshape(targets[target.name], [-1])
-        if isinstance(target, Continuous):
-            return (tf.cast(labels, tf.float32) - self.core_scale.mean) / self.core_scale.std
-        return labels
-
     def _task_losses(
         self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
     ) -> list[tf.Tensor]:
         """What is trained per target, scalars: the mean loss over the rows that take part, added to and weighed."""
         # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        rows = dict(zip(self.tasks, self._row_losses(targets, outputs, weights), strict=True))
+        rows = {
+            name: head.row_losses(head.labels(targets), output, weight)
+            for name, (head, output, weight) in zip(self.heads, self._by_head(outputs, weights), strict=True)
+        }
         losses = {name: of_target.mean(replicas) for name, of_target in rows.items()}
         for name, auxiliary in self.auxiliary_losses(outputs, weights).items():
             losses[name] += auxiliary.mean(replicas)
@@ -426,30 +506,16 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         return list(self.loss_weighting(list(losses.values()), [of_target.any_observed for of_target in rows.values()]))
 
     def _update_metrics(
-        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
+        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights, *, training: bool
     ) -> None:
-        by_target = self._row_losses(targets, outputs, weights, compute_metrics=True)
-        for mean, losses in zip(self._loss_means.values(), by_target, strict=True):
-            mean.update_state(losses.values, sample_weight=losses.observed)
+        for head, output, weight in self._by_head(outputs, weights):
+            head.update_metrics(head.labels(targets), output, weight, training=training)
 
-    def _row_losses(
-        self,
-        targets: Mapping[str, tf.Tensor],
-        outputs: Sequence[tf.Tensor],
-        weights: Weights,
-        *,
-        compute_metrics: bool = False,
-    ) -> list[RowLosses]:
-        return [
-            row_losses(
-                self.tasks[target.name],
-                self._labels(target, targets),
-                output,
-                None if weights is None else weights.get(target.name),
-                compute_metrics=compute_metrics,
-            )
-            for target, output in zip(self.schema.targets, outputs, strict=True)
-        ]
+    def _by_head(
+        self, outputs: Sequence[tf.Tensor], weights: Weights
+    ) -> Iterator[tuple[Head, tf.Tensor, tf.Tensor | None]]:
+        for (name, head), output in zip(self.heads.items(), outputs, strict=True):
+            yield head, output, None if weights is None else weights.get(name)
 
     def _combine(self, rows: Any, gram: tf.Tensor, touched: Any) -> list[tf.IndexedSlices]:
         """Per table, the adjusted gradient of the touched embedding rows from the tasks', with the L2 term."""
@@ -472,8 +538,9 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
 
     def _shown_metrics(self) -> list[tf.keras.metrics.Metric]:
         """What training and validation both show, in order."""
-        of_targets = [metric for task in self.tasks.values() for metric in task.metrics]
-        return [self._total_loss, *self._loss_means.values(), *of_targets]
+        heads = self.heads.values()
+        of_targets = [metric for head in heads for metric in head.judged]
+        return [self._total_loss, *(head.mean_loss for head in heads), *of_targets]
 
     def _results(self, *, training: bool) -> dict[str, tf.Tensor]:
         results = {metric.name: metric.result() for metric in self._shown_metrics()}
@@ -485,11 +552,12 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
             results["skipped_steps"] = self._skipped.result()
         return results
 
-    def prediction(self, target: Binary | Multiclass | Continuous, output: tf.Tensor) -> tf.Tensor:
-        """A tower's output as what leaves the model: probabilities, or the core in its own unit."""
-        if isinstance(target, Continuous):
-            return output * self.core_scale.std + self.core_scale.mean
-        return tf.sigmoid(output) if isinstance(target, Binary) else tf.nn.softmax(output)
+
+def _has_an_end(x: Any) -> bool:
+    """Whether what Keras takes as rows is known to end by itself."""
+    if isinstance(x, tf.data.Dataset):
+        return bool(x.cardinality() >= 0)
+    return isinstance(x, (tf.keras.utils.Sequence, Mapping))
 
 
 def _require_encoded(method: str, x: Any = None, *_: Any, **__: Any) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 from typing_extensions import Unpack
 
+from htlnet_tf.errors import InputError
 from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel
+from htlnet_tf.objectives.functions import logit_of_both
 from htlnet_tf.schema import Binary, Multiclass, Schema
 
 
@@ -22,10 +24,9 @@ class ESMM(MultiTaskModel):
     p_t = q_1 .. q_t: with click and conversion, pCTR = q_1 and pCTCVR = pCTR * pCVR, where pCVR = q_2 has no loss of
     its own. The losses are the cross entropies of the p_t.
 
-    The core target, which the paper does not have, continues the product: its tower predicts the conditional amount
-    m = mean + std * o_T (the moments of the training rows) given that the last step happened, the prediction is
-    y = p_{T-1} * m, and its loss is the squared error of y on the trained scale. Its gradient reaches the towers of the
-    steps too, as that of pCTCVR reaches the tower of pCTR.
+    The core target, which the paper does not have, continues the product: its tower predicts the conditional amount m
+    given that the last step happened, the prediction is y = p_{T-1} * m, its loss that of its objective at y. Its
+    gradient reaches the towers of the steps too, as that of pCTCVR reaches the tower of pCTR.
 
     This assumes that a step happens only after the step before it, and that the amount is 0 where the last one did not
     happen. Where that is not so (watch time without a click) the form is a restriction that the data do not obey.
@@ -61,7 +62,13 @@ class ESMM(MultiTaskModel):
         **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(schema, encoder, name=name, **options)
-        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in self.schema.targets]
+        for target_name, head in self.heads.items():
+            if not head.objective.can_be_given:
+                raise InputError(
+                    f"target '{target_name}': ESMM multiplies an amount by the probability of the step before it, "
+                    f"which the objective '{head.objective.name}' has no form for"
+                )
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -79,23 +86,6 @@ class ESMM(MultiTaskModel):
                 steps[target.name] = output
                 outputs.append(functools.reduce(logit_of_both, [*chain, output]))
             else:
-                outputs.append(self._expected(functools.reduce(logit_of_both, chain), output) if chain else output)
+                objective = self.heads[target.name].objective
+                outputs.append(objective.given(functools.reduce(logit_of_both, chain), output) if chain else output)
         return outputs
-
-    def _expected(self, logit: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
-        """P * m on the trained scale, (p * (mean + std * o) - mean) / std = p * o - (1 - p) * mean / std, [B]."""
-        offset = self.core_scale.mean / self.core_scale.std
-        return tf.sigmoid(logit) * amount - tf.sigmoid(-logit) * offset
-
-
-def logit_of_both(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """The logit of p * q from the logits a of p and b of q, without forming the product.
-
-    1 / (p q) - 1 = (1 + exp(-a)) (1 + exp(-b)) - 1 = exp(-a) + exp(-b) + exp(-a - b), whose logarithm is minus the
-    logit: finite, with finite gradients, for every finite a and b whose sum is finite.
-
-    Args:
-      first: a, float32 [B].
-      second: b, float32 [B].
-    """
-    return -tf.reduce_logsumexp(tf.stack([-first, -second, -first - second]), axis=0)

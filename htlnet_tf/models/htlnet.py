@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
@@ -13,9 +13,12 @@ from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
-from htlnet_tf.models.base import Features, MultiTaskModel
+from htlnet_tf.models.base import Features, MultiTaskModel, Weights
+from htlnet_tf.models.label_states import Handed, LabelStates
 from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.schema import Multiclass, Schema
+
+LabelEmbeddingForm = Literal["marginal", "soft", "hard", "expected"]
 
 
 class HTLNet(MultiTaskModel):
@@ -26,6 +29,10 @@ class HTLNet(MultiTaskModel):
     stop_gradient, so a later task never disturbs an earlier tower, and the tasks influence each other through the
     shared embedding alone, where the gradient adjustment works.
 
+    The published label embedding is of a predicted label, `paper=True`. It says little that the features do not, and on
+    real rows nothing was seen to come of it. The default form is not the paper's: the towers learn from the true labels
+    what an amount is like given each state of the funnel, and serving averages over the states.
+
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
@@ -33,6 +40,7 @@ class HTLNet(MultiTaskModel):
       tower_units: Widths of each tower's hidden layers; the first is the representation's.
       label_embedding_dim: Width L of a label embedding.
       fusion_width: Width of what each Information Fusion Unit returns.
+      core: Target that plays the core's part in the gradient adjustment; None: the last one.
       gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings, or the
         plain sum where a loss weighting stands in its place.
       loss_weighting: Losses -> weighted losses, see `ModelOptions`; None: as they are.
@@ -43,7 +51,12 @@ class HTLNet(MultiTaskModel):
       use_representation: False leaves fused_rep out (ablation).
       fusion: `"attention"`, or `"concat"` to concatenate instead of fusing (ablation).
       stop_gradient: False lets later losses reach earlier towers (ablation); needs one backward pass per task.
-      gumbel: False feeds the expected label embedding in training too (ablation).
+      label_embedding: What later towers read of the label of an earlier step. `"marginal"`: the true label in training;
+        in inference each tower is run once per state of the labels before it, and the predictions are averaged by the
+        states' predicted probabilities, which is the law of total expectation. `"soft"`, `"hard"` and `"expected"`: the
+        predicted label, see `LabelEmbedding`.
+      label_start: Standard deviation of the label embeddings' start values.
+      paper: The published form: `label_embedding="soft"`, and start values of the label embeddings as small as Keras'.
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`.
       on_nonfinite: `"raise"` or `"skip"`, see `ModelOptions`.
@@ -70,6 +83,7 @@ class HTLNet(MultiTaskModel):
         tower_units: Sequence[int] = (128, 64, 32),
         label_embedding_dim: int = 10,
         fusion_width: int = 64,
+        core: str | None = None,
         gradient_adjustment: GramFunction | None = None,
         loss_weighting: LossWeighting | None = None,
         tau_start: float = 1.0,
@@ -79,7 +93,9 @@ class HTLNet(MultiTaskModel):
         use_representation: bool = True,
         fusion: Literal["attention", "concat"] = "attention",
         stop_gradient: bool = True,
-        gumbel: bool = True,
+        label_embedding: LabelEmbeddingForm = "marginal",
+        label_start: float = 1.0,
+        paper: bool = False,
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = True,
         on_nonfinite: Policy = "raise",
@@ -91,6 +107,7 @@ class HTLNet(MultiTaskModel):
             schema,
             encoder,
             embedding_dim=embedding_dim,
+            core=core,
             gradient_adjustment=gradient_adjustment,
             loss_weighting=loss_weighting,
             embedding_l2=embedding_l2,
@@ -100,29 +117,44 @@ class HTLNet(MultiTaskModel):
         )
         if fusion not in ("attention", "concat"):
             raise ValueError(f"fusion must be 'attention' or 'concat', received {fusion!r}")
+        if paper:
+            label_embedding, label_start = "soft", 0.03
+        if label_embedding not in get_args(LabelEmbeddingForm):
+            raise ValueError(
+                f"label_embedding must be one of {get_args(LabelEmbeddingForm)}, received {label_embedding!r}"
+            )
         self.independent_towers = stop_gradient
         self._hand_on = tf.stop_gradient if stop_gradient else tf.identity
         self.use_label_embedding, self.use_representation = use_label_embedding, use_representation
         targets = self.schema.targets
-        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in targets]
-        self.label_embeddings = [
-            LabelEmbedding(
+        names = [t.name for t in targets]
+        self._after = [
+            [i for i in range(t) if target.after is None or names[i] in target.after]
+            for t, target in enumerate(targets)
+        ]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.label_embeddings = {
+            t.name: LabelEmbedding(
                 t.num_classes if isinstance(t, Multiclass) else 2,
                 label_embedding_dim,
                 tau_start=tau_start,
                 tau_min=tau_min,
                 tau_decay=tau_decay,
-                gumbel=gumbel,
+                form="expected" if label_embedding == "marginal" else label_embedding,
+                start=label_start,
                 name=f"{t.name}_label_embedding",
             )
-            for t in self.schema.preceding
+            for t in self.schema.steps
             if use_label_embedding
-        ]
+        }
+        self.label_states: LabelStates | None = None
+        if label_embedding == "marginal" and use_label_embedding:
+            self.label_states = LabelStates(self.schema, self.heads, self.label_embeddings, self._after)
 
         def fusions(kind: str, used: bool) -> list[Any]:
             if not used or fusion == "concat":
                 return [_concat if used else None] * len(targets)
-            return [None, *(InformationFusion(fusion_width, name=f"{t.name}_{kind}_fusion") for t in targets[1:])]
+            return [None, *(InformationFusion(fusion_width, name=f"{name}_{kind}_fusion") for name in names[1:])]
 
         self.representation_fusions = fusions("representation", use_representation)
         self.label_fusions = fusions("label", use_label_embedding)
@@ -130,10 +162,30 @@ class HTLNet(MultiTaskModel):
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
-        return [output for _, output in self._run_towers(views, training)]
+        if self.label_states is not None:
+            return self.label_states.expect(self._run_tower, views)[0]
+        return [output for _, output in self._in_order(views, lambda t, output: self._embed(t, output, training))]
+
+    def training_outputs(
+        self, views: Sequence[tf.Tensor], labels: Mapping[str, tf.Tensor], weights: Weights
+    ) -> list[tf.Tensor]:
+        """As `task_outputs`; in the marginal form the towers read the true labels of the targets before them."""
+        if self.label_states is None:
+            return self.task_outputs(views, training=True)
+
+        def embed(t: int, output: tf.Tensor) -> tf.Tensor:
+            name = self.schema.targets[t].name
+            weight = None if weights is None else weights.get(name)
+            observed = None if weight is None else tf.not_equal(weight, 0.0)
+            true = self.heads[name].labels(labels)
+            return self.label_embeddings[name].of_labels(true, observed, self._log_probabilities(t, output))
+
+        return [output for _, output in self._in_order(views, embed)]
 
     def attention_weights(self, features: Features) -> dict[str, dict[str, tf.Tensor]]:
         """What the Information Fusion Units attend to, in inference mode.
+
+        In the marginal form it is the mean over the states of the labels, by their probabilities.
 
         Args:
           features: `"ids"` int32 [B, num_slots] and `"numeric"` float32 [B, num_numeric].
@@ -144,33 +196,72 @@ class HTLNet(MultiTaskModel):
           that concatenates, has none and is left out, and so is a target without any.
         """
         shared = self.shared_input(self.embedding(features["ids"]), features)
+        views = [shared] * len(self.schema.targets)
+        if self.label_states is not None:
+            _, passes = self.label_states.expect(self._run_tower, views)
+        else:
+            towers = self._in_order(views, lambda t, output: self._embed(t, output, training=False))
+            passes = [[(tf.ones_like(shared[:, 0]), handed)] for handed, _ in towers]
         found: dict[str, dict[str, tf.Tensor]] = {}
-        targets = self.schema.targets
-        for t, (handed, _) in enumerate(self._run_towers([shared] * len(targets), training=False)):
-            for unit, inputs in handed.items():
+        for t, states in enumerate(passes):
+            for unit, inputs in states[0][1].items():
                 fusion = self._fusion(unit, t)
                 if len(inputs) > 1 and isinstance(fusion, InformationFusion):
-                    found.setdefault(targets[t].name, {})[unit] = fusion.attend(inputs)[1]
+                    attended = [p[:, tf.newaxis] * fusion.attend(handed[unit])[1] for p, handed in states]
+                    found.setdefault(self.schema.targets[t].name, {})[unit] = tf.add_n(attended)
         return found
 
-    def _run_towers(
-        self, views: Sequence[tf.Tensor], training: bool
-    ) -> list[tuple[dict[str, list[tf.Tensor]], tf.Tensor]]:
-        """Runs the towers; per target, by unit what the earlier targets hand to it, and its output."""
-        towers: list[tuple[dict[str, list[tf.Tensor]], tf.Tensor]] = []
-        handed: dict[str, list[tf.Tensor]] = {}  # without the units that are not used, and empty for the first tower
-        for t, (view, tower) in enumerate(zip(views, self.towers, strict=True)):
-            inputs = [view, *(self._fusion(unit, t)(vectors) for unit, vectors in handed.items())]
-            representation, output = tower(tf.concat(inputs, axis=1) if len(inputs) > 1 else view)
-            towers.append((handed, output))
-            if t < len(views) - 1:
-                own = {}
-                if self.use_representation:
-                    own["representation"] = self._hand_on(representation)
-                if self.use_label_embedding:
-                    own["label"] = self.label_embeddings[t](self._hand_on(_log_probabilities(output)), training)
-                handed = {unit: [*handed.get(unit, ()), vector] for unit, vector in own.items()}
-        return towers
+    def _in_order(
+        self, views: Sequence[tf.Tensor], embed: Callable[[int, tf.Tensor], tf.Tensor]
+    ) -> list[tuple[Handed, tf.Tensor]]:
+        """Runs each tower once; per target what the earlier ones hand to it, and its output.
+
+        Args:
+          views: As for `task_outputs`.
+          embed: From a target's position and output to its label embedding.
+        """
+        results: list[tuple[Handed, tf.Tensor]] = []
+        own: list[dict[str, tf.Tensor]] = []
+        for t in range(len(views)):
+            handed, representation, output = self._run_tower(t, views[t], own)
+            results.append((handed, output))
+            given = {"representation": representation} if self.use_representation else {}
+            if self.schema.targets[t].name in self.label_embeddings:
+                given["label"] = embed(t, output)
+            own.append(given)
+        return results
+
+    def _run_tower(
+        self, t: int, view: tf.Tensor, own: Sequence[Mapping[str, tf.Tensor]]
+    ) -> tuple[Handed, tf.Tensor, tf.Tensor]:
+        """Runs one tower.
+
+        Args:
+          t: The target's position.
+          view: The shared input, [B, width].
+          own: What each earlier target hands on, by unit.
+
+        Returns:
+          What it reads of the earlier targets, by unit; its representation, behind the stop-gradient; its output.
+        """
+        handed = {
+            unit: vectors
+            for unit in ("representation", "label")
+            if self._fusion(unit, t) is not None
+            and (vectors := [own[i][unit] for i in self._after[t] if unit in own[i]])
+        }
+        inputs = [view, *(self._fusion(unit, t)(vectors) for unit, vectors in handed.items())]
+        representation, output = self.towers[t](tf.concat(inputs, axis=1) if len(inputs) > 1 else view)
+        return handed, self._hand_on(representation), output
+
+    def _embed(self, t: int, output: tf.Tensor, training: bool) -> tf.Tensor:
+        """The embedding of the label that target t predicts."""
+        return self.label_embeddings[self.schema.targets[t].name](self._log_probabilities(t, output), training)
+
+    def _log_probabilities(self, t: int, output: tf.Tensor) -> tf.Tensor:
+        """Log pi, [B, K], behind the stop-gradient."""
+        objective: Any = self.heads[self.schema.targets[t].name].objective
+        return objective.log_probabilities(self._hand_on(output))
 
     def _fusion(self, unit: str, t: int) -> Any:
         """The Information Fusion Unit of tower t, or what stands in its place."""
@@ -178,14 +269,8 @@ class HTLNet(MultiTaskModel):
 
     def on_step_end(self) -> None:
         """Anneals the Gumbel-softmax temperatures."""
-        for unit in self.label_embeddings:
+        for unit in self.label_embeddings.values():
             unit.anneal()
-
-
-def _log_probabilities(output: tf.Tensor) -> tf.Tensor:
-    """Log pi, [B, K], of a tower's logit [B] or logits [B, K]."""
-    logits = tf.stack([tf.zeros_like(output), output], axis=1) if output.shape.rank == 1 else output
-    return tf.nn.log_softmax(logits)
 
 
 def _concat(inputs: Sequence[tf.Tensor]) -> tf.Tensor:

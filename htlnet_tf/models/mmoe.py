@@ -57,7 +57,7 @@ class MMoE(MultiTaskModel):
         targets = self.schema.targets
         self.experts = Experts(num_experts, expert_units, name="experts")
         self.gates = [Gate(num_experts, name=f"{t.name}_gate") for t in targets]
-        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in targets]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:

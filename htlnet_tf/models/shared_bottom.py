@@ -44,7 +44,7 @@ class SharedBottom(MultiTaskModel):
     ) -> None:
         super().__init__(schema, encoder, name=name, **options)
         self.bottom = [tf.keras.layers.Dense(n, "relu", name=f"bottom_{i}") for i, n in enumerate(bottom_units)]
-        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in self.schema.targets]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -70,12 +71,14 @@ class SingleTask(MultiTaskModel):
             on_nonfinite=on_nonfinite,
             name=name,
         )
-        targets = self.schema.targets
-        layout = encoder.layout
-        self.embedding = shared_embedding(_widened(layout, len(targets)), len(targets) * embedding_dim)
-        self._parts = [(len(table.fields), table.dim or embedding_dim) for table in layout.tables]
-        self.towers = [Tower(tower_units, t.num_outputs, name=f"{t.name}_tower") for t in targets]
+        self._parts = [(len(table.fields), table.dim or embedding_dim) for table in encoder.layout.tables]
+        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()
+
+    def _make_embedding(self, dim: int) -> Any:
+        """A row of the embedding of each target next to one another."""
+        times = len(self.schema.targets)
+        return shared_embedding(_widened(self.encoder.layout, times), times * dim)
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""

@@ -99,7 +99,7 @@ def plot_gradients(
 
 def _palette(schema: Schema) -> list[tuple[str, str]]:
     """Each target's name and colour."""
-    colours = [COLOURS[position % len(COLOURS)] for position in range(len(schema.preceding))]
+    colours = [COLOURS[position % len(COLOURS)] for position in range(len(schema.targets) - 1)]
     return [(target.name, colour) for target, colour in zip(schema.targets, [*colours, CORE], strict=True)]
 
 

@@ -20,20 +20,18 @@ def test_the_naive_form_does_the_same_step(one_table: bool) -> None:
     assert isinstance(frame, pd.DataFrame)
     batch = next(iter(htl.data.make_dataset(frame, encoder.schema, encoder, batch_size=96)))
     tf.keras.utils.set_random_seed(0)
-    fast = htl.HTLNet(encoder.schema, encoder, gumbel=False, embedding_l2=0.0)
+    fast = htl.HTLNet(encoder.schema, encoder, embedding_l2=0.0)
     tf.keras.utils.set_random_seed(0)
     naive = NaiveHTLNet(encoder.schema, encoder, one_table=one_table)
     naive.embedding_l2 = 0.0
-    for unit in naive.label_embeddings:
-        unit.gumbel = False
     table = np.random.default_rng(0).normal(size=fast.embedding.table.shape) * 0.1
     fast.embedding.table.assign(table)
     for part, values in zip(naive.tables, np.split(table[1:], len(naive.tables)), strict=True):
         part.assign(values)
     for ours, theirs in zip(fast.towers, naive.towers, strict=True):
         theirs.set_weights(ours.get_weights())
-    units = [*fast.label_embeddings, *fast.representation_fusions[1:], *fast.label_fusions[1:]]
-    copies = [*naive.label_embeddings, *naive.representation_fusions[1:], *naive.label_fusions[1:]]
+    units = [*fast.label_embeddings.values(), *fast.representation_fusions[1:], *fast.label_fusions[1:]]
+    copies = [*naive.label_embeddings.values(), *naive.representation_fusions[1:], *naive.label_fusions[1:]]
     for ours, theirs in zip(units, copies, strict=True):
         theirs.set_weights(ours.get_weights())
     for model in (fast, naive):

@@ -45,8 +45,8 @@ def test_moments_match_numpy() -> None:
     assert statistics.moments["x"].mean == pytest.approx(x.mean(), rel=1e-12)
     assert statistics.moments["x"].std == pytest.approx(x.std(), rel=1e-12)
     assert statistics.moments["x"].has_missing
-    assert statistics.core.mean == pytest.approx(3.0)
-    assert statistics.core.std == pytest.approx(2.0)
+    assert statistics.labels["spend"].mean == pytest.approx(3.0)
+    assert statistics.labels["spend"].std == pytest.approx(2.0)
     assert statistics.num_rows == 7
 
 
@@ -55,12 +55,12 @@ def test_a_stream_of_frames_gives_the_same_as_one_frame() -> None:
     streamed, whole = TrainingStatistics.fit(SCHEMA, parts), TrainingStatistics.fit(SCHEMA, FRAME)
     assert streamed.vocabularies == whole.vocabularies
     assert streamed.moments["x"].std == pytest.approx(whole.moments["x"].std, rel=1e-12)
-    assert streamed.core.mean == pytest.approx(whole.core.mean, rel=1e-12)
+    assert streamed.labels["spend"].mean == pytest.approx(whole.labels["spend"].mean, rel=1e-12)
 
 
 def test_a_large_offset_does_not_cost_precision() -> None:
     frame = FRAME.assign(spend=1e9 + FRAME["spend"])
-    assert TrainingStatistics.fit(SCHEMA, frame).core.std == pytest.approx(2.0, rel=1e-9)
+    assert TrainingStatistics.fit(SCHEMA, frame).labels["spend"].std == pytest.approx(2.0, rel=1e-9)
 
 
 @pytest.mark.parametrize("unit", [1e-37, 1e-30, 1e-13, 1e30, 1e37])
@@ -71,14 +71,14 @@ def test_a_unit_changes_nothing_but_the_unit(unit: float) -> None:
     x = FRAME["x"].dropna()
     assert statistics.moments["x"].mean == pytest.approx(x.mean() * unit, rel=1e-12)
     assert statistics.moments["x"].std == pytest.approx(x.std(ddof=0) * unit, rel=1e-12)
-    assert statistics.core.std == pytest.approx(2.0 * unit, rel=1e-12)
+    assert statistics.labels["spend"].std == pytest.approx(2.0 * unit, rel=1e-12)
 
 
 def test_what_float32_takes_for_0_is_counted_as_0() -> None:
     schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
     statistics = TrainingStatistics.fit(schema, FRAME.assign(x=FRAME["x"] * 1e-60, spend=FRAME["spend"] * 1e-45))
     assert (statistics.moments["x"].mean, statistics.moments["x"].std) == (0.0, 1.0)
-    assert (statistics.core.mean, statistics.core.std) == (0.0, 1.0)
+    assert (statistics.labels["spend"].mean, statistics.labels["spend"].std) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-30, 3e33])

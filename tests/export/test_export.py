@@ -34,7 +34,8 @@ def model(make_model: Build) -> Any:
 
 
 def test_a_version_holds_what_it_should(model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    exported = htl.export.export_model(model, tmp_path / "models" / "htlnet", rows=frame[:50], summary={"note": "x"})
+    asked = {"summary": {"note": "x"}, "measure_latency": True}
+    exported = htl.export.export_model(model, tmp_path / "models" / "htlnet", rows=frame[:50], **asked)
     assert exported.path == tmp_path / "models" / "htlnet" / "1"
     assert exported.verified_rows == 114
     assert exported.largest_difference <= 1e-5
@@ -57,6 +58,16 @@ def test_the_data_hash_is_that_of_the_encoder(model: Any, tmp_path: Path) -> Non
     assert data_hash(other) != expected
 
 
+REPORT = {
+    "num_rows": 20,
+    "observed_rows": {},
+    "unit": "EUR",
+    "metrics": {"click": {"auc": 0.75}},
+    "undefined": {},
+    "out_of_vocabulary": {},
+}
+
+
 def test_a_run_s_version_tells_what_the_run_folder_has(
     schema: htl.Schema, frame: pd.DataFrame, model: Any, tmp_path: Path
 ) -> None:
@@ -68,7 +79,8 @@ def test_a_run_s_version_tells_what_the_run_folder_has(
     split = Split.fit(config.split, schema, frame)
     split.to_yaml(run / "split.yaml")
     frame[:20].to_parquet(run / "held_out.parquet")
-    (run / "metrics.json").write_text(json.dumps({"metrics": {"click": {"auc": 0.75}}}))
+    (run / "metrics.json").write_text(json.dumps(REPORT))
+    (run / "history.csv").write_text("epoch,loss\n1,1.0\n")
     exported = export_run(run, tmp_path / "models" / "m", warmup_rows=(1, 2), warmup_signatures=("candidates",), keep=1)
     assert (exported.verified_rows, exported.report.warmup_requests) == (84, 2)
     summary = json.loads((exported.path / "assets.extra" / "training_summary.json").read_text())

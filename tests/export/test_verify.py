@@ -59,7 +59,7 @@ def loaded_once(loaders: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_report(rich_model: Any, rich_frame: pd.DataFrame, tmp_path: Path) -> None:
-    exported = htl.export.export_model(rich_model, tmp_path / "m", rows=rich_frame[:30])
+    exported = htl.export.export_model(rich_model, tmp_path / "m", rows=rich_frame[:30], measure_latency=True)
     report = exported.report
     assert (report.rows, report.warmup_requests) == (94, 15)
     assert report.largest_difference <= 1e-5

@@ -35,8 +35,8 @@ def test_every_method_trains(
 @pytest.mark.parametrize("name", NAMES)
 def test_configurations_name_them(tmp_path: Path, schema: htl.Schema, encoder: Any, name: str) -> None:
     path = tmp_path / "config.yaml"
-    arguments = f"{{gradient_adjustment: {{name: {name}, core: click}}}}"
+    arguments = f"{{core: click, gradient_adjustment: {{name: {name}}}}}"
     path.write_text(f"data: {{loader: generated}}\nmodel: {{name: htlnet, arguments: {arguments}}}")
-    adjustment = build_model(RunConfig.from_yaml(path), schema, encoder).gradient_adjustment
-    assert type(adjustment) is NAMES[name]
-    assert adjustment.core == "click"
+    model = build_model(RunConfig.from_yaml(path), schema, encoder)
+    assert type(model.gradient_adjustment) is NAMES[name]
+    assert model.core == "click"

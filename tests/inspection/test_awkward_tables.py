@@ -62,7 +62,7 @@ def german(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Inspection]:
             "event_time": pd.date_range("2024-05-01", periods=ROWS, freq="9min").strftime("%d.%m.%Y %H:%M"),
             "price": comma(random.integers(100, 9999, ROWS) / 100),
             "search query": random.choice(["red; shoes", 'tv 50"', ""], ROWS),
-            "click": np.where(plain["click"] == 1, "Y", "N"),
+            "Clicked?": np.where(plain["click"] == 1, "Y", "N"),
             "purchase": plain["buy"] == 1,
             "revenue": comma(np.where(returned, -1.5, plain["gmv"])),
             "returned": returned,
@@ -77,7 +77,7 @@ def test_a_spreadsheet_is_read_as_it_is_written(german: tuple[Path, Inspection],
     path, found = german
     schema = found.propose_schema()
     assert schema.targets == (
-        Binary("click", positive="Y"),
+        Binary("Clicked", column="Clicked?", positive="Y"),
         Binary("purchase"),
         Continuous("revenue", non_negative=False, decimal=","),
     )
@@ -85,7 +85,7 @@ def test_a_spreadsheet_is_read_as_it_is_written(german: tuple[Path, Inspection],
     assert "always happens where it is 1" in reasons(found)["returned"]
     drafted = features(found)
     assert set(drafted) == {"Kunde_Nr", "sku", "event_time", "price", "search_query"}
-    assert drafted["Kunde_Nr"].column == "Kunde Nr."
+    assert drafted["Kunde_Nr"] == Categorical("Kunde_Nr", column="Kunde Nr.", dtype="int64")
     assert drafted["sku"] == Categorical("sku", dtype="string")
     assert drafted["price"] == Numeric("price", decimal=",")
     assert drafted["search_query"].column == "search query"
@@ -102,6 +102,8 @@ def test_a_spreadsheet_is_read_as_it_is_written(german: tuple[Path, Inspection],
     assert Schema.from_yaml(tmp_path / "s.yaml") == schema
     again = inspect_path(path, schema=tmp_path / "s.yaml")
     assert again.ok
+    assert "Rows per day" in again.to_text()
+    assert again.to_dict()["ok"]
     assert [target.mean for target in again.targets] == [target.mean for target in found.targets]
     frame = next(iter(open_stream(path, schema)))
     assert raw_features(frame, schema)["price"].min() >= 1

@@ -70,8 +70,8 @@ class TestLabelEmbedding:
             unit.anneal()
         assert float(unit.tau) == 0.5
 
-    def test_without_gumbel_training_is_inference(self) -> None:
-        unit = LabelEmbedding(2, 3, gumbel=False, name="l")
+    def test_in_the_expected_form_training_is_inference(self) -> None:
+        unit = LabelEmbedding(2, 3, form="expected", name="l")
         log_pi = tf.math.log(tf.constant([[0.25, 0.75]]))
         np.testing.assert_array_equal(unit(log_pi, training=True), unit(log_pi))
 

@@ -275,11 +275,13 @@ def two_widths(schema: htl.Schema, frame: pd.DataFrame) -> tuple[Callable[..., A
         "tag": htl.Categorical("tag", separator=",", pooling="max", embedding_dim=4),
     }
     mixed = schema.with_features(tuple(declared.get(f.name, f) for f in schema.features))
+    core = htl.Continuous("spend", objective="squared", non_negative=False)
+    mixed = mixed.with_targets((*mixed.targets[:-1], core))
     encoder = htl.FeatureEncoder.fit(mixed, frame)
 
     def make(**arguments: Any) -> Any:
         tf.keras.utils.set_random_seed(0)
-        model = htl.HTLNet(mixed, encoder, **({"tower_units": (16, 8), "gumbel": False} | arguments))
+        model = htl.HTLNet(mixed, encoder, **({"tower_units": (16, 8), "label_embedding": "expected"} | arguments))
         for table in model.embedding.tables:
             table.assign(np.random.default_rng(0).normal(size=table.shape) * 0.1)
         model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
@@ -297,7 +299,8 @@ def losses_of(model: Any, features: Any, targets: Any) -> list[tf.Tensor]:
     for name, logit in zip(["click", "buy"], outputs[:2], strict=True):
         label = tf.cast(tf.reshape(targets[name], [-1]), tf.float32)
         losses.append(tf.reduce_mean(tf.math.softplus(logit) - label * logit))
-    spend = (tf.cast(targets["spend"], tf.float32) - model.core_scale.mean) / model.core_scale.std
+    statistics = model.encoder.statistics.labels["spend"]
+    spend = (tf.cast(targets["spend"], tf.float32) - statistics.mean) / statistics.std
     return [*losses, tf.reduce_mean(tf.square(spend - outputs[2]))]
 
 

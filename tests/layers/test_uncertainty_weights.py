@@ -10,7 +10,7 @@ import htlnet_tf as htl
 
 SCHEMA = htl.Schema(
     features=[htl.Categorical("user_id")],
-    targets=[htl.Binary("click"), htl.Multiclass("stars", num_classes=3), htl.Continuous("spend")],
+    targets=[htl.Binary("click"), htl.Multiclass("stars", num_classes=3), htl.Continuous("spend", objective="squared")],
 )
 
 

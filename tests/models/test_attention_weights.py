@@ -60,7 +60,7 @@ def forward(model: Any, x: np.ndarray) -> tuple[list[np.ndarray], list[dict[str,
         weights.append(found)
         if t < len(model.label_embeddings):
             p = 1 / (1 + np.exp(-output))
-            labels.append(np.stack([1 - p, p], axis=1) @ model.label_embeddings[t].table.numpy())
+            labels.append(np.stack([1 - p, p], axis=1) @ list(model.label_embeddings.values())[t].table.numpy())
     return outputs, weights
 
 
@@ -71,7 +71,7 @@ def trained(model: Any, batch: Any, steps: int = 5) -> Any:
 
 
 def test_against_float64_numpy(make_model: Build, batch: Any) -> None:
-    model = trained(make_model(), batch)
+    model = trained(make_model(label_embedding="soft"), batch)
     features, _ = batch
     x = shared(model, features)
     outputs, weights = forward(model, x.numpy().astype(np.float64))
@@ -83,8 +83,9 @@ def test_against_float64_numpy(make_model: Build, batch: Any) -> None:
         np.testing.assert_allclose(found["spend"][unit], weights[2][unit], rtol=1e-4, atol=1e-6)
 
 
-def test_weights_are_shares(make_model: Build, batch: Any) -> None:
-    model = trained(make_model(), batch)
+@pytest.mark.parametrize("form", ["marginal", "soft"])
+def test_weights_are_shares(make_model: Build, batch: Any, form: str) -> None:
+    model = trained(make_model(label_embedding=form), batch)
     for weights in model.attention_weights(batch[0])["spend"].values():
         assert weights.shape == (64, 2)
         assert weights.dtype == tf.float32
@@ -94,7 +95,7 @@ def test_weights_are_shares(make_model: Build, batch: Any) -> None:
 
 
 def test_inference_draws_no_noise(make_model: Build, batch: Any) -> None:
-    model = trained(make_model(), batch)
+    model = trained(make_model(label_embedding="soft"), batch)
     first, second = (model.attention_weights(batch[0])["spend"]["label"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
@@ -136,7 +137,7 @@ def test_two_targets_leave_no_choice(schema: htl.Schema, frame: Any) -> None:
 )
 def test_inputs_of_a_tower(make_model: Build, batch: Any, arguments: dict[str, Any]) -> None:
     """h_t = concat(e, fused_rep, fused_le) with the units called one after the other, bit for bit."""
-    model = make_model(**arguments)
+    model = make_model(label_embedding="soft", **arguments)
     x = shared(model, batch[0])
     representations, labels, expected = [], [], []
     for t, tower in enumerate(model.towers):
@@ -149,6 +150,8 @@ def test_inputs_of_a_tower(make_model: Build, batch: Any, arguments: dict[str, A
         expected.append(output)
         representations.append(representation)
         if t < 2 and model.use_label_embedding:
-            labels.append(model.label_embeddings[t](tf.nn.log_softmax(tf.stack([0 * output, output], axis=1))))
+            labels.append(
+                list(model.label_embeddings.values())[t](tf.nn.log_softmax(tf.stack([0 * output, output], axis=1)))
+            )
     for ours, theirs in zip(model.task_outputs([x] * 3, training=False), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -53,7 +53,7 @@ def test_a_frozen_embedding_under_an_adjustment_trains_the_towers_as_the_plain_s
     """The adjustment is about the embedding alone; the towers get the gradient of the sum of the losses."""
     weights = []
     for adjustment in (htl.GradientAdjustment(), htl.GradientSum()):
-        model = make_model(gradient_adjustment=adjustment, gumbel=False)
+        model = make_model(gradient_adjustment=adjustment, label_embedding="expected")
         model.embedding.trainable = False
         model.compile(optimizer=tf.keras.optimizers.SGD(0.1), run_eagerly=True)
         model.train_on_batch(*batch)
@@ -64,10 +64,11 @@ def test_a_frozen_embedding_under_an_adjustment_trains_the_towers_as_the_plain_s
 
 def test_only_the_label_embeddings_train(make_model: Build, batch: Any) -> None:
     model = make_model()
+    units = list(model.label_embeddings.values())
     for layer in model.layers:
-        layer.trainable = layer in model.label_embeddings
+        layer.trainable = layer in units
     model.compile(optimizer=htl.LazyAdam(1e-2), run_eagerly=True)
-    tables = [unit.table for unit in model.label_embeddings]
+    tables = [unit.table for unit in units]
     assert {id(w) for w in model.trainable_weights} == {id(table) for table in tables}
     before = {id(w): w.numpy() for w in (*tables, *model.towers[0].weights, *model.embedding.tables)}
     model.train_on_batch(*batch)
@@ -103,7 +104,7 @@ def test_one_of_two_tables_is_frozen(schema: htl.Schema, frame: pd.DataFrame) ->
     wide = htl.Schema(features=features, targets=schema.targets, timestamp="time_ms")
     encoder = htl.FeatureEncoder.fit(wide, frame)
     tf.keras.utils.set_random_seed(0)
-    model = htl.HTLNet(wide, encoder, tower_units=(8,), gumbel=False)
+    model = htl.HTLNet(wide, encoder, tower_units=(8,), label_embedding="expected")
     frozen, trained = model.embedding.parts
     frozen.trainable = False
     model.compile(optimizer=tf.keras.optimizers.SGD(0.1), run_eagerly=True)

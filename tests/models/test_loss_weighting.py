@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ def weighing(make_model: Build, schema: htl.Schema) -> Build:
     """Builds a model whose losses are weighed by `FACTORS`, and with plain SGD, which shows a gradient as it is."""
 
     def build(model: Any = htl.HTLNet, **arguments: Any) -> Any:
-        arguments = {"embedding_l2": 0.0} | ({"gumbel": False} if model is htl.HTLNet else {}) | arguments
-        built = make_model(model, loss_weighting=htl.UncertaintyWeights(schema), **arguments)
+        arguments = {"embedding_l2": 0.0} | ({"label_embedding": "expected"} if model is htl.HTLNet else {}) | arguments
+        core = dataclasses.replace(schema.core, objective="squared")
+        weighting = htl.UncertaintyWeights(schema.with_targets((*schema.targets[:-1], core)))
+        built = make_model(model, objective="squared", loss_weighting=weighting, **arguments)
         built.loss_weighting.log_variances.assign(LOGS)
         built.compile(optimizer=tf.keras.optimizers.SGD(0.1))
         return built
@@ -86,9 +89,12 @@ def test_an_adjustment_sees_the_weighted_losses_gradients(
             grams.append(gram)
             return super().__call__(gram)
 
-    gumbel = {"gumbel": False} if kind is htl.HTLNet else {}
+    form = {"label_embedding": "expected"} if kind is htl.HTLNet else {}
     for build in (make_model, weighing):
-        model = build(kind, gradient_adjustment=Spy(), gradient_metrics=True, embedding_l2=0.0, **gumbel)
+        arguments = {"gradient_metrics": True, "embedding_l2": 0.0} | form
+        if build is make_model:
+            arguments["objective"] = "squared"
+        model = build(kind, gradient_adjustment=Spy(), **arguments)
         model.train_step(batch)
     plain, ours = grams
     np.testing.assert_allclose(ours, np.outer(FACTORS, FACTORS) * plain.numpy(), rtol=1e-4)
@@ -174,7 +180,9 @@ def test_a_servable_does_not_know_of_them(
     weighing: Build, make_model: Build, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     model = weighing()
-    shapes = [sorted(tuple(w.shape) for w in Servable(m)._weights) for m in (model, make_model(gumbel=False))]
+    shapes = [
+        sorted(tuple(w.shape) for w in Servable(m)._weights) for m in (model, make_model(label_embedding="expected"))
+    ]
     assert shapes[0] == shapes[1]
     assert htl.export.export_model(model, tmp_path / "htlnet", rows=frame[:20]).largest_difference <= 1e-5
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 import htlnet_tf as htl
 from htlnet_tf.callbacks import GradientHistory, KeepBest
 from htlnet_tf.data.labels import label_values
-from htlnet_tf.data.statistics import Moments
 from htlnet_tf.gradients import GradientAdjustment, GradientSum, MetaBalance, PCGrad
-from htlnet_tf.losses import make_task, row_losses, weights_by_target
+from htlnet_tf.models.heads import Head
+from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.rows import weights_by_target
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 from tests import reference
 
@@ -53,12 +55,20 @@ def after_a_step(model: Any, batch: Any) -> list[np.ndarray]:
     return [w.numpy() for w in model.trainable_variables]
 
 
+def head_of(target: Any) -> Head:
+    """Of a target whose labels have the mean 0 and the standard deviation 1."""
+    return Head(target, cast(Any, SimpleNamespace(labels={target.name: LabelStatistics(0.0, 1.0)})))
+
+
+SQUARED = Continuous("a", objective="squared", non_negative=False)
+
+
 class TestLosses:
     @given(st.lists(st.tuples(st.integers(0, 2), st.floats(-4, 4), st.sampled_from([0.0, 0.25, 1.0, 3.0])), min_size=1))
     @settings(max_examples=25, deadline=None)
     def test_loss_and_gradient_against_float64(self, rows: list[tuple[int, float, float]]) -> None:
         classes, values, weights = (np.array(column, np.float64) for column in zip(*rows, strict=True))
-        for target in (Binary("a"), Multiclass("a", num_classes=3), Continuous("a")):
+        for target in (Binary("a"), Multiclass("a", num_classes=3), SQUARED):
             labels = np.minimum(classes, 1) if target.kind == "binary" else classes
             outputs = np.stack([values, -values, values / 2], axis=1) if target.kind == "multiclass" else values
             poisoned = tf.constant(np.where(weights == 0, -7 if target.kind == "multiclass" else np.nan, labels))
@@ -66,20 +76,17 @@ class TestLosses:
             o = tf.constant(bad, tf.float32)
             with tf.GradientTape() as tape:
                 tape.watch(o)
-                task = make_task(target, Moments(0.0, 1.0))
+                head = head_of(target)
                 kind = tf.int32 if target.kind == "multiclass" else tf.float32
-                loss = row_losses(
-                    task, tf.cast(poisoned, kind), o, tf.constant(weights, tf.float32), compute_metrics=True
-                ).mean()
+                loss = head.row_losses(tf.cast(poisoned, kind), o, tf.constant(weights, tf.float32)).mean()
             expected, gradient = reference.masked_loss(target.kind, labels, outputs, weights)
             assert float(loss) == pytest.approx(expected, rel=1e-5, abs=1e-7)
             np.testing.assert_allclose(tape.gradient(loss, o), gradient, rtol=1e-5, atol=1e-7)
 
     def test_without_weights_the_mean_is_over_all_rows(self) -> None:
-        task, y, o = make_task(Continuous("a"), Moments(0.0, 1.0)), tf.constant([1.0, 2.0]), tf.constant([1.0, 5.0])
-        assert float(row_losses(task, y, o, None, compute_metrics=False).mean()) == 4.5
-        weights = tf.constant([1.0, 2.0])
-        assert float(row_losses(task, y, o, weights, compute_metrics=False).mean()) == 9.0
+        head, y, o = head_of(SQUARED), tf.constant([1.0, 2.0]), tf.constant([1.0, 5.0])
+        assert float(head.row_losses(y, o, None).mean()) == 4.5
+        assert float(head.row_losses(y, o, tf.constant([1.0, 2.0])).mean()) == 9.0
 
     def test_the_third_element(self) -> None:
         assert weights_by_target(None, NAMES) is None
@@ -97,7 +104,11 @@ def test_a_train_step_against_float64_numpy(frame: pd.DataFrame) -> None:
     """Shared-Bottom with the plain sum: every weight's update by hand-written backpropagation."""
     schema = htl.Schema(
         features=[htl.Categorical("user_id"), htl.Categorical("item_id"), htl.Numeric("price")],
-        targets=[htl.Binary("click"), htl.Multiclass("tab", num_classes=3), htl.Continuous("spend")],
+        targets=[
+            htl.Binary("click"),
+            htl.Multiclass("tab", num_classes=3),
+            htl.Continuous("spend", objective="squared", non_negative=False),
+        ],
     )
     encoder = htl.FeatureEncoder.fit(schema, frame)
     arguments = {"bottom_units": (6,), "tower_units": (5,), "embedding_l2": 0.0, "gradient_metrics": True}
@@ -107,7 +118,7 @@ def test_a_train_step_against_float64_numpy(frame: pd.DataFrame) -> None:
     random = np.random.default_rng(3)
     weights = {t.name: random.choice([0, 0.5, 1, 2], 40) for t in schema.targets}
     labels = {name: values.numpy().astype(np.float64) for name, values in targets.items()}
-    labels["spend"] = (labels["spend"] - model.core_scale.mean) / model.core_scale.std
+    labels["spend"] = (labels["spend"] - frame["spend"].mean()) / frame["spend"].std(ddof=0)
 
     ids, numeric = features["ids"].numpy(), features["numeric"].numpy().astype(np.float64)
     before = {w.ref(): w.numpy().astype(np.float64) for w in model.trainable_variables}
@@ -147,7 +158,9 @@ def test_a_train_step_against_float64_numpy(frame: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("model", [htl.HTLNet, htl.SharedBottom])
 def test_masking_a_row_for_all_targets_equals_leaving_it_out(make_model: Build, batch: Any, model: Any) -> None:
-    arguments = {"embedding_l2": 0.0, "gradient_metrics": True} | ({"gumbel": False} if model is htl.HTLNet else {})
+    arguments = {"embedding_l2": 0.0, "gradient_metrics": True} | (
+        {"label_embedding": "expected"} if model is htl.HTLNet else {}
+    )
     for seed in range(3):
         kept = np.flatnonzero(np.random.default_rng(seed).random(64) < 0.6)
         weight = tf.constant(np.isin(np.arange(64), kept), tf.float32)
@@ -160,16 +173,16 @@ def test_masking_a_row_for_all_targets_equals_leaving_it_out(make_model: Build, 
 
 
 def test_weights_of_one_change_nothing(make_model: Build, batch: Any) -> None:
-    expected = after_a_step(make_model(gumbel=False), batch)
+    expected = after_a_step(make_model(label_embedding="expected"), batch)
     for weights in (tf.ones([64]), {"buy": tf.ones([64])}, {n: tf.ones([64, 1]) for n in NAMES}):
-        for a, b in zip(after_a_step(make_model(gumbel=False), (*batch, weights)), expected, strict=True):
+        for a, b in zip(after_a_step(make_model(label_embedding="expected"), (*batch, weights)), expected, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
 def test_labels_of_masked_rows_play_no_part(make_model: Build, batch: Any) -> None:
     weights = random_weights(64)
-    ours = after_a_step(make_model(gumbel=False), spoilt(batch, weights))
-    for a, b in zip(ours, after_a_step(make_model(gumbel=False), (*batch, weights)), strict=True):
+    ours = after_a_step(make_model(label_embedding="expected"), spoilt(batch, weights))
+    for a, b in zip(ours, after_a_step(make_model(label_embedding="expected"), (*batch, weights)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -180,7 +193,9 @@ def test_labels_of_masked_rows_play_no_part(make_model: Build, batch: Any) -> No
 def test_a_batch_without_a_label_leaves_its_tower_alone(
     make_model: Build, batch: Any, absent: list[str], adjustment: Any
 ) -> None:
-    model = make_model(gumbel=False, gradient_adjustment=type(adjustment).from_config(adjustment.get_config()))
+    model = make_model(
+        label_embedding="expected", gradient_adjustment=type(adjustment).from_config(adjustment.get_config())
+    )
     before = {tower.name: [w.numpy() for w in tower.trainable_variables] for tower in model.towers}
     weights = {n: tf.zeros([64]) if n in absent else tf.ones([64]) for n in NAMES}
     after_a_step(model, spoilt(batch, weights))
@@ -223,7 +238,7 @@ def test_an_epoch_is_judged_over_its_observed_rows_however_they_fall_into_batche
     assert weights is not None
     everything = (features, {n: tf.constant(v, tf.float32) for n, v in labels.items()}, weights)
     order = np.argsort(-labels["spend"], kind="stable")  # all labels of the core come first
-    model = reused_model()
+    model = reused_model(objective="squared")
     together = model.evaluate(batches(everything), return_dict=True, verbose=0)
     apart = model.evaluate(
         batches(*(rows_of(everything, part) for part in np.split(order, [50, 57, 110]))), return_dict=True, verbose=0
@@ -232,7 +247,7 @@ def test_an_epoch_is_judged_over_its_observed_rows_however_they_fall_into_batche
     for logs in (together, apart):
         assert logs["click_loss"] == pytest.approx(report.value("click", "logloss"), rel=1e-5)
         assert logs["spend_loss"] == pytest.approx(
-            (report.value("spend", "rmse") / model.core_scale.std) ** 2, rel=1e-5
+            (report.value("spend", "rmse") / frame["spend"].std(ddof=0)) ** 2, rel=1e-5
         )
         assert logs["spend_nrmse"] == pytest.approx(report.value("spend", "nrmse"), rel=1e-5)
         assert logs["spend_nmae"] == pytest.approx(report.value("spend", "nmae"), rel=1e-5)
@@ -289,8 +304,10 @@ def test_class_weights_are_refused_and_sample_weights_of_fit_taken(
         make_model().fit(features, targets, class_weight={0: 1.0, 1: 2.0}, verbose=0)
     arguments = {"batch_size": 64, "shuffle": False, "verbose": 0}
     weights = random_weights(64)
-    history = reused_model(gumbel=False).fit(features, targets, sample_weight=weights, **arguments).history
-    expected = reused_model(gumbel=False).fit(batches((*batch, weights)), verbose=0).history
+    history = (
+        reused_model(label_embedding="expected").fit(features, targets, sample_weight=weights, **arguments).history
+    )
+    expected = reused_model(label_embedding="expected").fit(batches((*batch, weights)), verbose=0).history
     assert history["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
 
@@ -310,8 +327,8 @@ def test_a_frame_with_gaps_conditions_and_weights_from_end_to_end(schema: htl.Sc
     encoder = htl.FeatureEncoder.fit(funnel, rows)
     # A purchase counts where the click before it was seen.
     bought = frame.loc[(frame["buy"] == 1) & (rows["click"] == 1).fillna(False).astype(bool), "spend"]
-    assert encoder.statistics.core.mean == pytest.approx(bought.mean())
-    assert encoder.statistics.core.std == pytest.approx(bought.std(ddof=0))
+    assert encoder.statistics.labels["spend"].mean == pytest.approx(bought.mean())
+    assert encoder.statistics.labels["spend"].std == pytest.approx(bought.std(ddof=0))
     dataset = htl.data.make_dataset(rows, funnel, encoder, batch_size=64, shuffle=True, seed=0)
     model = htl.HTLNet(funnel, encoder, tower_units=(8,))
     model.compile(optimizer=htl.LazyAdam(1e-2))

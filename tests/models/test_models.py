@@ -14,7 +14,6 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.losses import training_scale
 from htlnet_tf.models import model_class
 
 Build = Callable[..., Any]
@@ -28,25 +27,28 @@ def weights_after(model: Any, batch: Any, steps: int = 2) -> list[np.ndarray]:
     return [w.numpy() for w in model.trainable_variables]
 
 
+@pytest.mark.parametrize("form", ["marginal", "expected"])
 @pytest.mark.parametrize("adjustment", [htl.GradientAdjustment(), htl.GradientAdjustment(1.0, 1.0), htl.GradientSum()])
-def test_one_backward_pass_equals_one_per_task(make_model: Build, batch: Any, adjustment: Any) -> None:
-    single = make_model(gradient_adjustment=adjustment, gumbel=False)
-    several = make_model(gradient_adjustment=adjustment, gumbel=False)
+def test_one_backward_pass_equals_one_per_task(make_model: Build, batch: Any, adjustment: Any, form: str) -> None:
+    single = make_model(gradient_adjustment=adjustment, label_embedding=form)
+    several = make_model(gradient_adjustment=adjustment, label_embedding=form)
     several.independent_towers = False  # the general path, which makes no use of the towers' independence
     for a, b in zip(weights_after(single, batch), weights_after(several, batch), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_the_plain_sum_is_ordinary_training(make_model: Build, batch: Any) -> None:
-    plain = make_model(gradient_adjustment=htl.GradientSum(), gumbel=False, gradient_metrics=False)
-    measured = make_model(gradient_adjustment=htl.GradientSum(), gumbel=False)
+    plain = make_model(gradient_adjustment=htl.GradientSum(), label_embedding="expected", gradient_metrics=False)
+    measured = make_model(gradient_adjustment=htl.GradientSum(), label_embedding="expected")
     for a, b in zip(weights_after(plain, batch), weights_after(measured, batch), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_a_step_against_float64_numpy(make_model: Build, batch: Any) -> None:
     """The table's update from per-task dense gradients, adjusted on flattened float64 vectors by the paper's steps."""
-    model = make_model(gumbel=False, embedding_l2=1e-3, gradient_adjustment=htl.GradientAdjustment(1.0, 0.5, 100.0))
+    model = make_model(
+        label_embedding="expected", embedding_l2=1e-3, gradient_adjustment=htl.GradientAdjustment(1.0, 0.5, 100.0)
+    )
     features, targets = batch
     table = model.embedding.table.numpy().astype(np.float64)
     gradients = []
@@ -67,26 +69,28 @@ def test_a_step_against_float64_numpy(make_model: Build, batch: Any) -> None:
     np.testing.assert_allclose(model.embedding.table, expected, rtol=1e-5, atol=1e-8)
 
 
-def test_stop_gradient_keeps_later_losses_out_of_earlier_towers(make_model: Build, batch: Any) -> None:
+@pytest.mark.parametrize("form", ["marginal", "soft"])
+def test_stop_gradient_keeps_later_losses_out_of_earlier_towers(make_model: Build, batch: Any, form: str) -> None:
     def gradient_reaches(stop: bool) -> bool:
-        model = make_model(stop_gradient=stop)
+        model = make_model(stop_gradient=stop, label_embedding=form)
         features, targets = batch
         with tf.GradientTape() as tape:
             shared = tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)
-            core = model._task_losses(targets, model.task_outputs([shared] * 3, training=True))[-1]
+            core = model._task_losses(targets, model.training_outputs([shared] * 3, targets, None))[-1]
         return any(g is not None for g in tape.gradient(core, model.towers[0].trainable_variables))
 
     assert not gradient_reaches(True)
     assert gradient_reaches(False)
 
 
-def test_later_losses_train_label_embeddings_and_fusions(make_model: Build, batch: Any) -> None:
-    model = make_model()
+@pytest.mark.parametrize("form", ["marginal", "soft", "hard"])
+def test_later_losses_train_label_embeddings_and_fusions(make_model: Build, batch: Any, form: str) -> None:
+    model = make_model(label_embedding=form)
     features, targets = batch
-    units = [*model.label_embeddings, *model.representation_fusions[1:], *model.label_fusions[1:]]
+    units = [*model.label_embeddings.values(), *model.representation_fusions[1:], *model.label_fusions[1:]]
     with tf.GradientTape() as tape:
         shared = tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)
-        losses = model._task_losses(targets, model.task_outputs([shared] * 3, training=True))
+        losses = model._task_losses(targets, model.training_outputs([shared] * 3, targets, None))
     gradients = tape.gradient(losses, [unit.trainable_variables[0] for unit in units])
     for unit, gradient in zip(units, gradients, strict=True):
         assert gradient is not None, unit.name
@@ -113,7 +117,9 @@ def test_a_model_cannot_claim_independence_it_does_not_have(make_model: Build, b
         {"use_label_embedding": False, "use_representation": False},
         {"fusion": "concat"},
         {"stop_gradient": False},
-        {"gumbel": False},
+        {"label_embedding": "expected"},
+        {"label_embedding": "hard"},
+        {"paper": True},
     ],
 )
 def test_ablations_train(make_model: Build, batch: Any, arguments: dict[str, Any]) -> None:
@@ -126,15 +132,16 @@ def test_ablations_train(make_model: Build, batch: Any, arguments: dict[str, Any
 
 
 def test_inference_is_deterministic_and_training_is_not(make_model: Build, batch: Any) -> None:
-    model = make_model()
-    model.label_embeddings[0].table.assign(tf.ones_like(model.label_embeddings[0].table) * [[1.0], [-1.0]])
+    model = make_model(label_embedding="soft")
     features, _ = batch
     np.testing.assert_array_equal(model(features)["spend"], model(features)["spend"])
     assert not np.allclose(model(features, training=True)["spend"], model(features, training=True)["spend"])
 
 
-def test_predictions_are_in_the_targets_own_units(make_model: Build, batch: Any, frame: pd.DataFrame) -> None:
-    model = make_model()
+def test_predictions_are_in_the_targets_own_units(schema: htl.Schema, batch: Any, frame: pd.DataFrame) -> None:
+    core = htl.Continuous("spend", objective="squared", non_negative=False)
+    squared = schema.with_targets((*schema.targets[:-1], core))
+    model = htl.HTLNet(squared, htl.FeatureEncoder.fit(squared, frame), tower_units=(16, 8))
     features, _ = batch
     outputs = model.task_outputs(
         [tf.concat([model.embedding(features["ids"]), features["numeric"]], axis=1)] * 3, training=False
@@ -166,7 +173,7 @@ def test_amounts_beyond_what_can_be_trained_are_refused(
     schema: htl.Schema, frame: pd.DataFrame, unit: float, standardise: bool
 ) -> None:
     core = htl.Continuous("spend", standardise=standardise)
-    declared = htl.Schema(features=schema.features, targets=[*schema.preceding, core], timestamp="time_ms")
+    declared = htl.Schema(features=schema.features, targets=[*schema.targets[:-1], core], timestamp="time_ms")
     encoder = htl.FeatureEncoder.fit(declared, frame.assign(spend=np.minimum(frame["spend"], 9.0) * unit))
     with pytest.raises(htl.InputError, match=r"target 'spend': amounts of the size .* another unit"):
         htl.SharedBottom(declared, encoder)
@@ -175,23 +182,27 @@ def test_amounts_beyond_what_can_be_trained_are_refused(
 def test_a_core_that_is_not_standardised_is_trained_on_raw_amounts(schema: htl.Schema, frame: pd.DataFrame) -> None:
     raw = htl.Schema(
         features=schema.features,
-        targets=[*schema.preceding, htl.Continuous("spend", standardise=False)],
+        targets=[
+            *schema.targets[:-1],
+            htl.Continuous("spend", standardise=False, objective="squared", non_negative=False),
+        ],
         timestamp="time_ms",
     )
     encoder = htl.FeatureEncoder.fit(raw, frame)
-    scale = training_scale(raw.core, encoder.statistics.core)
-    assert (scale.mean, scale.std) == (0.0, 1.0)
     model = htl.HTLNet(raw, encoder, tower_units=(8,))
+    assert model.heads["spend"].objective.units == (0.0, 1.0)
     features, targets = next(iter(htl.data.make_dataset(frame, raw, encoder, batch_size=400)))
     model.test_step((features, targets))
     expected = np.mean((targets["spend"].numpy() - model(features)["spend"].numpy()) ** 2)
-    assert float(model._loss_means["spend"].result()) == pytest.approx(expected, rel=1e-4)
+    assert float(model.heads["spend"].mean_loss.result()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_epoch_metrics_average_over_rows_of_unequal_batches(
     reused_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
 ) -> None:
     model = reused_model()
+    head = model.towers[0].head
+    head.kernel.assign(20.0 * head.kernel)  # or the logits would fall into few of the AUC's buckets
     dataset = htl.data.make_dataset(frame[:90], schema, encoder, batch_size=64)  # 64 and 26 rows
     logs = model.evaluate(dataset, return_dict=True, verbose=0)
     report = htl.evaluate(model, frame[:90])
@@ -206,13 +217,13 @@ def test_fit_shows_gradient_statistics_as_means_over_steps(
     reused_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any
 ) -> None:
     dataset = htl.data.make_dataset(frame[:90], schema, encoder, batch_size=64)
-    model = reused_model(gumbel=False)
+    model = reused_model(label_embedding="expected")
     by_step = []
     for batch in dataset:
         model.train_step(batch)
         by_step.append(float(model.gradient_statistics.result()["click_gradient_norm"]))
         model.reset_metrics()
-    history = reused_model(gumbel=False).fit(dataset, epochs=1, verbose=0).history
+    history = reused_model(label_embedding="expected").fit(dataset, epochs=1, verbose=0).history
     assert history["click_gradient_norm"][0] == pytest.approx(np.mean(by_step), rel=1e-4)
     assert history["spend_gradient_cosine"][0] == pytest.approx(1.0, abs=1e-5)
 
@@ -232,8 +243,8 @@ def test_a_step_is_traced_once(
     model = make_model()
     model.compile(optimizer=optimizer())
     traced: list[None] = []
-    outputs = model.task_outputs
-    model.task_outputs = lambda *arguments, **options: (traced.append(None), outputs(*arguments, **options))[1]
+    outputs = model.training_outputs
+    model.training_outputs = lambda *arguments, **options: (traced.append(None), outputs(*arguments, **options))[1]
     dataset = htl.data.make_dataset(frame, schema, encoder, batch_size=100)
     losses = model.fit(dataset, epochs=2, verbose=0).history["loss"]
     assert losses[1] < losses[0]
@@ -246,11 +257,11 @@ def test_the_temperature_falls_with_the_steps_and_is_kept_by_a_checkpoint(
     model = make_model(tau_decay=0.1)
     for _ in range(3):
         model.train_step(batch)
-    assert float(model.label_embeddings[0].tau) == pytest.approx(np.exp(-0.3), rel=1e-5)
+    assert float(model.label_embeddings["click"].tau) == pytest.approx(np.exp(-0.3), rel=1e-5)
     model.save_weights(str(tmp_path / "w"))
     restored = make_model(tau_decay=0.1)
     restored.load_weights(str(tmp_path / "w")).expect_partial()
-    assert float(restored.label_embeddings[1].tau) == float(model.label_embeddings[1].tau)
+    assert float(restored.label_embeddings["buy"].tau) == float(model.label_embeddings["buy"].tau)
     for a, b in zip(model.weights, restored.weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -329,8 +340,8 @@ def test_compile_options(
     options: dict[str, Any],
 ) -> None:
     dataset = htl.data.make_dataset(frame[:192], schema, encoder, batch_size=32, drop_remainder=True)
-    expected = reused_model(gumbel=False).fit(dataset, epochs=2, verbose=0).history["loss"]
-    model = make_model(gumbel=False, on_nonfinite="skip" if "jit_compile" in options else "raise")
+    expected = reused_model(label_embedding="expected").fit(dataset, epochs=2, verbose=0).history["loss"]
+    model = make_model(label_embedding="expected", on_nonfinite="skip" if "jit_compile" in options else "raise")
     model.compile(optimizer=htl.LazyAdam(1e-2), **options)
     assert model.fit(dataset, epochs=2, verbose=0).history["loss"] == pytest.approx(expected, rel=1e-4)
 

@@ -40,7 +40,7 @@ def test_the_layers_learn_and_each_tasks_gradient_at_the_rows_is_its_own(
     make_model: Build, batch: Any, kind: Any
 ) -> None:
     """The update of table and layers from per-task dense gradients, adjusted on flattened float64 vectors."""
-    arguments = {"gumbel": False} if kind is Crossed else {}
+    arguments = {"label_embedding": "expected"} if kind is Crossed else {}
     adjustment = htl.GradientAdjustment(1.0, 0.5, 100.0)
     model = make_model(kind, embedding_l2=0.0, gradient_adjustment=adjustment, gradient_metrics=True, **arguments)
     model.embedding.table.assign(tf.random.stateless_normal(model.embedding.table.shape, [1, 2], stddev=0.3))

@@ -43,7 +43,12 @@ def trained(scope: Any) -> tuple[Any, dict[str, list[float]], list[float]]:
     with scope:
         # The plain sum: each worker adjusts the gradients of its own rows, which are not those of the whole batch.
         model = htl.HTLNet(
-            schema, encoder, tower_units=(8,), gumbel=False, embedding_l2=0.0, gradient_adjustment=htl.GradientSum()
+            schema,
+            encoder,
+            tower_units=(8,),
+            label_embedding="expected",
+            embedding_l2=0.0,
+            gradient_adjustment=htl.GradientSum(),
         )
         model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
     history = model.fit(dataset, validation_data=dataset, epochs=2, verbose=2 if index == 0 else 0).history

@@ -79,7 +79,7 @@ def test_a_column_without_a_value_is_missing_whatever_its_type_says(tmp_path: Pa
         assert found.vocabularies["tags"].values == ("x", "y")
         assert found.vocabularies["user"].has_missing
         assert found.moments["price"].has_missing
-        assert (found.moments["price"].mean, found.core.mean) == (2.0, 1.0)
+        assert (found.moments["price"].mean, found.labels["spend"].mean) == (2.0, 1.0)
 
 
 def test_nan_empty_text_and_empty_lists_are_no_values(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
-"""Streaming Keras metrics for `fit`; `htlnet_tf.evaluation` has the exact ones over a whole split."""
+"""Streaming Keras metrics for `fit`; `htlnet_tf.evaluation` has the exact ones over a whole split.
+
+They judge predictions in the target's own unit, never what a tower puts out: what is trained is apart from what is
+judged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -44,6 +48,21 @@ class _Sums(tf.keras.metrics.Metric):
             self._sums[key].assign_add(tf.reduce_sum(weighted))
 
 
+class Totals(_Sums):
+    """The sum of the labels and the sum of the predictions over all rows seen."""
+
+    def __init__(self, name: str = "totals") -> None:
+        super().__init__(["labels", "predictions"], name)
+
+    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Adds rows: labels and predictions of shape [B], weights [B] or None."""
+        self._add(sample_weight, labels=tf.cast(y_true, tf.float64), predictions=tf.cast(y_pred, tf.float64))
+
+    def result(self) -> tf.Tensor:
+        """Both, float64 [2]."""
+        return tf.stack([self._sums["labels"], self._sums["predictions"]])
+
+
 class NRMSE(_Sums):
     """RMSE(y, prediction) / std(y) over all rows seen; the same in any unit, so the standardised scale serves.
 
@@ -76,24 +95,19 @@ class NRMSE(_Sums):
 
 
 class NMAE(_Sums):
-    """MAE(y, prediction) / mean(|y|) over all rows seen, in the target's own unit.
-
-    Args:
-      mean: Added back to standardised labels and predictions.
-      std: Multiplied back.
+    """MAE(y, prediction) / mean(|y|) over all rows seen, of labels and predictions in the target's own unit.
 
     References:
       HTLNet (arXiv:2403.17442), section 4.1.
     """
 
-    def __init__(self, mean: float = 0.0, std: float = 1.0, name: str = "nmae") -> None:
+    def __init__(self, name: str = "nmae") -> None:
         super().__init__(["error", "magnitude"], name)
-        self.mean, self.std = mean, std
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
         """Adds rows: labels and predictions of shape [B], weights [B] or None."""
         y, prediction = tf.cast(y_true, tf.float64), tf.cast(y_pred, tf.float64)
-        self._add(sample_weight, error=tf.abs(y - prediction) * self.std, magnitude=tf.abs(y * self.std + self.mean))
+        self._add(sample_weight, error=tf.abs(y - prediction), magnitude=tf.abs(y))
 
     def result(self) -> tf.Tensor:
         """The metric, a float64 scalar; NaN if every label is 0."""
@@ -176,74 +190,8 @@ class RelativeLoss(tf.keras.metrics.Metric):
         return tf.where(varied > 0.0, ratios / varied, float("nan"))
 
 
-class GradientStatistics(tf.keras.metrics.Metric):
-    """Per task and step: the gradient's norm, its cosine with the core's, its coefficient, and whether it conflicts.
-
-    The result is the mean over steps; of the conflicts (a negative cosine) it is the conflict rate, which the core does
-    not have with itself. One variable holds all of them: a step adds one tensor rather than 4 T scalars.
-
-    Args:
-      tasks: Target names.
-      core: Position of the core target; the last by default.
-    """
-
-    QUANTITIES = ("gradient_norm", "gradient_cosine", "gradient_coefficient", "gradient_conflict_rate")
-
-    def __init__(self, tasks: Sequence[str], core: int = -1, name: str = "gradient_statistics") -> None:
-        super().__init__(name=name)
-        self.tasks, self.core = tuple(tasks), core % len(tasks)
-        shape = [len(self.QUANTITIES), len(tasks)]
-        self._total = self.add_weight(name="total", shape=shape, initializer="zeros")
-        self._steps = self.add_weight(name="steps", initializer="zeros")
-        self._last = self.add_weight(
-            name="last", shape=shape, initializer="zeros", aggregation=tf.VariableAggregation.MEAN
-        )
-
-    def update_state(self, gram: tf.Tensor, coefficients: tf.Tensor) -> None:
-        """Adds a step: the Gram matrix before the adjustment, float32 [T, T], and the coefficients, float32 [T]."""
-        norms = tf.sqrt(tf.linalg.diag_part(gram))
-        cosines = tf.math.divide_no_nan(gram[:, self.core], norms * norms[self.core])
-        step = tf.stack([norms, cosines, coefficients, tf.cast(cosines < 0.0, tf.float32)])
-        self._total.assign_add(step)
-        self._steps.assign_add(1.0)
-        self._last.assign(step)
-
-    def reset_state(self) -> None:
-        """Starts a new epoch."""
-        for variable in self.variables:
-            variable.assign(tf.zeros_like(variable))
-
-    def result(self) -> dict[str, tf.Tensor]:
-        """The means over steps, by `{task}_{quantity}`."""
-        return self._named(tf.math.divide_no_nan(self._total, self._steps))
-
-    @property
-    def steps(self) -> int:
-        """Steps added in this epoch."""
-        return int(self._steps.numpy())
-
-    def last_step(self) -> dict[str, float]:
-        """The last step's values, by `{task}_{quantity}`; of the conflict rate 0 or 1."""
-        return self._named(self._last.numpy().tolist())
-
-    def write_summaries(self, step: tf.Tensor) -> None:
-        """Writes the last step's values to the default summary writer, if there is one: `{quantity}/{task}`."""
-        for task, quantity, i, j in self._cells():
-            tf.summary.scalar(f"{quantity}/{task}", self._last[i, j], step=step)
-
-    def _named(self, table: Any) -> dict[str, Any]:
-        return {f"{task}_{quantity}": table[i][j] for task, quantity, i, j in self._cells()}
-
-    def _cells(self) -> Iterator[tuple[str, str, int, int]]:
-        """Task, quantity and their place in the table."""
-        for j, task in enumerate(self.tasks):
-            for i, quantity in enumerate(self.QUANTITIES):
-                if j != self.core or quantity != "gradient_conflict_rate":
-                    yield task, quantity, i, j
-
-
 class AUC(tf.keras.metrics.AUC):
-    """A streaming AUC from logits, by 1000 buckets of equal width in the logit from -16 to 16.
+    """A streaming AUC from probabilities, by 1000 buckets of equal width in the logit from -16 to 16.
 
     Buckets of the probability, Keras' own, put nearly all rows of a rare event into one. Undefined (NaN) as long as the
     rows seen are of one class; Keras' own says 0 then.
@@ -255,9 +203,10 @@ class AUC(tf.keras.metrics.AUC):
         super().__init__(num_thresholds=1000, name=name)
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
-        """Adds rows: labels and logits of shape [B], weights [B] or None."""
+        """Adds rows: labels and probabilities of shape [B], weights [B] or None."""
         # The AUC depends on the order of the predictions alone, so any increasing map to [0, 1] serves.
-        position = (tf.clip_by_value(y_pred, -self._RANGE, self._RANGE) + self._RANGE) / (2.0 * self._RANGE)
+        logit = tf.math.log(y_pred) - tf.math.log1p(-y_pred)  # infinite at 0 and 1, which is clipped
+        position = (tf.clip_by_value(logit, -self._RANGE, self._RANGE) + self._RANGE) / (2.0 * self._RANGE)
         return super().update_state(y_true, position, sample_weight)
 
     def result(self) -> tf.Tensor:
