@@ -62,11 +62,12 @@ class ESMM(MultiTaskModel):
         **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(schema, encoder, name=name, **options)
-        for target_name, head in self.heads.items():
-            if not head.objective.can_be_given:
+        for amount in self.schema.amounts:
+            objective = self.heads[amount.name].objective
+            if not objective.can_be_given:
                 raise InputError(
-                    f"target '{target_name}': ESMM multiplies an amount by the probability of the step before it, "
-                    f"which the objective '{head.objective.name}' has no form for"
+                    f"target '{amount.name}': ESMM multiplies an amount by the probability of the step before it, "
+                    f"which the objective '{objective.name}' has no form for"
                 )
         self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
         self.create_weights()

@@ -5,6 +5,7 @@ A new objective is a file with its class, its line here and its test.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,8 +65,6 @@ def objective_of(declaration: Any) -> Objective:
 
 def declared(objective: Objective) -> str | dict[str, Any]:
     """What a schema says of an objective: its name, with the arguments that are not at their default."""
-    import dataclasses
-
     plain = type(objective)
     given = {
         f.name: list(value) if isinstance(value, tuple) else value

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import lazy_loader
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.objectives.functions import mixed_logit
+from htlnet_tf.objectives.functions import log_weights, mixed_logit
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.objective import STRICT, Objective
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -34,11 +27,6 @@ class BinaryCrossEntropy(Objective):
     def mixture(self, weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """See `Objective.mixture`."""
         return mixed_logit(weights, outputs)
-
-    @property
-    def can_be_given(self) -> bool:
-        """Products of probabilities are the models' own matter."""
-        return True
 
     def log_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
         """Logarithms of the probabilities of not happening and of happening, float32 [B, 2]."""
@@ -71,13 +59,8 @@ class SoftmaxCrossEntropy(Objective):
 
     def mixture(self, weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """See `Objective.mixture`."""
-        logs = tf.math.log(tf.maximum(weights, 1e-30))[:, :, tf.newaxis]
+        logs = log_weights(weights)[:, :, tf.newaxis]
         return tf.reduce_logsumexp(logs + tf.nn.log_softmax(outputs), axis=1)
-
-    @property
-    def can_be_given(self) -> bool:
-        """A class takes no part in products."""
-        return True
 
     def log_probabilities(self, outputs: tf.Tensor) -> tf.Tensor:
         """Logarithms of the classes' probabilities, float32 [B, K]."""

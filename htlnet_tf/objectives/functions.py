@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-import lazy_loader
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
+from htlnet_tf.objectives.lazy_tensorflow import tf
 
 HIGHEST_LOG = 35.0
 """exp is taken up to here, where it is 1e15 times the mean of the training rows."""
@@ -54,6 +48,11 @@ def logit_of_both(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_logsumexp(tf.stack([-first, -second, -first - second]), axis=0)
 
 
+def log_weights(weights: tf.Tensor) -> tf.Tensor:
+    """The logarithm of weights of a mixture; of a weight of 0 it is finite, and small enough to say the same."""
+    return tf.math.log(tf.maximum(weights, 1e-30))
+
+
 def mixed_logit(weights: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """The logit of sum_s w_s sigmoid(o_s), without forming the probabilities.
 
@@ -61,7 +60,7 @@ def mixed_logit(weights: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
       weights: w, float32 [B, S], of sum 1.
       logits: o, float32 [B, S].
     """
-    logs = tf.math.log(tf.maximum(weights, 1e-30))
+    logs = log_weights(weights)
     happened = tf.reduce_logsumexp(logs + tf.math.log_sigmoid(logits), axis=1)
     return happened - tf.reduce_logsumexp(logs + tf.math.log_sigmoid(-logits), axis=1)
 

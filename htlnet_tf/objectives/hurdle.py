@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import lazy_loader
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.objectives.functions import bounded_exp, logit, logit_of_both, mixed_logit, predicted_exp
+from htlnet_tf.objectives.functions import bounded_exp, log_weights, logit, logit_of_both, mixed_logit, predicted_exp
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.log_link import positive, positive_units
 from htlnet_tf.objectives.objective import STRICT, Objective, Units
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
 
 SIGMA = (0.05, 3.0)
 """The least and the largest standard deviation of the logarithm: exp(sigma^2 / 2) is a factor of 90 at the latter."""
@@ -49,7 +44,7 @@ class Hurdle(Objective):
     def _mixed_occurrence(self, weights: tf.Tensor, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Of outputs [B, S, K]: the first output of the mixture [B], and the states' shares of what occurs [B, S]."""
         logits = outputs[:, :, 0] + self._logit
-        shares = tf.nn.softmax(tf.math.log(tf.maximum(weights, 1e-30)) + tf.math.log_sigmoid(logits), axis=1)
+        shares = tf.nn.softmax(log_weights(weights) + tf.math.log_sigmoid(logits), axis=1)
         return mixed_logit(weights, logits) - self._logit, shares
 
     def _occurs(self, z: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -106,7 +101,7 @@ class ZILN(Hurdle):
         low, high = SIGMA
         sigma = tf.reduce_sum(shares * self.spread(outputs), axis=1)
         means = self.location(outputs) + tf.square(self.spread(outputs)) / 2.0
-        mu = tf.reduce_logsumexp(tf.math.log(tf.maximum(shares, 1e-30)) + means, axis=1) - tf.square(sigma) / 2.0
+        mu = tf.reduce_logsumexp(log_weights(shares) + means, axis=1) - tf.square(sigma) / 2.0
         part = tf.clip_by_value((sigma - low) / (high - low), 1e-6, 1.0 - 1e-6)
         spread = tf.math.log(part) - tf.math.log1p(-part) - self._sigma_start
         return tf.stack([occurs, (mu - self._log_mean) / self._log_std, spread], axis=1)
@@ -161,7 +156,7 @@ class GammaHurdle(Hurdle):
     def mixture(self, weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """See `Objective.mixture`."""
         occurs, shares = self._mixed_occurrence(weights, outputs)
-        amount = tf.reduce_logsumexp(tf.math.log(tf.maximum(shares, 1e-30)) + outputs[:, :, 1], axis=1)
+        amount = tf.reduce_logsumexp(log_weights(shares) + outputs[:, :, 1], axis=1)
         return tf.stack([occurs, amount], axis=1)
 
     def loss(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import lazy_loader
-
-from htlnet_tf.objectives.functions import HIGHEST_LABEL, predicted_exp
+from htlnet_tf.objectives.functions import HIGHEST_LABEL, log_weights, predicted_exp
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.objective import Objective, Units
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
 
 
 class LogLink(Objective):
@@ -33,7 +25,7 @@ class LogLink(Objective):
 
     def mixture(self, weights: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """See `Objective.mixture`."""
-        return tf.reduce_logsumexp(tf.math.log(tf.maximum(weights, 1e-30)) + outputs, axis=1)
+        return tf.reduce_logsumexp(log_weights(weights) + outputs, axis=1)
 
     def given(self, logit: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """See `Objective.given`."""

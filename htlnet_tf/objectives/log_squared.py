@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import lazy_loader
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.objectives.functions import HIGHEST_LABEL, HIGHEST_LOG
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.log_link import positive, positive_units
 from htlnet_tf.objectives.objective import STRICT, Objective, Units
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
 
 
 @dataclass(frozen=True, config=STRICT)

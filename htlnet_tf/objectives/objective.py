@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import abc
 import copy
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-import lazy_loader
 from pydantic import ConfigDict
 from typing_extensions import Self
 
 from htlnet_tf.objectives.label_statistics import LabelStatistics
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")  # declaring a schema needs no TensorFlow
+from htlnet_tf.objectives.lazy_tensorflow import tf
 
 STRICT = ConfigDict(extra="forbid")
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import lazy_loader
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.objectives.functions import logit, logit_of_both, mixed_logit
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.log_link import positive_units
 from htlnet_tf.objectives.objective import STRICT, Objective, Units
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
-
 
 _ROUNDING = 1e-6  # eight units in the last place of a float32
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import lazy_loader
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.objectives.functions import HIGHEST_LABEL, inverse_softplus, softplus_inverse
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.objective import STRICT, Objective, Units
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
 
 
 @dataclass(frozen=True, config=STRICT)

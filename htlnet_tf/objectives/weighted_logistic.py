@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import lazy_loader
 from pydantic.dataclasses import dataclass
 
+from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.log_link import LogLink, positive
 from htlnet_tf.objectives.objective import STRICT
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    tf = lazy_loader.load("tensorflow")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -110,9 +110,8 @@ class AsyncRestClient:
         for http, loop in self._connections.close():
             if loop is asyncio.get_running_loop():
                 await http.aclose()
-            elif (
-                loop is not None
-            ):  # its sockets belong to that loop, which another thread runs, or which runs again later
+            elif loop is not None:
+                # Its sockets belong to that loop, which another thread runs, or which runs again later.
                 loop.call_soon_threadsafe(_close_in, loop, http)
 
     async def __aenter__(self) -> AsyncRestClient:
