@@ -50,7 +50,7 @@ def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> 
         if "gradient_adjustment" in arguments:
             arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
         if "loss_weighting" in arguments:
-            arguments["loss_weighting"] = _loss_weighting(arguments["loss_weighting"], encoder.schema)
+            arguments["loss_weighting"] = _loss_weighting(arguments["loss_weighting"], schema)
         return chosen(schema, encoder, **arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error

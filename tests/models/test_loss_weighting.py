@@ -197,6 +197,11 @@ def test_configurations_name_it(tmp_path: Path, schema: htl.Schema, encoder: Any
     model = configured(tmp_path, schema, encoder, "htlnet", "{loss_weighting: uncertainty}")
     assert isinstance(model.loss_weighting, htl.UncertaintyWeights)
     assert isinstance(model.gradient_adjustment, htl.GradientSum)
+    # A squared error counts half (equations 5 to 7), and the objective is the configuration's, not the encoder's.
+    squared = RunConfig.from_yaml(tmp_path / "config.yaml", ["objective=squared"])
+    model = build_model(squared, schema, encoder)
+    weighted = model.loss_weighting([tf.constant(1.0)] * 3, [tf.constant(True)] * 3)
+    assert [float(loss) for loss in weighted] == [1.0, 1.0, 0.5]
     both = "{loss_weighting: uncertainty, gradient_adjustment: pcgrad}"
     assert isinstance(configured(tmp_path, schema, encoder, "htlnet", both).gradient_adjustment, htl.PCGrad)
     for wrong in ("dwa", "{name: uncertainty}"):
