@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from htlnet_tf.layers.embedding_layout import PADDING_ROW
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.encoding.layout import PADDING_ROW
 from htlnet_tf.models.htlnet import HTLNet
 from htlnet_tf.schema import Schema
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.benchmarks.naive import NaiveHTLNet
 from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
-from htlnet_tf.data.statistics import TrainingStatistics, Vocabulary
+from htlnet_tf.encoding.statistics import TrainingStatistics, Vocabulary
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 
 FEATURES = 43

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Cross, Schema, Timestamp

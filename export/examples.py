@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.data import columns
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.schema import Categorical, Schema
 
 _MISSING = {tf.string: columns.MISSING_STRING, tf.int64: columns.MISSING_INT64, tf.float32: columns.MISSING_FLOAT}

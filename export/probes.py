@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from htlnet_tf.data import columns
-from htlnet_tf.data.counting import as_dtype
-from htlnet_tf.features import UNITS_PER_SECOND
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.counting import as_dtype
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.schema import Categorical, Numeric, Timestamp
+from htlnet_tf.schema.features import UNITS_PER_SECOND
 
 
 def probe_rows(encoder: FeatureEncoder, count: int = 64, seed: int = 0) -> dict[str, np.ndarray]:

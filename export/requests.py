@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import tensorflow as tf
 
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.export.candidates import item_columns
 from htlnet_tf.export.examples import serialized, to_examples
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 
 Arrays = Mapping[str, np.ndarray]
 

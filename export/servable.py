@@ -11,9 +11,9 @@ from tensorflow.python.saved_model import fingerprinting_utils
 
 from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_columns
 from htlnet_tf.export.examples import parse_examples
-from htlnet_tf.features import argument_name
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Schema
+from htlnet_tf.schema.features import argument_name
 
 _CONSTANTS = tf.compat.v1.saved_model.signature_constants
 _METHOD_NAMES = {
@@ -38,7 +38,7 @@ class Servable(tf.Module):
 
     A column whose name no Python argument can have (`class`, `from`) is an input of that name to the server, as every
     column is. Only who calls a signature in Python, after `tf.saved_model.load`, calls it `class_`, see
-    `htlnet_tf.features.argument_name`.
+    `htlnet_tf.schema.features.argument_name`.
 
     A Keras object that is saved along may load in Python and still be refused by the server, so the module owns the
     variables and lookup tables themselves; Keras layers only trace the functions.

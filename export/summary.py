@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.objectives import declared
 

@@ -15,8 +15,8 @@ import tensorflow as tf
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import Arrays, feeds, of_user, parts, repeated, signature_names
 from htlnet_tf.export.servable import class_labels
-from htlnet_tf.features import argument_name
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.schema.features import argument_name
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.server.warmup import replay_warmup

@@ -8,10 +8,10 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import input_pb2, prediction_log_pb2
 
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.examples import to_examples
 from htlnet_tf.export.requests import Arrays, feeds, repeated, signature_names
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 
 WARMUP_ROWS = (1, 100, 500)
 _MAX_RECORDS = 1000  # TensorFlow Serving refuses the model beyond, servables/tensorflow/saved_model_warmup_util.h

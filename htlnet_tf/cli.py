@@ -239,8 +239,8 @@ def _datasets(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.config import find_config
-    from htlnet_tf.training import train
+    from htlnet_tf.runs.config import find_config
+    from htlnet_tf.runs.training import train
 
     config = find_config(arguments.config, arguments.set)
     run = train(config, arguments.output, data=arguments.data, overwrite=arguments.overwrite, write=_say)
@@ -249,9 +249,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from htlnet_tf.comparison import METHODS, compare
-    from htlnet_tf.config import find_config
     from htlnet_tf.models import MODELS
     from htlnet_tf.objectives import OBJECTIVES
+    from htlnet_tf.runs.config import find_config
 
     methods = list(METHODS) if arguments.methods == "all" else _names(arguments.methods)
     objectives = list(OBJECTIVES) if arguments.objectives == "all" else _names(arguments.objectives)
@@ -277,9 +277,9 @@ def _names(given: str | None) -> list[str]:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.evaluation import evaluate
-    from htlnet_tf.runs import load_model
-    from htlnet_tf.training import load_test_rows
+    from htlnet_tf.judging.evaluation import evaluate
+    from htlnet_tf.runs.folder import load_model
+    from htlnet_tf.runs.training import load_test_rows
 
     _, model = load_model(arguments.run)
     rows = load_test_rows(arguments.run, arguments.data)
@@ -292,7 +292,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
-    from htlnet_tf.runs import export_run
+    from htlnet_tf.runs.folder import export_run
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
@@ -368,8 +368,8 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _reader(schema: str, source: str) -> Callable[[Signature], Iterable[pd.DataFrame]]:
-    from htlnet_tf.config import find_schema
     from htlnet_tf.data.request_rows import request_rows
+    from htlnet_tf.runs.config import find_schema
 
     declared = find_schema(schema)
     return lambda signature: request_rows(

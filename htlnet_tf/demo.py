@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from htlnet_tf.config import ModelConfig, RunConfig, shipped
 from htlnet_tf.errors import InputError
 from htlnet_tf.export import ExportedVersion, promote
 from htlnet_tf.files import atomic_directory, checkpoint_path
+from htlnet_tf.judging.summaries import comparison_text
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
-from htlnet_tf.preparation import Write, prepare
-from htlnet_tf.runs import Run, export_run, write_run
+from htlnet_tf.runs.config import ModelConfig, RunConfig, shipped
+from htlnet_tf.runs.folder import Run, export_run, write_run
+from htlnet_tf.runs.preparation import Write, prepare
+from htlnet_tf.runs.training import fit
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
-from htlnet_tf.summaries import comparison_text
-from htlnet_tf.training import fit
 
 MODEL_NAME = "htlnet"
 _USERS = 3

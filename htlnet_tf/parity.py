@@ -15,9 +15,9 @@ from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.files import local_path
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.prediction import predict
-from htlnet_tf.runs import load_held_out, load_model
+from htlnet_tf.runs.folder import load_held_out, load_model
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.prediction import predict
 from htlnet_tf.serving.clients.opening import open_client
 
 TOLERANCE = 1e-5

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from htlnet_tf import __version__, cli
-from htlnet_tf.config import RunConfig
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.demo import run_demo
 from htlnet_tf.errors import InputError
+from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer
 

@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.config import DataConfig, RunConfig, load_rows
 from htlnet_tf.data.splits import Split
 from htlnet_tf.files import atomic_directory, atomic_file, checkpoint_path, local_path
 from htlnet_tf.plots.figure import save as save_figure
-from htlnet_tf.training import train
+from htlnet_tf.runs.config import DataConfig, RunConfig, load_rows
+from htlnet_tf.runs.training import train
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from htlnet_tf.config import RunConfig, shipped
-from htlnet_tf.preparation import prepare
-from htlnet_tf.training import fit
+from htlnet_tf.runs.config import RunConfig, shipped
+from htlnet_tf.runs.preparation import prepare
+from htlnet_tf.runs.training import fit
 
 
 @pytest.mark.slow

@@ -13,10 +13,10 @@ import pytest
 
 import htlnet_tf as htl
 from htlnet_tf import parity
-from htlnet_tf.config import DataConfig, ModelConfig, RunConfig
 from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.parity import ParityReport, ScoreParity, check_parity
-from htlnet_tf.runs import load_model, save_model
+from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig
+from htlnet_tf.runs.folder import load_model, save_model
 from htlnet_tf.serving import EmbeddedServer, RestClient, ServingError
 from htlnet_tf.serving.clients import calls, replies
 from htlnet_tf.serving.signatures import Signature, TensorInfo

@@ -18,15 +18,15 @@ from htlnet_tf.comparison.tables import Records, as_lists, good_reports, legend,
 from htlnet_tf.comparison.tuning import Settings, tune_variants
 from htlnet_tf.comparison.variants import SUBJECT, Plan, plan, variant
 from htlnet_tf.comparison.workers import run_jobs
-from htlnet_tf.config import RunConfig
 from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError
-from htlnet_tf.evaluation import evaluate_predictions
 from htlnet_tf.files import local_path
+from htlnet_tf.judging.evaluation import evaluate_predictions
+from htlnet_tf.judging.reports import Report
+from htlnet_tf.judging.summaries import summarise_reports
 from htlnet_tf.models import MODELS
-from htlnet_tf.preparation import Prepared, Write, prepare
-from htlnet_tf.reports import Report
-from htlnet_tf.summaries import summarise_reports
+from htlnet_tf.runs.config import RunConfig
+from htlnet_tf.runs.preparation import Prepared, Write, prepare
 
 
 @dataclasses.dataclass(frozen=True)

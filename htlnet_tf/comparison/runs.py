@@ -13,22 +13,22 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.attention import attention_table
-from htlnet_tf.calibration import calibration_table
 from htlnet_tf.comparison.variants import objective_in
-from htlnet_tf.config import ModelConfig, RunConfig
-from htlnet_tf.data.encoded import Rows
+from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError
-from htlnet_tf.evaluation import Scored
 from htlnet_tf.files import atomic_directory
+from htlnet_tf.judging.attention import attention_table
+from htlnet_tf.judging.calibration import calibration_table
+from htlnet_tf.judging.evaluation import Scored
+from htlnet_tf.judging.regret import regret
+from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.models import HTLNet
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.preparation import Prepared, Write
-from htlnet_tf.regret import regret
-from htlnet_tf.reports import MetricRow, Report
-from htlnet_tf.runs import numbered
+from htlnet_tf.runs.config import ModelConfig, RunConfig
+from htlnet_tf.runs.folder import numbered
+from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.training import fit
 from htlnet_tf.schema import Schema
-from htlnet_tf.training import fit
 
 _RECORD = "run.json"
 _PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "numpy", "pandas", "scikit-learn", "scipy")

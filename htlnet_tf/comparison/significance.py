@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_rel
 
-from htlnet_tf.reports import METRICS, Report
+from htlnet_tf.judging.reports import METRICS, Report
 
 LEVEL = 0.05
 

@@ -10,9 +10,9 @@ import pandas as pd
 from htlnet_tf.comparison.runs import RunRecord
 from htlnet_tf.comparison.significance import LEVEL, paired_tests
 from htlnet_tf.comparison.variants import SUBJECT, Table
-from htlnet_tf.reports import METRICS, Report, format_value
+from htlnet_tf.judging.reports import METRICS, Report, format_value
+from htlnet_tf.judging.summaries import summarise_reports
 from htlnet_tf.schema import Continuous, Schema
-from htlnet_tf.summaries import summarise_reports
 
 Records = Mapping[str, Sequence[RunRecord]]
 

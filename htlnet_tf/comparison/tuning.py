@@ -17,12 +17,12 @@ import tensorflow as tf
 from htlnet_tf.comparison.folder import Folder, require_same
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.workers import run_all
-from htlnet_tf.config import ModelConfig, RunConfig
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.models import HTLNet, model_class
-from htlnet_tf.preparation import Prepared, Write
-from htlnet_tf.training import train_model
+from htlnet_tf.runs.config import ModelConfig, RunConfig
+from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.training import train_model
 
 if TYPE_CHECKING:
     import optuna

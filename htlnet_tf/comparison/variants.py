@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from htlnet_tf.config import ModelConfig
 from htlnet_tf.errors import InputError
 from htlnet_tf.models import ESMM, MODELS, SingleTask, model_class
 from htlnet_tf.objectives import OBJECTIVES
+from htlnet_tf.runs.config import ModelConfig
 
 METHODS: dict[str, dict[str, Any]] = {
     "sum": {"gradient_adjustment": "sum"},

@@ -16,9 +16,9 @@ from typing import TypeVar
 import joblib
 
 from htlnet_tf.comparison.runs import Job, RunRecord, make_run
-from htlnet_tf.config import ModelConfig, RunConfig, TrainingConfig
 from htlnet_tf.errors import InputError
-from htlnet_tf.preparation import Prepared, Write, prepare
+from htlnet_tf.runs.config import ModelConfig, RunConfig, TrainingConfig
+from htlnet_tf.runs.preparation import Prepared, Write, prepare
 
 Result = TypeVar("Result")
 Work = Callable[[Prepared, Write], Result]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import lazy_loader
 
-# Lazy, so that loading or splitting a frame does not import TensorFlow; only `dataset` needs it.
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+# Lazy, so that loading or splitting a frame does not import TensorFlow; only `make_dataset` needs it.
+_load, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "dataset": ["make_dataset"],
         "published.complete_journey": ["load_complete_journey"],
         "published.hillstrom": ["load_hillstrom"],
         "published.kuairand": ["load_kuairand_pure"],
@@ -20,5 +22,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "published.valued_shoppers": ["load_valued_shoppers"],
     },
 )
+__all__ += ["make_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    # The batches are made where rows are encoded, a room above this one; users find them beside the splits.
+    if name == "make_dataset":
+        return importlib.import_module("htlnet_tf.encoding.dataset").make_dataset
+    return _load(name)
+
 
 del lazy_loader

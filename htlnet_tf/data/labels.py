@@ -21,7 +21,7 @@ from htlnet_tf.data.columns import (
 from htlnet_tf.data.values import MISSING_WORDS
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema
-from htlnet_tf.targets import opposite
+from htlnet_tf.schema.targets import opposite
 
 
 class Labels(NamedTuple):

@@ -24,8 +24,8 @@ from htlnet_tf.data.columns import (
     whole,
 )
 from htlnet_tf.data.values import fits_int64, is_missing, text, whole_number
-from htlnet_tf.features import CategoricalDtype
 from htlnet_tf.schema import Categorical, Numeric, Schema, Timestamp
+from htlnet_tf.schema.features import CategoricalDtype
 
 
 class Distinct(NamedTuple):
@@ -134,6 +134,13 @@ def categorical_dtype(column: pd.Series, feature: Categorical) -> CategoricalDty
     rule = "a categorical column of numbers must hold whole numbers; declare it Numeric or convert it to strings"
     refuse(column, np.append(fraction, False)[codes], rule=rule)
     return "int64"
+
+
+def missing_codes(feature: Categorical) -> tuple[int | str, ...]:
+    """Raw values of a categorical feature that stand for "missing": the type's own code, then the declared ones."""
+    if feature.dtype == "int64":
+        return (MISSING_INT64, *(int(v) for v in feature.missing_values))
+    return (MISSING_STRING, *(str(v) for v in feature.missing_values))
 
 
 def _factorized(column: pd.Series) -> tuple[np.ndarray, pd.Index]:

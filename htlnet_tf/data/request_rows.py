@@ -11,8 +11,8 @@ import pandas as pd
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.errors import InputError
-from htlnet_tf.features import CategoricalDtype
 from htlnet_tf.schema import Categorical, Schema
+from htlnet_tf.schema.features import CategoricalDtype
 
 _DTYPES: dict[str, CategoricalDtype] = {"DT_INT64": "int64", "DT_STRING": "string"}
 

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.values import text
 from htlnet_tf.errors import InputError
-from htlnet_tf.features import TimeUnit
+from htlnet_tf.schema.features import TimeUnit
 
 PARTS = ("train", "valid", "test")
 

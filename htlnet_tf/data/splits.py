@@ -46,7 +46,7 @@ class Split:
     Args:
       config: The declared rule.
       timestamp: The column of a split by time.
-      format: How that column writes its times, as for `htlnet_tf.schema.Timestamp`.
+      format: How that column writes its times, as for `htlnet_tf.schema.schema.Timestamp`.
       cuts: Of a split by time with fractions: the last timestamp of training and the last of validation. Numbers in
         the column's own unit, ISO 8601 strings in UTC, or ISO 8601 durations for timedeltas.
     """

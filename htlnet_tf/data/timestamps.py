@@ -21,7 +21,7 @@ import pandas as pd
 from htlnet_tf.data.columns import by_value, refuse, text_of_value, without_decimals
 from htlnet_tf.data.values import MISSING_WORDS
 from htlnet_tf.errors import InputError
-from htlnet_tf.features import TimeUnit
+from htlnet_tf.schema.features import TimeUnit
 
 Kind = Literal["number", "datetime", "timedelta"]
 Point = int | float | str

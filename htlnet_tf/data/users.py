@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.data.columns import require_columns
-from htlnet_tf.data.counting import missing_codes
-from htlnet_tf.data.raw_features import distinct_values
+from htlnet_tf.data.raw_features import distinct_values, missing_codes
 from htlnet_tf.schema import Schema
 
 

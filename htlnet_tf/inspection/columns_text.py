@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, Any
 
-from htlnet_tf.features import Numeric
 from htlnet_tf.inspection.funnel import MAX_CLASSES
 from htlnet_tf.inspection.kinds import Proposal, describe
 from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile
 from htlnet_tf.inspection.tables import WIDTH, aligned, number, percent, shortened
 from htlnet_tf.inspection.values import EPOCH_UNITS
 from htlnet_tf.schema import Cross, Schema
+from htlnet_tf.schema.features import Numeric
 
 if TYPE_CHECKING:
     from htlnet_tf.inspection.report import Inspection

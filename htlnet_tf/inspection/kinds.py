@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from scipy.stats import skew
 
-from htlnet_tf.features import Categorical, Group, Input, Numeric, Sequence, TimePart, Timestamp
 from htlnet_tf.inspection import names
 from htlnet_tf.inspection.lists import find_separator, measure_lists
 from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile, missing_code
 from htlnet_tf.inspection.readings import Reading
 from htlnet_tf.inspection.values import LIST_SEPARATOR
+from htlnet_tf.schema.features import Categorical, Group, Input, Numeric, Sequence, TimePart, Timestamp
 
 # Whole numbers with at most so many values are codes unless the name says otherwise: an embedding row each costs
 # nothing, and needs no order among them.

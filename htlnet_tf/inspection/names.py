@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from htlnet_tf.features import Group, argument_name
+from htlnet_tf.schema.features import Group, argument_name
 
 
 def _words(text: str) -> frozenset[str]:

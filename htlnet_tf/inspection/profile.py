@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.data.counting import RunningMoments
-from htlnet_tf.features import TimeUnit
+from htlnet_tf.encoding.counting import RunningMoments
 from htlnet_tf.inspection.values import EPOCH_UNITS, Kind, Values, epoch_range
+from htlnet_tf.schema.features import TimeUnit
 
 # The encoder gives up to a million values embedding rows of their own and hashes beyond, so a count that tells these
 # two apart is enough. 8 MB per column.

@@ -13,7 +13,7 @@ from htlnet_tf.data.columns import numbers as read_numbers
 from htlnet_tf.data.labels import flags
 from htlnet_tf.errors import RowError
 from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema, Timestamp
-from htlnet_tf.targets import opposite
+from htlnet_tf.schema.targets import opposite
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.features import UNITS_PER_SECOND, TimeUnit
+from htlnet_tf.schema.features import UNITS_PER_SECOND, TimeUnit
 
 Kind = Literal["number", "bool", "text", "list", "time", "duration", "empty"]
 

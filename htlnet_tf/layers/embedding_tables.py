@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from htlnet_tf.layers.embedding_layout import EmbeddingLayout
+from htlnet_tf.encoding.layout import EmbeddingLayout
 from htlnet_tf.layers.shared_embedding import SharedEmbedding, TouchedRows
 
 

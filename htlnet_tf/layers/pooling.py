@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.features import Pooling
-from htlnet_tf.layers.embedding_layout import PADDING_ROW
+from htlnet_tf.encoding.layout import PADDING_ROW
+from htlnet_tf.schema.features import Pooling
 
 
 class _Run(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from htlnet_tf.features import Pooling
 from htlnet_tf.layers.pooling import FieldPooling
+from htlnet_tf.schema.features import Pooling
 
 
 class TouchedRows(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from typing_extensions import Unpack
 
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.task_fusion import TaskFusion
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel

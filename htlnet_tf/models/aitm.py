@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from typing_extensions import Unpack
 
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel, Weights
 from htlnet_tf.objectives.rows import RowLosses

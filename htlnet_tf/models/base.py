@@ -13,12 +13,12 @@ import tensorflow as tf
 from absl import logging
 from typing_extensions import TypedDict
 
-from htlnet_tf.data.streaming import pending_error
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.encoding.streaming import pending_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.layers.embedding_tables import shared_embedding
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from htlnet_tf.data.statistics import TrainingStatistics
+from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError
 from htlnet_tf.objectives import Objective, metrics
 from htlnet_tf.objectives.label_statistics import LabelStatistics

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.gradients import GradientAdjustment, GradientSum, GramFunction
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.tower import Tower

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 from typing_extensions import Unpack
 
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.customized_gate_control import CustomizedGateControl
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema

@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from htlnet_tf.layers.embedding_layout import EmbeddingLayout
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.encoding.layout import EmbeddingLayout
 from htlnet_tf.layers.embedding_tables import shared_embedding
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.nonfinite import Policy

@@ -1,4 +1,4 @@
-"""Streaming Keras metrics for `fit`; `htlnet_tf.evaluation` has the exact ones over a whole split.
+"""Streaming Keras metrics for `fit`; `htlnet_tf.judging.evaluation` has the exact ones over a whole split.
 
 They judge predictions in the target's own unit, never what a tower puts out: what is trained is apart from what is
 judged.

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
-from htlnet_tf.reports import METRICS
+from htlnet_tf.judging.reports import METRICS
 
 Floats = npt.NDArray[np.float64]
 PathLike = Union[str, Path]

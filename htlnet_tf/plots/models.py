@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.judging.reports import METRICS
+from htlnet_tf.judging.summaries import Reports, reports_per_model, summarise_reports
 from htlnet_tf.plots.figure import RAW, TRAIN, VALIDATION, PathLike, handle, panel_grid, quantity_label, save, wrap
-from htlnet_tf.reports import METRICS
-from htlnet_tf.summaries import Reports, reports_per_model, summarise_reports
 
 _WIDEST = 3  # panels in a line, so that the words can still be read where a page shows the picture smaller
 

@@ -16,7 +16,7 @@ from htlnet_tf.comparison import compare, workers
 from htlnet_tf.comparison import runs as runs_module
 from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.runs import Job, RunRecord
-from htlnet_tf.config import RunConfig
+from htlnet_tf.runs.config import RunConfig
 
 SMALL = """
 data: {loader: generated, num_rows: 4000}

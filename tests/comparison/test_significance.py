@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from htlnet_tf.comparison.significance import paired_p_value, paired_tests
-from htlnet_tf.reports import MetricRow, Report
+from htlnet_tf.judging.reports import MetricRow, Report
 
 
 def report(auc: float, rmse: float = 1.0) -> Report:

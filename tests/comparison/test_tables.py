@@ -8,7 +8,7 @@ import htlnet_tf as htl
 from htlnet_tf.comparison.runs import RunRecord
 from htlnet_tf.comparison.tables import good_reports, legend, markdown, runs_table, table_markdown
 from htlnet_tf.comparison.variants import plan
-from htlnet_tf.reports import MetricRow, Report
+from htlnet_tf.judging.reports import MetricRow, Report
 
 SCHEMA = htl.Schema(
     features=[htl.Categorical("user_id")], targets=[htl.Binary("click"), htl.Continuous("spend", unit="EUR")]

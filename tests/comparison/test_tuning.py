@@ -15,8 +15,8 @@ import htlnet_tf as htl
 from htlnet_tf.comparison import compare, tuning
 from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.variants import variant
-from htlnet_tf.config import ModelConfig, RunConfig
-from htlnet_tf.training import Trained
+from htlnet_tf.runs.config import ModelConfig, RunConfig
+from htlnet_tf.runs.training import Trained
 
 SMALL = """
 data: {loader: generated, num_rows: 2000}
@@ -146,8 +146,8 @@ def test_another_search_is_refused_before_any_trial(config: RunConfig, tmp_path:
     ],
 )
 def test_what_is_searched(name: str, searched: set[str], schema: htl.Schema, encoder: htl.FeatureEncoder) -> None:
-    from htlnet_tf.building import build_model
-    from htlnet_tf.config import DataConfig
+    from htlnet_tf.runs.building import build_model
+    from htlnet_tf.runs.config import DataConfig
 
     model = variant(name, ModelConfig())
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))

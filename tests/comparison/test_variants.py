@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.building import ADJUSTMENTS
 from htlnet_tf.comparison.variants import ABLATIONS, METHODS, plan, variant, variant_name
-from htlnet_tf.config import ModelConfig
 from htlnet_tf.models import MODELS
+from htlnet_tf.runs.building import ADJUSTMENTS
+from htlnet_tf.runs.config import ModelConfig
 
 
 def test_models_stand_in_one_table_in_their_order() -> None:
@@ -77,8 +77,8 @@ def test_a_model_with_its_own_method_is_that_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*MODELS, *ABLATIONS, *(f"htlnet+{method}" for method in METHODS), "mmoe+uncertainty"])
 def test_every_variant_can_be_built(name: str, schema: htl.Schema, encoder: htl.FeatureEncoder) -> None:
-    from htlnet_tf.building import build_model
-    from htlnet_tf.config import DataConfig, RunConfig
+    from htlnet_tf.runs.building import build_model
+    from htlnet_tf.runs.config import DataConfig, RunConfig
 
     config = RunConfig(DataConfig("generated"), model=variant(name, ModelConfig()))
     assert build_model(config, schema, encoder).schema == encoder.schema

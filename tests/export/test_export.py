@@ -16,12 +16,12 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.config import DataConfig, ModelConfig, RunConfig
 from htlnet_tf.data.splits import Split
 from htlnet_tf.export.probes import probe_rows
 from htlnet_tf.export.summary import data_hash, git_revision
 from htlnet_tf.export.version_folders import versions
-from htlnet_tf.runs import export_run, save_model
+from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig
+from htlnet_tf.runs.folder import export_run, save_model
 from htlnet_tf.serving import EmbeddedServer, RestClient
 from tests.conftest import small_frame
 

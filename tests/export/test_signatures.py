@@ -17,7 +17,7 @@ from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_
 from htlnet_tf.export.examples import parse_examples, serialized, to_examples
 from htlnet_tf.export.requests import feeds, of_user
 from htlnet_tf.export.servable import Servable, class_labels
-from htlnet_tf.features import argument_name
+from htlnet_tf.schema.features import argument_name
 from htlnet_tf.serving.server.servables import LoadedVersion
 
 

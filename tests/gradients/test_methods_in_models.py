@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.building import build_model
-from htlnet_tf.config import RunConfig
+from htlnet_tf.runs.building import build_model
+from htlnet_tf.runs.config import RunConfig
 
 NAMES = {
     "aligned_mtl": htl.AlignedMTL,

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from htlnet_tf.config import RunConfig
 from htlnet_tf.data.labels import read_labels
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.stream import open_stream
@@ -19,6 +18,7 @@ from htlnet_tf.inspection.files import write_config
 from htlnet_tf.inspection.forms import find_reading
 from htlnet_tf.inspection.names import exported_names
 from htlnet_tf.inspection.readings import Puzzle, Reading
+from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema, Timestamp
 
 ROWS = 2000

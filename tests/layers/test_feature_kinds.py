@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import htlnet_tf as htl
-from htlnet_tf.data import statistics
 from htlnet_tf.data.raw_features import raw_features
-from htlnet_tf.layers.coverage import Coverage
-from htlnet_tf.layers.feature_encoder import FeatureEncoder
+from htlnet_tf.encoding import statistics
+from htlnet_tf.encoding.coverage import Coverage
+from htlnet_tf.encoding.encoder import FeatureEncoder
 
 TARGETS = [htl.Binary("click"), htl.Continuous("spend")]
 
@@ -296,7 +296,7 @@ def test_everything_survives_save_and_load(tmp_path: Path) -> None:
 
 
 def test_an_error_beyond_the_first_chunk_names_the_row_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("htlnet_tf.layers.feature_encoder._CHUNK_ROWS", 2)
+    monkeypatch.setattr("htlnet_tf.encoding.encoder._CHUNK_ROWS", 2)
     encoder, frame = fitted([htl.Categorical("c", min_count=1)], {"c": [1, 2, 3, 4, 5]})
     assert encoder.encode(frame)["ids"].tolist() == [[2], [3], [4], [5], [6]]
     with pytest.raises(htl.InputError, match=r"column 'c', row 3 .*received 'x'"):

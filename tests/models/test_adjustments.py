@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.callbacks import GradientHistory
 from htlnet_tf.errors import NonFiniteError
+from htlnet_tf.runs.callbacks import GradientHistory
 
 Build = Callable[..., Any]
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.data.label_counting import LabelCounter
+from htlnet_tf.encoding.label_counting import LabelCounter
 from htlnet_tf.models.heads import Head, Level
 from tests.objectives.references import CASES, TRAINING, Case
 

@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.building import build_model
-from htlnet_tf.config import RunConfig
 from htlnet_tf.export.servable import Servable
 from htlnet_tf.models import MODELS
+from htlnet_tf.runs.building import build_model
+from htlnet_tf.runs.config import RunConfig
 
 Build = Callable[..., Any]
 LOGS = np.asarray([0.3, -0.5, 1.2])

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import htlnet_tf as htl
-from htlnet_tf.callbacks import GradientHistory, KeepBest
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.gradients import GradientAdjustment, GradientSum, MetaBalance, PCGrad
 from htlnet_tf.models.heads import Head
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.objectives.rows import weights_by_target
+from htlnet_tf.runs.callbacks import GradientHistory, KeepBest
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 from tests import reference
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from htlnet_tf.data.label_counting import LabelCounter
+from htlnet_tf.encoding.label_counting import LabelCounter
 from htlnet_tf.objectives import (
     ZILN,
     GammaHurdle,

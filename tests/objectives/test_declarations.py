@@ -8,9 +8,9 @@ import pydantic
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.config import DataConfig, RunConfig
 from htlnet_tf.errors import InputError
 from htlnet_tf.objectives import OBJECTIVES, Objective, Ordinal, Poisson, Quantile, Squared, Tweedie, declared
+from htlnet_tf.runs.config import DataConfig, RunConfig
 
 
 def _document(**core: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from htlnet_tf.data.label_counting import LabelCounter
+from htlnet_tf.encoding.label_counting import LabelCounter
 from htlnet_tf.objectives.label_statistics import GRID, LabelStatistics
 
 

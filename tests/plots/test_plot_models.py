@@ -10,8 +10,8 @@ import pytest
 
 from htlnet_tf import plots
 from htlnet_tf.errors import InputError
-from htlnet_tf.reports import MetricRow, Report
-from htlnet_tf.summaries import Reports
+from htlnet_tf.judging.reports import MetricRow, Report
+from htlnet_tf.judging.summaries import Reports
 from tests.plots.pictures import NAN, check
 
 

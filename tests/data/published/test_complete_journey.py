@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from htlnet_tf.config import find_config, load_rows
 from htlnet_tf.data.published import complete_journey
 from htlnet_tf.data.published.complete_journey import COMPLETE_JOURNEY_OUTCOMES, load_complete_journey
 from htlnet_tf.errors import InputError
+from htlnet_tf.runs.config import find_config, load_rows
 from htlnet_tf.schema import Binary, Categorical, Continuous, Numeric, Schema
 from tests.conftest import REPO
 from tests.data.published.journey_files import Tables, excerpt, monday, random_journey, transactions, write

@@ -19,7 +19,7 @@ import htlnet_tf as htl
 from htlnet_tf.data.raw_features import categorical_dtype, distinct_values, numeric_values
 from htlnet_tf.data.sources.arrow_columns import CategoryCache, ListRule, Place, column_of
 from htlnet_tf.data.sources.source import open_source
-from htlnet_tf.data.statistics import TrainingStatistics
+from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError, RowError
 
 SCHEMA = htl.Schema(

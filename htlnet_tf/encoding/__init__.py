@@ -1,0 +1,1 @@
+"""Canonical columns -> row numbers and normalised floats: counted, laid out, encoded, batched."""

@@ -1,0 +1,158 @@
+"""Encoded rows of a stream -> shuffled batches, without ever holding more than a buffer of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from htlnet_tf.data.stream import Stream
+from htlnet_tf.encoding.encoded import EncodedRows, encode_frame
+from htlnet_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from htlnet_tf.encoding.encoder import FeatureEncoder
+
+_BATCHES_PER_BLOCK = 32
+
+_last_error: list[InputError] = []
+
+
+def pending_error() -> InputError | None:
+    """What stopped the last stream, once: of an error in a pipeline TensorFlow passes on the text alone."""
+    return _last_error.pop() if _last_error else None
+
+
+def stream_dataset(
+    stream: Stream,
+    encoder: FeatureEncoder,
+    *,
+    batch_size: int,
+    shuffle_buffer: int,
+    seed: int | None,
+    drop_remainder: bool,
+    files: list[int],
+) -> tf.data.Dataset:
+    """Batches of a stream; see `make_dataset`.
+
+    Args:
+      stream: The rows.
+      encoder: Fitted on the training rows.
+      batch_size: Rows per batch.
+      shuffle_buffer: Rows that a row may swap places with; 0: the order of the files.
+      seed: Of the order of files and rows.
+      drop_remainder: Leave out a smaller last batch.
+      files: Positions of the files to read.
+    """
+    epochs = itertools.count()
+
+    def blocks() -> Iterator[tuple[object, ...]]:
+        random = np.random.default_rng(None if seed is None else [seed, next(epochs)])
+        _last_error.clear()
+        try:
+            order = list(random.permutation(files)) if shuffle_buffer else files
+            encoded = (encode_frame(frame, encoder) for frame in stream.frames(order))
+            rows = shuffled(encoded, shuffle_buffer, random) if shuffle_buffer else encoded
+            count = 0
+            for block in regrouped(rows, batch_size * _BATCHES_PER_BLOCK):
+                count += len(block)
+                yield block.with_weights().tree
+            if not count:
+                raise InputError(f"no rows in {[stream.source.files[i] for i in files]} (part: {stream.part or 'all'})")
+            if drop_remainder and count < batch_size:
+                raise InputError(f"drop_remainder leaves no batch: {count} rows, batch_size {batch_size}")
+        except InputError as error:
+            _last_error.append(error)
+            raise
+
+    def batches(*block: object) -> tf.data.Dataset:
+        rows = tf.shape(tf.nest.flatten(block)[0])[0]
+        count = rows // batch_size if drop_remainder else -(-rows // batch_size)
+        return tf.data.Dataset.range(tf.cast(count, tf.int64)).map(
+            lambda i: tf.nest.map_structure(lambda t: _slice(t, i * batch_size, batch_size, drop_remainder), block)
+        )
+
+    dataset = tf.data.Dataset.from_generator(blocks, output_signature=_signature(encoder)).flat_map(batches)
+    options = tf.data.Options()
+    # Under a strategy with several workers each reads the files it was given; nothing is left to divide.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def shuffled(
+    parts: Iterator[EncodedRows] | list[EncodedRows], size: int, random: np.random.Generator
+) -> Iterator[EncodedRows]:
+    """Passes rows through a buffer: a row that enters takes the place of a random one, which leaves.
+
+    Args:
+      parts: The rows.
+      size: Rows that the buffer holds, at least 1.
+      random: Source of the order.
+    """
+    buffer: EncodedRows | None = None
+    filled = 0
+    for whole in parts:
+        part = whole.with_weights()
+        if buffer is None:
+            buffer = part.map(lambda array: np.empty((size, *array.shape[1:]), array.dtype))
+        room = min(size - filled, len(part))
+        _put(buffer, slice(filled, filled + room), _part(part, 0, room))
+        filled += room
+        for start in range(room, len(part), size):
+            entering = _part(part, start, start + size)
+            places = random.choice(size, len(entering), replace=False)
+            leaving = _take(buffer, places)
+            _put(buffer, places, entering)
+            yield leaving
+    if buffer is not None:
+        yield _take(buffer, random.permutation(filled))
+
+
+def regrouped(parts: Iterator[EncodedRows] | list[EncodedRows], size: int) -> Iterator[EncodedRows]:
+    """The same rows in the same order in blocks of `size`; the last one may be smaller."""
+    waiting: list[EncodedRows] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= size:
+            rows = EncodedRows.concatenate(waiting)
+            whole = count - count % size
+            for start in range(0, whole, size):
+                yield _part(rows, start, start + size)
+            count -= whole
+            waiting = [_part(rows, whole, whole + count)] if count else []
+    if count:
+        yield EncodedRows.concatenate(waiting)
+
+
+def _part(rows: EncodedRows, start: int, stop: int) -> EncodedRows:
+    return rows.map(lambda array: array[start:stop])
+
+
+def _take(rows: EncodedRows, places: np.ndarray) -> EncodedRows:
+    return rows.map(lambda array: array[places])
+
+
+def _put(rows: EncodedRows, places: np.ndarray | slice, entering: EncodedRows) -> None:
+    for kept, new in zip(rows.tree, entering.tree, strict=True):
+        for name, array in kept.items():
+            array[places] = new[name]
+
+
+def _slice(tensor: tf.Tensor, start: tf.Tensor, size: int, whole: bool) -> tf.Tensor:
+    part = tensor[start : start + size]
+    return tf.ensure_shape(part, [size, *tensor.shape[1:]]) if whole else part
+
+
+def _signature(encoder: FeatureEncoder) -> tuple[dict[str, tf.TensorSpec], ...]:
+    features = {
+        "ids": tf.TensorSpec([None, encoder.num_slots], tf.int32),
+        "numeric": tf.TensorSpec([None, encoder.num_numeric], tf.float32),
+    }
+    kinds = {t.name: tf.int32 if t.kind == "multiclass" else tf.float32 for t in encoder.schema.targets}
+    labels = {name: tf.TensorSpec([None], dtype) for name, dtype in kinds.items()}
+    return features, labels, {name: tf.TensorSpec([None], tf.float32) for name in labels}

@@ -1,0 +1,1 @@
+"""How good scores are: exact metrics, reports, calibration, regret, attention."""

@@ -1,0 +1,228 @@
+"""Exact metrics over a whole split, per target.
+
+The choice of metrics follows the paper (HTLNet, RecSys 2024, arXiv:2403.17442): AUC and LogLoss for what precedes the
+core target, NRMSE and NMAE for the core, Spearman and Gini for ranking by amount. XAUC, the AUC of watch times, and
+group AUC, the AUC within a user's rows, are those of the literature on video feeds and on ads.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from htlnet_tf.data import columns
+from htlnet_tf.data.labels import read_labels
+from htlnet_tf.data.users import read_users
+from htlnet_tf.encoding.coverage import Coverage
+from htlnet_tf.encoding.encoded import Rows
+from htlnet_tf.errors import InputError
+from htlnet_tf.judging.exact_metrics import Floats, UserColumn, metrics_of, user_codes
+from htlnet_tf.judging.reports import MetricRow, Report
+from htlnet_tf.schema import Continuous, Schema
+
+if TYPE_CHECKING:
+    from htlnet_tf.models.base import MultiTaskModel
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Rows with what a model predicts for them.
+
+    Args:
+      labels: [N] rows, one column per target, as logged.
+      predictions: [N] rows with the index of `labels`, the columns of `htlnet_tf.scoring.prediction.predict`.
+      users: [N], each row's user, None where it is missing; None if the schema declares no user.
+      out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there.
+    """
+
+    labels: pd.DataFrame
+    predictions: pd.DataFrame
+    users: pd.Series | None = None
+    out_of_vocabulary: Mapping[str, float] = field(default_factory=dict)
+
+    def report(self, schema: Schema) -> Report:
+        """The exact metrics of each target, see `evaluate_predictions`.
+
+        Raises:
+          InputError: A label is not valid for its target of this schema.
+        """
+        report = evaluate_predictions(schema, self.labels, self.predictions, self.users)
+        return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
+
+
+class Judged(NamedTuple):
+    """What one target is judged on.
+
+    Attributes:
+      labels: float64 [M], of the rows where the label was observed.
+      predictions: float64 [M, K], of these rows; K is the number of classes of a multiclass target, else 1.
+      observed: bool [N], which rows these are.
+    """
+
+    labels: Floats
+    predictions: Floats
+    observed: npt.NDArray[np.bool_]
+
+
+def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
+    """Predicts every row and computes the exact metrics of each target.
+
+    Args:
+      model: A model of this package (it knows its `schema` and its feature encoder).
+      rows: Raw rows with the schema's features, targets and user as columns: a frame, or a stream of files.
+
+    Returns:
+      The report over all rows; each target's metrics are over the rows where its label was observed. It also tells per
+      feature the share of values that the encoder's vocabulary lacks.
+
+    Raises:
+      InputError: There are no rows, a column is missing, or a label is not valid for its target.
+    """
+    return score(model, rows).report(model.schema)
+
+
+def score(model: MultiTaskModel, rows: Rows) -> Scored:
+    """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
+    from htlnet_tf.scoring.prediction import predict_encoded  # judging ready-made predictions must not need it
+
+    schema, encoder = model.schema, model.encoder
+    frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
+    labels, predictions, users = [], [], []
+    coverage = Coverage(encoder)
+    for frame in frames:
+        read_labels(frame, schema)  # before the expensive part, not after it
+        users.append(read_users(frame, schema))
+        encoded = encoder.encode(frame)
+        coverage.add(encoded["ids"])
+        labels.append(frame[[t.source for t in schema.targets]])
+        predictions.append(predict_encoded(model, encoded, frame.index))
+    if not labels:
+        raise InputError("there are no rows to judge the model on")
+    several = len(labels) > 1
+    known = [part for part in users if part is not None]
+    return Scored(
+        pd.concat(labels, ignore_index=several),
+        pd.concat(predictions, ignore_index=several),
+        pd.concat(known, ignore_index=several) if known else None,
+        coverage.shares(),
+    )
+
+
+def evaluate_predictions(
+    schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame, users: UserColumn | None = None
+) -> Report:
+    """Computes the exact metrics of each target, in float64.
+
+    - Binary: `auc` (ties count half), `logloss`, `base_rate` and `mean_prediction`; the last two agree for a
+      calibrated model. If the schema declares a `user`, also `group_auc` (see
+      `htlnet_tf.judging.exact_metrics.group_auc`).
+      `normalised_entropy` is the LogLoss over that of the base rate, `calibration_error` the mean distance of mean
+      prediction and mean label over ten groups of rows in the order of the prediction.
+    - Multiclass: `macro_auc` (unweighted mean of the one-versus-rest AUCs), `logloss`, `accuracy`.
+    - An amount: `nrmse` = RMSE / std(y) with the population standard deviation, `nrmse_by_mean` = RMSE / |mean(y)|,
+      `nmae` = MAE / mean(|y|), `spearman`, `gini` and `xauc` (see `normalized_gini` and `xauc` there), `decile_error`
+      (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
+      the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`,
+      `mean_label`, `mean_prediction`.
+
+    LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but
+    wrong prediction costs 36.04. Class probabilities are first divided by their sum, which in float32 is not quite 1.
+    A metric that these rows leave undefined, such as the AUC of a single class, is NaN, and the report says why.
+
+    A target is judged on the rows where its label was observed: it is present, and what `observed_if` names happened.
+    The report tells their number where it is not that of all rows. Sample weights are not used: every such row counts
+    alike. Rows without a user are left out of the group AUC alone.
+
+    Args:
+      schema: Declares the targets.
+      labels: One column per target, NaN or None where a label is missing; further columns are ignored.
+      predictions: One column per binary target (its probability) and for the core (its own unit), `{name}_0` ..
+        `{name}_{K-1}` per multiclass target. The same rows in the same order, with the same index.
+      users: [N], each row's user, NaN or None where it is missing; a series has the index of `labels`. None although
+        the schema declares a user: `group_auc` is undefined.
+
+    Returns:
+      The report.
+
+    Raises:
+      InputError: The frames are empty or differ in length or index, a column is missing, a prediction is missing, or a
+        value is infinite or out of range; the message names the column and the first such row. Or users are given that
+        are not of these rows, or whose column the schema does not declare.
+    """
+    judged = judge(schema, labels, predictions)
+    codes = _users(schema, labels, users)
+    rows: list[MetricRow] = []
+    for target in schema.targets:
+        y, p, observed = judged[target.name]
+        for metric, outcome in metrics_of(target.kind, y, p, None if codes is None else codes[observed]).items():
+            value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
+            rows.append(MetricRow(target.name, target.kind, metric, value, note))
+    partly = {name: len(y) for name, (y, _, _) in judged.items() if len(y) < len(labels)}
+    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit, observed_rows=partly)
+
+
+def judge(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Judged]:
+    """Checks labels and predictions and gives those of each target; arguments and errors: `evaluate_predictions`."""
+    if len(labels) != len(predictions):
+        raise InputError(
+            f"labels and predictions must have the same rows, but there are {len(labels)} rows of labels and "
+            f"{len(predictions)} rows of predictions"
+        )
+    actual = read_labels(labels, schema)
+    predicted = _predictions(schema, predictions)
+    _require_same_index(labels.index, predictions.index, "predictions")
+    judged: dict[str, Judged] = {}
+    for name, observed in actual.observed.items():
+        judged[name] = Judged(actual.values[name][observed].astype(np.float64), predicted[name][observed], observed)
+    return judged
+
+
+def _users(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:
+    """Each row's user as a number, -1 where it is missing, as all are if they are not given; None without group AUC."""
+    if users is None:
+        return None if schema.user is None else np.full(len(labels), -1, np.int64)
+    if schema.user is None:
+        raise InputError("users are given, but the schema declares no column of users: add `user` to it")
+    codes = user_codes(users)
+    if len(codes) != len(labels):
+        raise InputError(
+            "labels and users must have the same rows, but there are "
+            f"{len(labels)} rows of labels and {len(codes)} users"
+        )
+    if isinstance(users, pd.Series):
+        _require_same_index(labels.index, users.index, "users")
+    return codes
+
+
+def _require_same_index(labels: pd.Index, other: pd.Index, what: str) -> None:
+    differs = np.flatnonzero(np.asarray(labels != other))
+    if differs.size and not labels.equals(other):  # a NaN in the index differs from itself
+        row = int(differs[0])
+        raise InputError(
+            f"labels and {what} must have the same index in the same order, but at row {row} it is "
+            f"{labels[row]} and {other[row]}; if only the index differs, reset it on both"
+        )
+
+
+def _predictions(schema: Schema, frame: pd.DataFrame) -> dict[str, Floats]:
+    predictions: dict[str, Floats] = {}
+    for target in schema.targets:
+        names = target.score_names
+        columns.require_columns(frame, names, purpose="predictions")
+        arrays = [columns.numbers(frame[name], rule="predictions must be finite numbers") for name in names]
+        for name, values in zip(names, arrays, strict=True):
+            columns.refuse(frame[name], ~np.isfinite(values), rule="predictions must be finite numbers")
+        predictions[target.name] = p = np.stack(arrays, axis=1)
+        if not isinstance(target, Continuous):
+            for name, values in zip(names, p.T, strict=True):
+                columns.refuse(frame[name], (values < 0) | (values > 1), rule="predictions must be probabilities")
+        if len(names) > 1:
+            rule = f"the {len(names)} predictions from this column on must sum to 1"
+            columns.refuse(frame[names[0]], np.abs(p.sum(axis=1) - 1) > 1e-3, rule=rule)
+    return predictions

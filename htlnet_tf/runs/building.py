@@ -1,0 +1,134 @@
+"""Models from their configuration, and the configuration of a model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.errors import InputError
+from htlnet_tf.gradients import (
+    IMTLG,
+    MGDA,
+    Adjustment,
+    AlignedMTL,
+    CAGrad,
+    GradientAdjustment,
+    GradientSum,
+    MetaBalance,
+    NashMTL,
+    PCGrad,
+)
+from htlnet_tf.layers.uncertainty_weights import LossWeighting, UncertaintyWeights
+from htlnet_tf.models import MODELS, model_class
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.optimizers import LazyAdam
+from htlnet_tf.runs.config import ModelConfig, RunConfig
+from htlnet_tf.schema import Schema
+
+
+def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
+    """Builds and compiles the configured model; arguments and errors are those of `create_model`."""
+    model = create_model(config, schema, encoder)
+    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return model
+
+
+def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
+    """Builds the configured model.
+
+    Raises:
+      InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
+    """
+    arguments, schema = dict(config.model.arguments), config.settled(schema)
+    chosen = model_class(config.model.name)
+    try:
+        if "gradient_adjustment" in arguments:
+            arguments["gradient_adjustment"] = _adjustment(arguments["gradient_adjustment"])
+        if "loss_weighting" in arguments:
+            arguments["loss_weighting"] = _loss_weighting(arguments["loss_weighting"], schema)
+        return chosen(schema, encoder, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
+
+
+def model_config(model: MultiTaskModel) -> ModelConfig:
+    """The configuration from which `build_model` builds a model again.
+
+    Args:
+      model: Of any origin; its arguments are those that its constructor was called with.
+
+    Raises:
+      InputError: The model is of a class that no configuration names, or an argument has no form in one.
+    """
+    name = next((name for name, known in MODELS.items() if known is type(model)), None)
+    if name is None:
+        raise InputError(f"a {type(model).__name__} is none of the package's models, {sorted(MODELS)}; {_OF_YOUR_OWN}")
+    positional, named = model.constructor_arguments
+    bound = inspect.signature(type(model).__init__).bind(model, *positional, **named)
+    given = {**bound.arguments, **bound.arguments.get("options", {})}
+    arguments = {key: given[key] for key in given if key not in ("self", "schema", "encoder", "options")}
+    return ModelConfig(name, {key: _declared(key, value) for key, value in arguments.items() if value is not None})
+
+
+def learning_rate(model: MultiTaskModel) -> float | None:
+    """That of a model's optimizer; None if it has none, or a schedule."""
+    rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
+    return float(rate.numpy()) if isinstance(rate, tf.Variable) else None
+
+
+_OF_YOUR_OWN = (
+    "`model.save_weights` keeps its weights and `model.encoder.save` its encoder, and your own code builds it again"
+)
+
+ADJUSTMENTS: dict[str, type[Adjustment]] = {
+    "aligned_mtl": AlignedMTL,
+    "cagrad": CAGrad,
+    "htlnet": GradientAdjustment,
+    "imtl_g": IMTLG,
+    "metabalance": MetaBalance,
+    "mgda": MGDA,
+    "nash_mtl": NashMTL,
+    "pcgrad": PCGrad,
+    "sum": GradientSum,
+}
+
+
+def _adjustment(declared: Any) -> Adjustment:
+    """An adjustment from its name, or from its arguments with a `name` (HTLNet's if there is none)."""
+    arguments = {"name": declared} if isinstance(declared, str) else dict(declared)
+    name = arguments.pop("name", "htlnet")
+    if name not in ADJUSTMENTS:
+        raise ValueError(f"gradient_adjustment '{name}' is not known; there are {sorted(ADJUSTMENTS)}")
+    return ADJUSTMENTS[name].from_config(arguments)
+
+
+_LOSS_WEIGHTINGS: dict[str, Callable[[Schema], LossWeighting]] = {"uncertainty": UncertaintyWeights}
+
+
+def _loss_weighting(declared: Any, schema: Schema) -> LossWeighting:
+    """A loss weighting from its name."""
+    if declared not in list(_LOSS_WEIGHTINGS):
+        raise ValueError(f"loss_weighting '{declared}' is not known; there are {sorted(_LOSS_WEIGHTINGS)}")
+    return _LOSS_WEIGHTINGS[declared](schema)
+
+
+def _declared(name: str, value: Any) -> Any:
+    """A constructor's argument as a configuration has it."""
+    if isinstance(value, Adjustment):
+        kind = next((kind for kind, known in ADJUSTMENTS.items() if known is type(value)), None)
+        if kind is not None:
+            return {"name": kind, **{key: v for key, v in value.get_config().items() if v is not None}}
+    elif isinstance(value, UncertaintyWeights):
+        return "uncertainty"
+    elif isinstance(value, (list, tuple)):
+        return [_declared(name, item) for item in value]
+    elif isinstance(value, np.generic):
+        return value.item()
+    elif isinstance(value, (str, bool, int, float)):
+        return value
+    raise InputError(f"the model's argument '{name}' is {value!r}, which a configuration cannot say; {_OF_YOUR_OWN}")

@@ -1,0 +1,297 @@
+"""Run folders: a trained model with what is known of it, saved, loaded and exported."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.data.splits import Split
+from htlnet_tf.data.stream import BadRows
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
+from htlnet_tf.judging.evaluation import Scored
+from htlnet_tf.judging.reports import Report
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.optimizers import LazyAdam
+from htlnet_tf.plots import plot_gradients, plot_learning_curves
+from htlnet_tf.runs.building import create_model, learning_rate, model_config
+from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    from htlnet_tf.export import ExportedVersion
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained model with what is known of it.
+
+    Attributes:
+      config: What was asked for.
+      model: Has the weights of its best epoch.
+      history: Per epoch, Keras' `History.history`.
+      gradient_history: Per step, see `GradientHistory`; empty for a model without gradient metrics.
+      report: Exact metrics on the test rows.
+      held_out: Some test rows, for the export to compare scores on.
+      split: The rule that split the rows.
+      out_of_vocabulary: By feature with a vocabulary, the share of the values in `train`, `valid` and `test` that are
+        not in it.
+      bad_rows: The rows that were skipped; None if they were not looked for.
+      scored: The test rows with the model's predictions, which the report is of.
+      best_check: The validation, from 1, whose weights the model has; there are
+        `config.training.validations_per_epoch` in a pass over the training rows.
+      seconds: Of training before each validation.
+    """
+
+    config: RunConfig
+    model: MultiTaskModel
+    history: dict[str, list[float]]
+    gradient_history: dict[str, list[float]]
+    report: Report
+    held_out: pd.DataFrame
+    split: Split
+    out_of_vocabulary: pd.DataFrame
+    bad_rows: BadRows | None
+    scored: Scored
+    best_check: int
+    seconds: list[float]
+
+
+def save_model(config: RunConfig, model: MultiTaskModel, directory: Path) -> None:
+    """Writes what `load_model` needs into an existing directory."""
+    (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
+    model.encoder.save(directory / "encoder.json")
+    model.save_weights(str(directory / "weights" / "model"))
+
+
+def write_run(run: Run, directory: Path) -> None:
+    """Writes a run's files into an existing directory."""
+    schema = run.model.schema
+    save_model(run.config, run.model, directory)
+    numbered(run.history, "epoch").to_csv(directory / "history.csv")
+    _write_report(run.report, directory)
+    run.held_out.to_parquet(directory / "held_out.parquet")
+    run.split.to_yaml(directory / "split.yaml")
+    run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
+    if run.bad_rows:
+        run.bad_rows.write(directory / "bad_rows.csv")
+    plot_learning_curves(run.history, schema, directory / "learning_curves.png")
+    if run.gradient_history:
+        numbered(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
+        plot_gradients({type(run.model).__name__: run.gradient_history}, schema, directory / "gradients.png")
+
+
+def _write_report(report: Report, directory: Path) -> None:
+    metrics = json.dumps(report.to_dict(), indent=2, allow_nan=False)
+    (directory / "metrics.json").write_text(metrics, encoding="utf-8")
+
+
+def numbered(history: dict[str, list[float]], index: str) -> pd.DataFrame:
+    """A history as a table, its rows counted from 1 under the name `index`."""
+    table = pd.DataFrame(history)
+    table.index = pd.RangeIndex(1, len(table) + 1, name=index)
+    return table
+
+
+def load_config(directory: str | Path) -> RunConfig:
+    """The configuration of a run folder, with the schema that was declared.
+
+    Raises:
+      InputError: The folder is not a run, or its configuration is damaged.
+    """
+    path = local_path(directory) / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"'{directory}' is no run folder: it has no config.yaml")
+    return RunConfig.from_yaml(path)
+
+
+def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
+    """The configuration and the trained model of a run folder.
+
+    Raises:
+      InputError: The folder is not a run, or a file in it is missing or damaged.
+    """
+    folder = checkpoint_path(directory)
+    config = load_config(folder)
+    encoder = FeatureEncoder.load(folder / "encoder.json")
+    schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
+    model = create_model(config, schema, encoder)
+    _load_weights(model, folder)
+    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    return config, model
+
+
+def _load_weights(model: MultiTaskModel, folder: Path) -> None:
+    try:
+        # The optimizer's state may be in the checkpoint too; it is not needed to score.
+        status = model.load_weights(folder / "weights" / "model")
+        status.assert_existing_objects_matched().expect_partial()
+    except (tf.errors.OpError, ValueError, IndexError, AssertionError) as error:
+        raise InputError(f"the weights in '{folder}' are missing or damaged: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """A model read from a run folder, with what the folder knows of it.
+
+    Attributes:
+      model: Compiled, with the weights of the run.
+      config: What was asked for, the schema included; of a model that `save_run` wrote, only which model it is.
+      report: Exact metrics on the test rows; None if there are none.
+      held_out: Some test rows; None if there are none.
+      split: The rule that split the rows; None if it is not known.
+    """
+
+    model: MultiTaskModel
+    config: RunConfig
+    report: Report | None
+    held_out: pd.DataFrame | None
+    split: Split | None
+
+
+def save_run(
+    model: MultiTaskModel,
+    directory: str | Path,
+    *,
+    report: Report | None = None,
+    held_out: pd.DataFrame | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Saves a model that was trained from Python, with its schema and encoder, as a run folder.
+
+    `load_run` reads the folder, and so do `htlnet export`, `htlnet evaluate --data` and `htlnet parity --data`. It
+    appears complete or not at all. What `htlnet train` writes is such a folder too, with more in it. Of the optimizer
+    the learning rate alone is kept.
+
+    Args:
+      model: A model of this package.
+      directory: The folder to write.
+      report: What `htlnet_tf.evaluate` said of the model, kept as its test metrics.
+      held_out: Raw rows to keep, on which an export compares scores.
+      overwrite: Replace an existing folder.
+
+    Raises:
+      InputError: The folder exists already or cannot be written to, or the model is of a class or has an argument (a
+        function as gradient adjustment, say) that a configuration cannot name; nothing is written.
+    """
+    rate = learning_rate(model)
+    config = RunConfig(
+        data=DataConfig(loader="generic"),
+        schema=model.schema,
+        model=model_config(model),
+        training=TrainingConfig() if rate is None else TrainingConfig(learning_rate=rate),
+    )
+    with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
+        # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model
+        # has, none of its state is met by another one later.
+        with tempfile.TemporaryDirectory() as folder:
+            model.save_weights(Path(folder) / "weights" / "model")
+            fresh = create_model(config, model.schema, model.encoder)
+            _load_weights(fresh, Path(folder))
+        save_model(config, fresh, stage)
+        if report is not None:
+            _write_report(report, stage)
+        if held_out is not None:
+            held_out.to_parquet(stage / "held_out.parquet")
+
+
+def load_run(directory: str | Path) -> LoadedRun:
+    """Reads the run folder that `save_run` or `htlnet train` wrote.
+
+    Args:
+      directory: The folder.
+
+    Raises:
+      InputError: The folder is not a run, or a file in it is missing or damaged.
+    """
+    folder = local_path(directory)
+    config, model = load_model(directory)
+    metrics = _metrics(folder)
+    return LoadedRun(
+        model,
+        config,
+        None if metrics is None else Report.from_dict(metrics, model.schema),
+        load_held_out(directory) if (folder / "held_out.parquet").exists() else None,
+        Split.from_yaml(folder / "split.yaml") if (folder / "split.yaml").exists() else None,
+    )
+
+
+def _metrics(folder: Path) -> dict[str, Any] | None:
+    """The test metrics of a run folder, None if it has none."""
+    path = folder / "metrics.json"
+    if not path.exists():
+        return None
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path}': {error}") from error
+    return metrics
+
+
+def load_held_out(directory: str | Path) -> pd.DataFrame:
+    """The held-out rows of a run folder.
+
+    Raises:
+      InputError: The file is missing or damaged.
+    """
+    path = local_path(directory) / "held_out.parquet"
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path}': {error}") from error
+
+
+def export_run(
+    directory: str | Path,
+    path: str | Path,
+    *,
+    warmup_rows: Sequence[int] | None = None,
+    warmup_signatures: Sequence[str] | None = None,
+    keep: int | None = None,
+    measure_latency: bool = False,
+) -> ExportedVersion:
+    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
+
+    The training summary gets what the run folder has: the training's settings, the test metrics, the rule that split
+    the rows, and where they came from.
+
+    Args:
+      directory: The run folder.
+      path: The model's directory: `models/htlnet`.
+      warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
+      warmup_signatures: Signatures to warm up; None: all.
+      keep: Remove the oldest versions that no label names, but none of the newest so many.
+      measure_latency: Time every signature with 1, 100 and 500 rows.
+
+    Raises:
+      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
+      VerificationError: The exported model gives other scores; nothing is published.
+    """
+    from htlnet_tf.export import export_model
+    from htlnet_tf.export.warmup import WARMUP_ROWS
+
+    run, folder = load_run(directory), local_path(directory)
+    summary: dict[str, Any] = {}
+    if run.report is not None:
+        summary["test_metrics"] = run.report.to_dict()
+    if (folder / "history.csv").exists():  # of a model that was trained elsewhere, this is not known
+        summary |= {"training": dataclasses.asdict(run.config.training), "source": dataclasses.asdict(run.config.data)}
+        # A run folder of an older version of this package has no rule.
+        summary["split"] = None if run.split is None else run.split.to_dict()
+    return export_model(
+        run.model,
+        path,
+        rows=run.held_out,
+        summary=summary,
+        warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
+        warmup_signatures=warmup_signatures,
+        keep=keep,
+        measure_latency=measure_latency,
+    )

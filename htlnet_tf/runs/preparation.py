@@ -1,0 +1,133 @@
+"""A configuration -> rows that are split and encoded, ready for any number of models."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Union
+
+import pandas as pd
+
+from htlnet_tf.data.labels import label_values
+from htlnet_tf.data.split_config import PARTS
+from htlnet_tf.data.splits import Split
+from htlnet_tf.data.stream import BadRows, Stream, check_rows
+from htlnet_tf.encoding.coverage import Coverage
+from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_rows
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.errors import InputError
+from htlnet_tf.runs.config import RunConfig, load_rows
+from htlnet_tf.schema import Schema
+
+Write = Callable[[str], None]
+Trainable = Union[EncodedRows, Stream]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Rows that are split and encoded.
+
+    Attributes:
+      schema: With everything settled.
+      encoder: Fitted on the training rows.
+      split: The rule that split them, to be kept with the run.
+      train: Training rows, encoded; a stream where the configuration asks for streaming.
+      valid: Validation rows, likewise.
+      test: Test rows, raw, which only the final evaluation sees.
+      out_of_vocabulary: By feature with a vocabulary, the shares of the values in `train` and `valid` that it lacks.
+      bad_rows: What a stream has skipped so far; None for rows that came as a frame.
+      truth: Of the test rows, in their order and with their index, see `htlnet_tf.runs.config.LoadedRows`; None where
+        it is not known.
+    """
+
+    schema: Schema
+    encoder: FeatureEncoder
+    split: Split
+    train: Trainable
+    valid: Trainable
+    test: Rows
+    out_of_vocabulary: pd.DataFrame
+    bad_rows: BadRows | None = None
+    truth: pd.DataFrame | None = None
+
+
+def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
+    """Loads the rows, splits them and fits the encoder on the training part.
+
+    Raises:
+      InputError: The data or the schema are not usable, or a part of the split is empty.
+    """
+    rows, schema, truth = load_rows(config)
+    if isinstance(rows, Stream):
+        rows = dataclasses.replace(rows, by_time=config.split.by == "time")
+    split = fit_split(config, rows, schema)
+    train, valid, test = split.apply(rows) if isinstance(rows, pd.DataFrame) else (rows.of(split, p) for p in PARTS)
+    encoder = FeatureEncoder.fit(schema, train)
+    encoded: dict[str, Trainable] = {}
+    unknown: dict[str, dict[str, float]] = {}
+    sizes = []
+    for name, part in (("train", train), ("valid", valid)):
+        if isinstance(part, Stream) and config.data.streaming:
+            encoded[name] = part
+        else:
+            encoded[name] = encode_rows(part, encoder)
+        coverage = _coverage(encoded[name], encoder)
+        if not coverage.num_rows:
+            raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
+        sizes.append(coverage.num_rows)
+        unknown[name] = coverage.shares()
+    # Nobody wants to learn after hours of training that the model cannot be judged.
+    sizes.append(_checked(test, encoder.schema))
+    if not sizes[-1]:
+        raise InputError(f"every part of the split needs rows, but 'test' has none: {split.to_dict()}")
+    write(
+        f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {sizes[2]:,} to test; "
+        f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
+    )
+    bad_rows = rows.bad_rows if isinstance(rows, Stream) else None
+    if bad_rows:
+        write(f"{len(bad_rows):,} bad rows were skipped; the first: {bad_rows.first()}")
+    return Prepared(
+        encoder.schema,
+        encoder,
+        split,
+        encoded["train"],
+        encoded["valid"],
+        test,
+        pd.DataFrame(unknown),
+        bad_rows,
+        truth=truth.loc[test.index] if truth is not None and isinstance(test, pd.DataFrame) else None,
+    )
+
+
+def fit_split(config: RunConfig, rows: Rows, schema: Schema) -> Split:
+    """The configured split, fitted to the rows.
+
+    Raises:
+      InputError: A column that the rule needs is missing or not usable.
+    """
+    if isinstance(rows, pd.DataFrame):
+        return Split.fit(config.split, schema, rows)
+    # A rule by time needs the timestamps alone; bad rows are found on whole rows.
+    columns = [schema.time_column] if schema.time_column and rows.on_bad_rows == "error" else None
+    return Split.fit(config.split, schema, rows.frames(columns=columns))
+
+
+def _checked(rows: Rows, schema: Schema) -> int:
+    """Checks every value of the rows and counts them."""
+    count = 0
+    for frame in [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema):
+        check_rows(frame, schema)
+        count += len(frame)
+    return count
+
+
+def _coverage(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
+    coverage = Coverage(encoder)
+    if isinstance(rows, EncodedRows):
+        coverage.add(rows.features["ids"])
+    else:
+        for frame in dataclasses.replace(rows, schema=encoder.schema):
+            coverage.add(encoder.encode(frame)["ids"])  # which checks the features
+            label_values(frame, encoder.schema)
+    return coverage

@@ -1,0 +1,216 @@
+"""A configuration -> rows, split and encoded -> a trained and judged model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.data.split_config import PARTS
+from htlnet_tf.data.splits import Split
+from htlnet_tf.encoding.dataset import make_dataset
+from htlnet_tf.encoding.encoded import Rows
+from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
+from htlnet_tf.judging.evaluation import score
+from htlnet_tf.models import model_class
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.runs.building import build_model
+from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
+from htlnet_tf.runs.config import RunConfig, load_rows
+from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
+from htlnet_tf.runs.preparation import Prepared, Write, prepare
+
+HELD_OUT_ROWS = 512
+_EVALUATION_BATCH = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model that has not been judged yet.
+
+    Attributes:
+      model: Has the weights of its best validation, or without early stopping the last ones.
+      history: Per validation, Keras' `History.history`.
+      gradient_history: Per step, see `GradientHistory`.
+      best_check: The number of the validation whose weights the model has, from 1.
+      seconds: Of training before each validation.
+    """
+
+    model: MultiTaskModel
+    history: dict[str, list[float]]
+    gradient_history: dict[str, list[float]]
+    best_check: int
+    seconds: list[float]
+
+
+def train_model(
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    label: str = "",
+    last_good: Path | None = None,
+    write: Write = print,
+) -> Trained:
+    """Trains the configured model; the test rows are not looked at.
+
+    Args:
+      config: Which model and how to train it.
+      prepared: The rows.
+      label: Put before each progress line.
+      last_good: Where to leave configuration, encoder and weights if a step is not finite; None: nowhere.
+      write: Where progress lines go.
+
+    Raises:
+      NonFiniteError: A loss or gradient is not finite.
+    """
+    tf.keras.utils.set_random_seed(config.training.seed)
+    schema, encoder = prepared.schema, prepared.encoder
+    model = build_model(config, schema, encoder)
+    rows = make_dataset(
+        prepared.train,
+        schema,
+        encoder,
+        batch_size=config.training.batch_size,
+        shuffle=True,
+        seed=config.training.seed,
+    )
+    valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH)
+    parts = config.training.validations_per_epoch
+    train, steps = rows, None
+    if parts > 1:
+        # A part of a pass is an epoch to Keras, which validates after each; the pass goes on where it stopped.
+        steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
+        train = rows.repeat()
+    keep_best = KeepBest(config.training.patience * parts)
+    stopping = [keep_best] if config.training.early_stopping else []
+    gradients, timer = GradientHistory(), TrainingSeconds()
+    progress = ProgressLines(schema, label, parts=parts, write=write)
+    try:
+        history = model.fit(
+            train,
+            validation_data=valid,
+            epochs=config.training.epochs * parts,
+            steps_per_epoch=steps,
+            callbacks=[*stopping, progress, gradients, timer],
+            verbose=0,
+        ).history
+    except NonFiniteError as error:
+        if last_good is None:
+            raise
+        with atomic_directory(last_good, overwrite=True) as stage:
+            save_model(config, model, stage)
+        raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
+    if steps is not None:
+        model.fit_level(rows)  # fit itself has seen rows without an end
+    kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
+    return Trained(model, history, gradients.history, kept, timer.seconds)
+
+
+def fit(
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    label: str = "",
+    last_good: Path | None = None,
+    write: Write = print,
+) -> Run:
+    """Trains the configured model and judges it on the test rows.
+
+    Args:
+      config: As for `train_model`, as the following.
+      prepared: The rows.
+      label: Put before each progress line.
+      last_good: Where to leave the last good weights if a step is not finite.
+      write: Where progress lines go.
+
+    Raises:
+      NonFiniteError: A loss or gradient is not finite.
+    """
+    trained = train_model(config, prepared, label=label, last_good=last_good, write=write)
+    scored = score(trained.model, prepared.test)
+    bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
+    if bad:
+        raise NonFiniteError(f"target '{bad[0]}': the trained model's predictions on the test rows are not all finite")
+    test = prepared.test if isinstance(prepared.test, pd.DataFrame) else next(iter(prepared.test))
+    return Run(
+        config=config,
+        model=trained.model,
+        history=trained.history,
+        gradient_history=trained.gradient_history,
+        report=scored.report(prepared.schema),
+        held_out=test.head(HELD_OUT_ROWS),
+        split=prepared.split,
+        out_of_vocabulary=prepared.out_of_vocabulary.assign(test=pd.Series(scored.out_of_vocabulary, dtype=float)),
+        bad_rows=prepared.bad_rows,
+        scored=scored,
+        best_check=trained.best_check,
+        seconds=trained.seconds,
+    )
+
+
+def train(
+    config: RunConfig,
+    output: str | Path,
+    *,
+    data: str | Path | None = None,
+    overwrite: bool = False,
+    write: Write = print,
+) -> Run:
+    """Trains the configured model and writes the run folder.
+
+    The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
+    `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, and for a model with gradient
+    metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split the rows),
+    `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped.
+
+    Args:
+      config: What to do.
+      output: The run folder.
+      data: Stands in for `config.data.path`.
+      overwrite: Replace an existing run folder.
+      write: Where progress lines go.
+
+    Raises:
+      InputError: The data, the schema or the configuration are not usable, or `output` exists already.
+      NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
+    """
+    config = config.with_data(data or config.data.path)
+    # What is wrong with the name or the folder is told before the rows are read.
+    model_class(config.model.name)
+    checkpoint_path(output)
+    with atomic_directory(output, overwrite=overwrite) as stage:
+        prepared = prepare(config, write=write)
+        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
+        write_run(run, stage)
+    return run
+
+
+def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Rows:
+    """The test rows of a run, by the rule that split them in training; of other data, those that it calls test rows.
+
+    A run without such a rule, as `htlnet_tf.save_run` writes, calls all of them so.
+
+    Args:
+      directory: The run folder.
+      data: Stands in for the data path of the run's configuration.
+
+    Raises:
+      InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
+    """
+    config = load_config(directory).with_data(data)
+    rule = local_path(directory) / "split.yaml"
+    rows = load_rows(config).rows
+    if not rule.exists():
+        return rows
+    split = Split.from_yaml(rule)
+    if not isinstance(rows, pd.DataFrame):
+        return rows.of(split, "test")
+    test = rows[split.parts(rows) == PARTS.index("test")]
+    if test.empty:
+        raise InputError(f"none of the {len(rows):,} rows is a test row by the run's split: {split.to_dict()}")
+    return test

@@ -1,0 +1,18 @@
+"""What a table's columns are: features, targets and the schema that holds both. Declarations only."""
+
+from htlnet_tf.schema.features import Categorical, Cross, Numeric, Sequence, Timestamp
+from htlnet_tf.schema.schema import Schema, require_same_schema
+from htlnet_tf.schema.targets import Binary, Continuous, Multiclass
+
+__all__ = [
+    "Binary",
+    "Categorical",
+    "Continuous",
+    "Cross",
+    "Multiclass",
+    "Numeric",
+    "Schema",
+    "Sequence",
+    "Timestamp",
+    "require_same_schema",
+]

@@ -1,0 +1,100 @@
+"""What the declarations of a schema must be to each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from htlnet_tf.schema.features import Categorical, Cross, Timestamp
+from htlnet_tf.schema.targets import Binary
+
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
+
+
+def check_columns(schema: Schema) -> None:
+    """No column has two roles, except that a `Timestamp` feature may be the schema's timestamp."""
+    names = {f.name for f in schema.features}
+    for moment in schema.features:
+        for part in moment.parts if isinstance(moment, Timestamp) else ():
+            if f"{moment.name}.{part}" in names:
+                raise ValueError(
+                    f"features: '{moment.name}.{part}' is a part of the timestamp '{moment.name}'; rename it"
+                )
+    outcomes = {t.name for t in schema.targets}
+    _check_sources(schema)
+    for feature in schema.features:
+        if feature.name in outcomes:
+            raise ValueError(f"features: '{feature.name}' is also a target; an outcome cannot be an input")
+        if isinstance(feature, Cross):
+            continue
+        if feature.source == schema.time_column and not isinstance(feature, Timestamp):
+            raise ValueError(
+                f"features: '{feature.name}' is the timestamp; declare it as kind timestamp to use its hour and weekday"
+            )
+        if feature.source in schema.weights:
+            raise ValueError(f"features: '{feature.name}' is also a sample weight")
+    if schema.timestamp in outcomes:
+        raise ValueError(f"timestamp: '{schema.timestamp}' is also a target")
+    for name in schema.weights:
+        if name in outcomes or name == schema.timestamp:
+            raise ValueError(f"sample_weight: '{name}' is also a target or the timestamp")
+    if schema.user is not None and schema.user in (*outcomes, *schema.weights, schema.timestamp):
+        raise ValueError(f"user: '{schema.user}' is also a target, a sample weight or the timestamp")
+    for feature in schema.features:
+        read = {feature.name} if isinstance(feature, Cross) else {feature.source}
+        if schema.user_source in read and (not isinstance(feature, Categorical) or feature.separator is not None):
+            raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
+
+
+def _check_sources(schema: Schema) -> None:
+    """What the table calls an outcome, a weight or the time is not read as something else under another name."""
+    if schema.delimiter in '\r\n"':
+        raise ValueError(f"delimiter: it must be a character that separates fields, received {schema.delimiter!r}")
+    outcomes = [target.source for target in schema.targets]
+    for name in outcomes:
+        if outcomes.count(name) > 1:
+            raise ValueError(f"targets: two of them read the column '{name}'")
+    taken = dict.fromkeys(outcomes, "a target") | dict.fromkeys(schema.weights, "a sample weight")
+    for feature in schema.inputs:
+        if feature.column is not None and feature.column in taken:
+            raise ValueError(f"features: '{feature.name}' reads the column '{feature.column}', {taken[feature.column]}")
+    for target in schema.targets:
+        if target.column is not None and target.column in (schema.time_column, schema.user_source, *schema.weights):
+            raise ValueError(f"targets: '{target.name}' reads the column '{target.column}', which has another role")
+    if schema.timestamp_format is not None:
+        if schema.timestamp is None:
+            raise ValueError("timestamp_format: it is the format of 'timestamp', which is not declared")
+        if any(feature.source == schema.time_column for feature in schema.inputs):
+            raise ValueError(f"timestamp_format: '{schema.timestamp}' is a feature; declare its 'format' there")
+
+
+def check_references(schema: Schema) -> None:
+    """What names a feature or a target by name finds one of the right kind."""
+    categoricals = {f.name: f for f in schema.categoricals}
+    for feature in schema.features:
+        if isinstance(feature, Cross):
+            for name in feature.of:
+                if name not in categoricals or categoricals[name].separator is not None:
+                    raise ValueError(f"cross '{feature.name}': '{name}' must be a single-valued categorical feature")
+            if feature.of[0] == feature.of[1]:
+                raise ValueError(f"cross '{feature.name}' combines '{feature.of[0]}' with itself")
+        elif isinstance(feature, Categorical) and feature.shares is not None:
+            owner = categoricals.get(feature.shares)
+            if owner is None or owner is feature or owner.shares is not None:
+                raise ValueError(
+                    f"feature '{feature.name}' shares '{feature.shares}', which must be another categorical feature "
+                    "that has rows of its own"
+                )
+    happened: list[str] = []
+    for target in schema.targets:
+        if target.observed_if is not None and target.observed_if not in happened:
+            raise ValueError(
+                f"target '{target.name}': observed_if must name an earlier binary target; "
+                f"received '{target.observed_if}'"
+            )
+        earlier = [t.name for t in schema.targets[: schema.targets.index(target)]]
+        for name in target.after or ():
+            if name not in earlier:
+                raise ValueError(f"target '{target.name}': after must name earlier targets; received '{name}'")
+        if isinstance(target, Binary):
+            happened.append(target.name)

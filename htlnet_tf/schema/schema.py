@@ -1,0 +1,310 @@
+"""Features and targets, declared once; every other part of the package reads them from here."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from htlnet_tf.documents import read_yaml, validate
+from htlnet_tf.errors import InputError
+from htlnet_tf.files import atomic_file
+from htlnet_tf.objectives import Objective, declared
+from htlnet_tf.schema.features import (
+    Categorical,
+    Cross,
+    DecimalMark,
+    Feature,
+    Input,
+    Numeric,
+    Sequence,
+    TimeFormat,
+    Timestamp,
+    argument_name,
+)
+from htlnet_tf.schema.rules import check_columns, check_references
+from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
+
+__all__ = [
+    "Binary",
+    "Categorical",
+    "Continuous",
+    "Cross",
+    "Multiclass",
+    "Numeric",
+    "Schema",
+    "Sequence",
+    "Timestamp",
+    "require_same_schema",
+]
+
+_STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Schema:
+    """What a table of logged impressions holds.
+
+    Args:
+      features: The model's inputs, in the order of their slots in the embedding.
+      targets: The funnel, in order. The last one is the core target, which is `Continuous`; before it there is at
+        least one that is `Binary` or `Multiclass`, and there may be others of every kind.
+      timestamp: The column that says when the row was logged, or the name of the `Timestamp` feature that it is; a
+        split by time needs it. Any ordered dtype.
+      sample_weight: A column of weights >= 0, by which each row's losses are multiplied.
+      user: The column that tells users apart, by which group AUC groups; usually a feature. Evaluation alone reads it.
+        As for `timestamp`, a feature's name will do.
+      delimiter: Between the fields of a CSV file, one character.
+      decimal: The decimal mark of numbers that are text, as in CSV files, `"."` or `","`; features and targets may
+        declare their own.
+      timestamp_format: How the column `timestamp` writes its times, as for `Timestamp`; if that is a feature, the
+        feature says it.
+
+    Raises:
+      pydantic.ValidationError: A rule is broken; the message names the field.
+    """
+
+    features: tuple[Feature, ...]
+    targets: tuple[Target, ...]
+    timestamp: str | None = None
+    sample_weight: str | None = None
+    user: str | None = None
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    decimal: DecimalMark = "."
+    timestamp_format: TimeFormat | None = None
+
+    @field_validator("features", "targets")
+    @classmethod
+    def _unique(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        names = [item.name for item in items]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
+        # TensorFlow makes an exported column's name lower case and its other characters "_".
+        exported: dict[str, str] = {}
+        for name in names:
+            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", argument_name(name).lower()), name)
+            if other != name:
+                raise ValueError(f"'{other}' and '{name}' would have the same name in the exported model")
+        return items
+
+    @model_validator(mode="after")
+    def _is_a_funnel(self) -> Schema:
+        if not any(isinstance(f, Categorical) for f in self.features):
+            raise ValueError("features: at least one Categorical is needed, the towers share its embedding")
+        if len(self.targets) < 2:
+            raise ValueError("targets: at least one Binary or Multiclass target and then the core target are needed")
+        *preceding, core = self.targets
+        if not isinstance(core, Continuous):
+            raise ValueError(
+                f"targets: the last one is the core target and must be Continuous; '{core.name}' is {core.kind}"
+            )
+        if all(isinstance(target, Continuous) for target in preceding):
+            raise ValueError("targets: at least one Binary or Multiclass target must stand before the core target")
+        if [f.name for f in self.inputs] == ["b64"]:
+            raise ValueError('features: {"b64": ...} is bytes in a JSON request, so the only column needs another name')
+        scores = [name for target in self.targets for name in target.score_names]
+        repeated = sorted({name for name in scores if scores.count(name) > 1})
+        if repeated:
+            raise ValueError(f"targets: the scores of two targets would be called {repeated}")
+        check_columns(self)
+        check_references(self)
+        return self
+
+    @property
+    def core(self) -> Continuous:
+        """The last target."""
+        core = self.targets[-1]
+        assert isinstance(core, Continuous)  # checked on construction
+        return core
+
+    @property
+    def steps(self) -> tuple[Binary | Multiclass, ...]:
+        """The targets that are classes, in funnel order."""
+        return tuple(t for t in self.targets if not isinstance(t, Continuous))
+
+    @property
+    def amounts(self) -> tuple[Continuous, ...]:
+        """The targets that are amounts, in funnel order; the core is the last of them."""
+        return tuple(t for t in self.targets if isinstance(t, Continuous))
+
+    @property
+    def categoricals(self) -> tuple[Categorical, ...]:
+        """The categorical features, sequences among them, in schema order."""
+        return tuple(f for f in self.features if isinstance(f, Categorical))
+
+    @property
+    def numerics(self) -> tuple[Numeric, ...]:
+        """The features that are fed as numbers, in schema order: without those in quantile buckets."""
+        return tuple(f for f in self.features if isinstance(f, Numeric) and f.quantile_buckets is None)
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The features that have a raw column, in schema order: all but the crosses."""
+        return tuple(f for f in self.features if not isinstance(f, Cross))
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The columns of sample weights, each once."""
+        named = (self.sample_weight, *(t.sample_weight for t in self.targets))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that training and evaluation read, each once, as the table calls it: inputs, targets, weights,
+        timestamp, user.
+        """
+        others = (name for name in (self.time_column, self.user_source) if name is not None)
+        named = (*(f.source for f in self.inputs), *(t.source for t in self.targets), *self.weights, *others)
+        return tuple(dict.fromkeys(named))
+
+    def source_of(self, name: str) -> str:
+        """What the table calls a column that is named by its feature or target, or as the table does."""
+        return next((item.source for item in (*self.inputs, *self.targets) if item.name == name), name)
+
+    def decimal_of(self, item: Feature | Target) -> DecimalMark:
+        """The decimal mark of a feature's or target's numbers where they are text."""
+        return getattr(item, "decimal", None) or self.decimal
+
+    @property
+    def time_column(self) -> str | None:
+        """The column of `timestamp`, as the table calls it."""
+        return None if self.timestamp is None else self.source_of(self.timestamp)
+
+    @property
+    def time_format(self) -> str | None:
+        """How `time_column` writes its times; None if not by a format."""
+        moments = [f for f in self.inputs if isinstance(f, Timestamp) and f.source == self.time_column]
+        return next((f.format for f in moments), self.timestamp_format)
+
+    @property
+    def user_source(self) -> str | None:
+        """The column of `user`, as the table calls it."""
+        return None if self.user is None else self.source_of(self.user)
+
+    @property
+    def user_column(self) -> Categorical | None:
+        """How the column `user` is read: as the feature that it is, or else as any categorical one."""
+        if self.user is None:
+            return None
+        # What is no input may have a name that an input cannot have; "user" shows in messages only.
+        return next((f for f in self.categoricals if f.source == self.user_source), Categorical("user", group="user"))
+
+    def feature(self, name: str) -> Feature:
+        """The feature of a name.
+
+        Raises:
+          InputError: There is none.
+        """
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise InputError(f"no feature '{name}'; there are {[f.name for f in self.features]}")
+
+    def with_features(self, features: Iterable[Feature]) -> Schema:
+        """The same schema with other features."""
+        return dataclasses.replace(self, features=tuple(features))
+
+    def with_targets(self, targets: Iterable[Target]) -> Schema:
+        """The same schema with other targets."""
+        return dataclasses.replace(self, targets=tuple(targets))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary; fields at their default are left out, `kind` and `name` come first."""
+        document: dict[str, Any] = {
+            "features": [_declaration(f) for f in self.features],
+            "targets": [_declaration(t) for t in self.targets],
+        }
+        defaults = {"delimiter": ",", "decimal": "."}
+        for key in ("timestamp", "timestamp_format", "sample_weight", "user", *defaults):
+            if getattr(self, key) != defaults.get(key):
+                document[key] = getattr(self, key)
+        return document
+
+    @classmethod
+    def from_dict(cls, document: Any, *, source: str = "schema") -> Schema:
+        """Builds a schema from a plain dictionary.
+
+        Raises:
+          InputError: `document` does not describe a schema; the message names `source` and the field.
+        """
+        return validate(_SCHEMA, document, source=source)
+
+    def to_yaml(self, path: str | Path | None = None) -> str:
+        """The schema as YAML text; also written to `path` if one is given."""
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
+        if path is not None:
+            with atomic_file(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+        return text
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Schema:
+        """Reads a schema file.
+
+        Raises:
+          InputError: The file is missing, is not YAML, or does not describe a schema.
+        """
+        return cls.from_dict(read_yaml(path), source=str(path))
+
+
+def require_same_schema(schema: Schema, fitted: Schema) -> None:
+    """Checks that something was fitted for this schema.
+
+    Dtypes that were left open may be settled, and how a target is learned may be another: nothing is counted for it.
+
+    Raises:
+      InputError: Names the first column that differs.
+    """
+    for ours, theirs in zip(schema.features, fitted.features, strict=False):
+        settled = ours
+        if isinstance(ours, Categorical) and isinstance(theirs, Categorical):
+            left_open = [key for key in ("dtype", "encoding", "num_buckets") if getattr(ours, key) is None]
+            settled = dataclasses.replace(ours, **{key: getattr(theirs, key) for key in left_open})
+        if settled != theirs:
+            raise InputError(f"the encoder was fitted for another schema: {theirs} there, {ours} here")
+    for target, known in zip(schema.targets, fitted.targets, strict=False):
+        if _as_column(target) != _as_column(known):
+            raise InputError(f"the encoder was fitted for another schema: {known} there, {target} here")
+    if len(schema.features) != len(fitted.features) or len(schema.targets) != len(fitted.targets):
+        raise InputError(
+            "the encoder was fitted for another schema: "
+            f"{[f.name for f in (*fitted.features, *fitted.targets)]} there, "
+            f"{[f.name for f in (*schema.features, *schema.targets)]} here"
+        )
+
+
+def _as_column(target: Target) -> Target:
+    """What a target says of its column, without how it is learned."""
+    plain = dataclasses.replace(target, after=None)
+    if isinstance(plain, Continuous):
+        return dataclasses.replace(plain, objective=None, level=None, standardise=True)
+    return plain
+
+
+def _declaration(item: Feature | Target) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"kind": item.kind, "name": item.name}
+    for f in dataclasses.fields(item):
+        value = getattr(item, f.name)
+        if f.name not in declaration and value != _default_of(f):
+            declaration[f.name] = declared(value) if isinstance(value, Objective) else _plain(value)
+    return declaration
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _default_of(f: dataclasses.Field[Any]) -> Any:
+    # pydantic's Field(default=...) is kept by the standard dataclass machinery as a FieldInfo object.
+    return f.default.default if isinstance(f.default, pydantic.fields.FieldInfo) else f.default
+
+
+_SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)

@@ -1,0 +1,80 @@
+"""Raw rows -> scores with a model in memory, as the exported model gives them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.data.columns import Arrays
+from htlnet_tf.data.stream import Stream
+from htlnet_tf.encoding.encoded import Rows
+from htlnet_tf.errors import InputError
+from htlnet_tf.schema import Schema
+
+if TYPE_CHECKING:
+    from htlnet_tf.models.base import MultiTaskModel
+
+
+def predict(model: MultiTaskModel, rows: Rows, *, batch_size: int = 8192) -> pd.DataFrame:
+    """Scores raw rows.
+
+    Args:
+      model: A trained model.
+      rows: A frame with the features by name, further columns are ignored; or a stream of files,
+        `htlnet_tf.data.open_stream`, of which only the scores are kept in memory.
+      batch_size: Rows per forward pass.
+
+    Returns:
+      One row per input row, with its index; of a stream, with the file and the number of the row there, without the
+      rows that the stream skips. Per target, in funnel order, the probability (binary) or the core in its
+      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. An amount that is
+      declared `non_negative` is never below 0.
+
+    Raises:
+      InputError: A feature is missing or holds a value its kind does not allow; a stream has no rows, or `rows` is
+        something else.
+    """
+    if isinstance(rows, pd.DataFrame):
+        return predict_encoded(model, model.encoder.encode(rows), rows.index, batch_size=batch_size)
+    if not isinstance(rows, Stream):
+        raise InputError(
+            f"predict takes a DataFrame, or htlnet_tf.data.open_stream(path, schema); received a {type(rows).__name__}"
+        )
+    parts = []
+    for frame in dataclasses.replace(rows, schema=model.schema):
+        index = pd.MultiIndex.from_product([[str(frame.attrs["file"])], frame.index], names=["file", "row"])
+        parts.append(predict_encoded(model, model.encoder.encode(frame), index, batch_size=batch_size))
+    if not parts:
+        raise InputError("there are no rows to score")
+    return pd.concat(parts)
+
+
+def predict_encoded(model: MultiTaskModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:
+    """As `predict`, from what the model's encoder made of the rows.
+
+    Args:
+      model: A trained model.
+      encoded: `"ids"` int32 [N, num_slots] and `"numeric"` float32 [N, num_numeric].
+      index: Of the rows, N labels.
+      batch_size: Rows per forward pass.
+    """
+    parts = []
+    for start in range(0, len(index), batch_size):
+        batch = {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
+        # Called eagerly: a few large batches do not repay tracing a function for every model and batch size.
+        parts.append({name: score.numpy() for name, score in model(batch, training=False).items()})
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return score_frame(model.schema, outputs, index)
+
+
+def score_frame(schema: Schema, outputs: dict[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
+    """Arranges outputs by target, [N] or [N, K], as columns."""
+    columns: dict[str, np.ndarray] = {}
+    for target in schema.targets:
+        values = np.asarray(outputs[target.name])
+        columns.update(zip(target.score_names, values.reshape(len(index), -1).T, strict=True))
+    return pd.DataFrame(columns, index=index)
