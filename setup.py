@@ -71,6 +71,7 @@ setup(
         "htlnet_tf.data.published",
         "htlnet_tf.data.sources",
         "htlnet_tf.encoding",
+        "htlnet_tf.encoding.kinds",
         "htlnet_tf.export",
         "htlnet_tf.gradients",
         "htlnet_tf.inspection",

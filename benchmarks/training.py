@@ -14,7 +14,8 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.benchmarks.naive import NaiveHTLNet
 from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
-from htlnet_tf.encoding.statistics import TrainingStatistics, Vocabulary
+from htlnet_tf.encoding.kinds.categorical import Vocabulary
+from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 
 FEATURES = 43
@@ -149,8 +150,7 @@ def _encoder(rows: int) -> htl.FeatureEncoder:
     vocabulary = Vocabulary(values=tuple(range(size)), has_missing=False)
     statistics = TrainingStatistics(
         schema=schema,
-        vocabularies={f.name: vocabulary for f in schema.categoricals},
-        moments={},
+        learned={f.name: vocabulary for f in schema.categoricals},
         labels={"watch_time": LabelStatistics(mean=20.0, std=40.0)},
         num_rows=rows,
     )

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.encoding.encoder import FeatureEncoder, stacked
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema import Cross, Schema, Timestamp
+from htlnet_tf.schema import Schema
 
 
 def candidate_specs(encoder: FeatureEncoder) -> dict[str, tf.TensorSpec]:
@@ -44,26 +44,19 @@ def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dic
     encoder, schema = model.encoder, model.schema
     items = item_columns(schema)
     count = tf.shape(next(raw[name] for name in raw if name in items))[0]
-    embedded = _embed(model, encoder.field_rows(raw), _shared_fields(schema), count)
-    # A number costs less than its broadcast, so it is repeated first.
-    numbers = {f.name: tf.broadcast_to(raw[f.name], [count]) for f in schema.numerics}
-    shared = model.shared_input(embedded, {"numeric": encoder.numbers(numbers, count)})
+    rows = encoder.field_rows(raw)
+    embedded = _embed(model, rows, _shared_fields(encoder), count)
+    numbers = [tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)]
+    shared = model.shared_input(embedded, {"numeric": stacked(numbers, count)})
     outputs = model.task_outputs([shared] * len(schema.targets), training=False)
     return {name: head.predict(output) for (name, head), output in zip(model.heads.items(), outputs, strict=True)}
 
 
-def _shared_fields(schema: Schema) -> frozenset[str]:
+def _shared_fields(encoder: FeatureEncoder) -> frozenset[str]:
     """The embedded fields that depend on the user and the context alone."""
-    items = item_columns(schema)
-    shared: set[str] = set()
-    for feature in schema.features:
-        if isinstance(feature, Cross):
-            if not items & set(feature.of):
-                shared.add(feature.name)
-        elif feature.name not in items:
-            parts = feature.parts if isinstance(feature, Timestamp) else ()
-            shared |= {f"{feature.name}.{part}" for part in parts} or {feature.name}
-    return frozenset(shared)
+    items = item_columns(encoder.schema)
+    alone = [kind for kind in encoder.kinds.values() if not items & set(kind.columns)]
+    return frozenset(field.name for kind in alone for field in kind.fields())
 
 
 def _embed(model: MultiTaskModel, rows: Mapping[str, tf.Tensor], shared: frozenset[str], count: tf.Tensor) -> tf.Tensor:

@@ -10,8 +10,8 @@ from htlnet_tf.inspection.kinds import Proposal, describe
 from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile
 from htlnet_tf.inspection.tables import WIDTH, aligned, number, percent, shortened
 from htlnet_tf.inspection.values import EPOCH_UNITS
-from htlnet_tf.schema import Cross, Schema
-from htlnet_tf.schema.features import Numeric
+from htlnet_tf.schema import Schema
+from htlnet_tf.schema.features import Named, Numeric
 
 if TYPE_CHECKING:
     from htlnet_tf.inspection.report import Inspection
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def declared_as(schema: Schema, name: str) -> str | None:
     """What a schema says of a column; None if it does not mention it."""
     for feature in schema.features:
-        if not isinstance(feature, Cross) and feature.source == name:
+        if isinstance(feature, Named) and feature.source == name:
             return describe(feature)
     for target in schema.targets:
         if target.source == name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htlnet_tf.schema.features import Categorical, Cross, Timestamp
+from htlnet_tf.schema.features import Categorical, Cross, Named, Timestamp
 from htlnet_tf.schema.targets import Binary
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def check_columns(schema: Schema) -> None:
     for feature in schema.features:
         if feature.name in outcomes:
             raise ValueError(f"features: '{feature.name}' is also a target; an outcome cannot be an input")
-        if isinstance(feature, Cross):
+        if not isinstance(feature, Named):
             continue
         if feature.source == schema.time_column and not isinstance(feature, Timestamp):
             raise ValueError(
@@ -41,7 +41,7 @@ def check_columns(schema: Schema) -> None:
     if schema.user is not None and schema.user in (*outcomes, *schema.weights, schema.timestamp):
         raise ValueError(f"user: '{schema.user}' is also a target, a sample weight or the timestamp")
     for feature in schema.features:
-        read = {feature.name} if isinstance(feature, Cross) else {feature.source}
+        read = {feature.source} if isinstance(feature, Named) else {feature.name}
         if schema.user_source in read and (not isinstance(feature, Categorical) or feature.separator is not None):
             raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
 

@@ -19,31 +19,16 @@ from htlnet_tf.files import atomic_file
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import (
     Categorical,
-    Cross,
     DecimalMark,
     Feature,
     Input,
-    Numeric,
-    Sequence,
+    Named,
     TimeFormat,
     Timestamp,
     argument_name,
 )
 from htlnet_tf.schema.rules import check_columns, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
-
-__all__ = [
-    "Binary",
-    "Categorical",
-    "Continuous",
-    "Cross",
-    "Multiclass",
-    "Numeric",
-    "Schema",
-    "Sequence",
-    "Timestamp",
-    "require_same_schema",
-]
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 
@@ -141,14 +126,9 @@ class Schema:
         return tuple(f for f in self.features if isinstance(f, Categorical))
 
     @property
-    def numerics(self) -> tuple[Numeric, ...]:
-        """The features that are fed as numbers, in schema order: without those in quantile buckets."""
-        return tuple(f for f in self.features if isinstance(f, Numeric) and f.quantile_buckets is None)
-
-    @property
     def inputs(self) -> tuple[Input, ...]:
         """The features that have a raw column, in schema order: all but the crosses."""
-        return tuple(f for f in self.features if not isinstance(f, Cross))
+        return tuple(f for f in self.features if isinstance(f, Named))
 
     @property
     def weights(self) -> tuple[str, ...]:

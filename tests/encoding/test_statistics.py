@@ -30,7 +30,7 @@ FRAME = pd.DataFrame(
 
 def test_vocabulary_by_hand() -> None:
     statistics = TrainingStatistics.fit(SCHEMA, FRAME)
-    c, tag = statistics.vocabularies["c"], statistics.vocabularies["tag"]
+    c, tag = statistics.learned["c"], statistics.learned["tag"]
     assert c.values == (5, 3)  # by count; 7 is seen once, 9 stands for missing
     assert c.has_missing
     assert tag.values == ("a", "b")  # 4 and 3 times; z and q once
@@ -42,9 +42,9 @@ def test_vocabulary_by_hand() -> None:
 def test_moments_match_numpy() -> None:
     statistics = TrainingStatistics.fit(SCHEMA, FRAME)
     x = np.log1p(FRAME["x"].dropna().to_numpy())
-    assert statistics.moments["x"].mean == pytest.approx(x.mean(), rel=1e-12)
-    assert statistics.moments["x"].std == pytest.approx(x.std(), rel=1e-12)
-    assert statistics.moments["x"].has_missing
+    assert statistics.learned["x"].mean == pytest.approx(x.mean(), rel=1e-12)
+    assert statistics.learned["x"].std == pytest.approx(x.std(), rel=1e-12)
+    assert statistics.learned["x"].has_missing
     assert statistics.labels["spend"].mean == pytest.approx(3.0)
     assert statistics.labels["spend"].std == pytest.approx(2.0)
     assert statistics.num_rows == 7
@@ -53,8 +53,8 @@ def test_moments_match_numpy() -> None:
 def test_a_stream_of_frames_gives_the_same_as_one_frame() -> None:
     parts = (FRAME.iloc[i : i + 2] for i in range(0, len(FRAME), 2))
     streamed, whole = TrainingStatistics.fit(SCHEMA, parts), TrainingStatistics.fit(SCHEMA, FRAME)
-    assert streamed.vocabularies == whole.vocabularies
-    assert streamed.moments["x"].std == pytest.approx(whole.moments["x"].std, rel=1e-12)
+    assert all(streamed.learned[name] == whole.learned[name] for name in ("c", "tag"))
+    assert streamed.learned["x"].std == pytest.approx(whole.learned["x"].std, rel=1e-12)
     assert streamed.labels["spend"].mean == pytest.approx(whole.labels["spend"].mean, rel=1e-12)
 
 
@@ -69,26 +69,26 @@ def test_a_unit_changes_nothing_but_the_unit(unit: float) -> None:
     scaled = FRAME.assign(x=FRAME["x"] * unit, spend=FRAME["spend"] * unit)
     statistics = TrainingStatistics.fit(schema, (scaled.iloc[i : i + 3] for i in range(0, len(scaled), 3)))
     x = FRAME["x"].dropna()
-    assert statistics.moments["x"].mean == pytest.approx(x.mean() * unit, rel=1e-12)
-    assert statistics.moments["x"].std == pytest.approx(x.std(ddof=0) * unit, rel=1e-12)
+    assert statistics.learned["x"].mean == pytest.approx(x.mean() * unit, rel=1e-12)
+    assert statistics.learned["x"].std == pytest.approx(x.std(ddof=0) * unit, rel=1e-12)
     assert statistics.labels["spend"].std == pytest.approx(2.0 * unit, rel=1e-12)
 
 
 def test_what_float32_takes_for_0_is_counted_as_0() -> None:
     schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
     statistics = TrainingStatistics.fit(schema, FRAME.assign(x=FRAME["x"] * 1e-60, spend=FRAME["spend"] * 1e-45))
-    assert (statistics.moments["x"].mean, statistics.moments["x"].std) == (0.0, 1.0)
+    assert (statistics.learned["x"].mean, statistics.learned["x"].std) == (0.0, 1.0)
     assert (statistics.labels["spend"].mean, statistics.labels["spend"].std) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("value", [0.1, 1e-30, 3e33])
 def test_rounding_is_no_spread(value: float) -> None:
     schema = Schema(features=[Categorical("c"), Numeric("x")], targets=SCHEMA.targets)
-    assert TrainingStatistics.fit(schema, FRAME.assign(x=value)).moments["x"].std == 1.0
+    assert TrainingStatistics.fit(schema, FRAME.assign(x=value)).learned["x"].std == 1.0
 
 
 def test_a_constant_column_has_std_1() -> None:
-    assert TrainingStatistics.fit(SCHEMA, FRAME.assign(x=0.1)).moments["x"].std == 1.0
+    assert TrainingStatistics.fit(SCHEMA, FRAME.assign(x=0.1)).learned["x"].std == 1.0
 
 
 def test_save_and_load(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_nothing_to_fit_on() -> None:
 def test_only_the_graphs_white_space_is_stripped() -> None:
     frame = FRAME.assign(tag=["\u00a0a", "\u00a0a", " b\t", "b", "\u3000", "\u3000", "b"])
     encoder = htl.FeatureEncoder.fit(SCHEMA, frame)
-    assert set(encoder.statistics.vocabularies["tag"].values) == {"\u00a0a", "b", "\u3000"}
+    assert set(encoder.statistics.learned["tag"].values) == {"\u00a0a", "b", "\u3000"}
     ids = encoder.encode(frame)["ids"][:, 1]
     unknown = encoder.encode(frame.assign(tag="never"))["ids"][0, 1]
     assert unknown not in ids
@@ -134,12 +134,12 @@ def test_numbers_and_their_texts_are_counted_together() -> None:
         {"c": pd.Series([1, 1, "1", "x"], dtype=object), "click": [0, 1, 0, 1], "spend": [0.0, 1, 2, 3]}
     )
     schema = Schema(features=[Categorical("c", min_count=3)], targets=[Binary("click"), Continuous("spend")])
-    assert TrainingStatistics.fit(schema, frame).vocabularies["c"].values == ("1",)
+    assert TrainingStatistics.fit(schema, frame).learned["c"].values == ("1",)
 
 
 def test_values_beyond_the_bound_are_hashed_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("htlnet_tf.encoding.counting.MAX_DISTINCT", 5)
-    monkeypatch.setattr("htlnet_tf.encoding.statistics.MAX_DISTINCT", 5)
+    monkeypatch.setattr("htlnet_tf.encoding.kinds.categorical.MAX_DISTINCT", 5)
     frame = pd.DataFrame({"c": range(8), "click": [0, 1] * 4, "spend": [1.0] * 8})
     schema = Schema(features=[Categorical("c")], targets=[Binary("click"), Continuous("spend")])
     (feature,) = TrainingStatistics.fit(schema, frame).schema.categoricals

@@ -135,7 +135,7 @@ def test_lists_are_accepted_and_the_parts_are_found_by_kind() -> None:
         targets=[Binary("click"), Multiclass("stars", num_classes=5), Continuous("spend")],  # type: ignore[arg-type]
     )
     assert [f.name for f in schema.categoricals] == ["user_id"]
-    assert [f.name for f in schema.numerics] == ["age"]
+    assert [f.name for f in schema.inputs] == ["age", "user_id"]
     assert [t.name for t in schema.steps] == ["click", "stars"]
     assert [t.name for t in schema.amounts] == ["spend"]
     assert schema.core.name == "spend"

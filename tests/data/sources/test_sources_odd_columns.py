@@ -75,11 +75,11 @@ def test_a_column_without_a_value_is_missing_whatever_its_type_says(tmp_path: Pa
     missing = {name: pa.nulls(2, type_) for name in ("user", "tags", "price", "time", "spend")}
     for order in ((missing, {}), ({}, missing), (missing, missing, {})):
         found = statistics(parts(tmp_path, *order))
-        assert set(found.vocabularies["user"].values) == {"a", "b"}
-        assert found.vocabularies["tags"].values == ("x", "y")
-        assert found.vocabularies["user"].has_missing
-        assert found.moments["price"].has_missing
-        assert (found.moments["price"].mean, found.labels["spend"].mean) == (2.0, 1.0)
+        assert set(found.learned["user"].values) == {"a", "b"}
+        assert found.learned["tags"].values == ("x", "y")
+        assert found.learned["user"].has_missing
+        assert found.learned["price"].has_missing
+        assert (found.learned["price"].mean, found.labels["spend"].mean) == (2.0, 1.0)
 
 
 def test_nan_empty_text_and_empty_lists_are_no_values(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_nan_empty_text_and_empty_lists_are_no_values(tmp_path: Path) -> None:
         "tags": pa.array([[], [None]], pa.list_(pa.int8())),
     }
     found = statistics(parts(tmp_path, odd, {}))
-    assert (set(found.vocabularies["user"].values), found.moments["price"].mean) == ({"a", "b"}, 2.0)
+    assert (set(found.learned["user"].values), found.learned["price"].mean) == ({"a", "b"}, 2.0)
 
 
 def test_types_of_columns_with_values_must_agree(tmp_path: Path) -> None:

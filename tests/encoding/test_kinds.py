@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 import htlnet_tf as htl
 from htlnet_tf.data.raw_features import raw_features
-from htlnet_tf.encoding import statistics
 from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.encoding.kinds import categorical
 
 TARGETS = [htl.Binary("click"), htl.Continuous("spend")]
 
@@ -52,7 +52,7 @@ def test_hashed_numbers_are_hashed_as_their_text() -> None:
 
 
 def test_the_encoding_follows_the_cardinality(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "MAX_VOCABULARY", 3)
+    monkeypatch.setattr(categorical, "MAX_VOCABULARY", 3)
     features = [htl.Categorical("few", min_count=1), htl.Categorical("many", min_count=1)]
     encoder, _ = fitted(features, {"few": [1, 2, 3, 1, 1], "many": [1, 2, 3, 4, 5]})
     few, many = encoder.schema.categoricals
@@ -100,9 +100,9 @@ def test_two_columns_share_rows(tag_is_int: bool) -> None:
     encoder, _ = fitted(features, {"tag": tags, "history": ["9,7", "5", "0", "x,x"], "other": [1, 1, 1, 1]})
     # 7 occurs three times and 9 twice in both columns together; "x" twice too, which no whole number is. Table of the
     # model's width first: tag is declared first, so it comes first: padding 0, unknown 1, missing 2 (of the history).
-    values = list(encoder.statistics.vocabularies["tag"].values)
+    values = list(encoder.statistics.learned["tag"].values)
     assert values == ([7, 9] if tag_is_int else ["7", "9", "x"])
-    assert encoder.statistics.vocabularies["history"].values == ()
+    assert encoder.statistics.learned["history"].values == ()
     first = encoder.layout.tables[0]
     assert (first.dim, first.start, first.fields) == (3, 0, (0, 1))
     got = ids(encoder, tag=[tags[0], tags[2]], history=["9,7", "0,5"], other=[1, 2])
@@ -114,9 +114,8 @@ def test_two_columns_share_rows(tag_is_int: bool) -> None:
 def test_quantile_buckets_by_hand() -> None:
     x = htl.Numeric("x", quantile_buckets=4, missing_values=[-1.0])
     encoder, _ = fitted([htl.Categorical("c", min_count=1), x], {"c": [0] * 10, "x": [*range(9), np.nan]})
-    assert encoder.statistics.boundaries["x"] == (2.0, 4.0, 6.0) or encoder.statistics.boundaries["x"] == tuple(
-        np.quantile(np.arange(9.0), [0.25, 0.5, 0.75])
-    )
+    # -1 is a code for missing, so it is no quantile; those of 0 .. 8 are these.
+    assert encoder.statistics.learned["x"].boundaries == (2.0, 4.0, 6.0)
     assert encoder.num_numeric == 0
     # c: padding 0, unknown 1, value 2; x: missing 3, buckets from 4 on; a bound belongs to the bucket above it.
     got = ids(encoder, c=[0] * 7, x=[-100.0, 1.9, 2.0, 5.0, 6.0, 1e30, None])
@@ -127,7 +126,7 @@ def test_quantile_buckets_by_hand() -> None:
 def test_a_constant_number_has_one_bound() -> None:
     features = [htl.Categorical("c"), htl.Numeric("x", quantile_buckets=4)]
     encoder, _ = fitted(features, {"c": [0, 0], "x": [5.0, 5.0]})
-    assert encoder.statistics.boundaries["x"] == (5.0,)
+    assert encoder.statistics.learned["x"].boundaries == (5.0,)
 
 
 @pytest.mark.parametrize(("offset", "hour", "weekday"), [(0.0, 12, 4), (8.0, 20, 4), (12.5, 0, 5), (-12.0, 0, 4)])

@@ -1,0 +1,213 @@
+"""Discrete values, alone or in lists: each has an embedding row of its own, or shares one by its hash."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from htlnet_tf.data import columns
+from htlnet_tf.data.raw_features import distinct_values, missing_codes
+from htlnet_tf.encoding.counting import MAX_DISTINCT, ValueCounts, as_dtype
+from htlnet_tf.encoding.kinds.kind import Block, Counter, Kind
+from htlnet_tf.encoding.layout import Field
+from htlnet_tf.schema import Categorical, Schema
+
+MAX_VOCABULARY = 1_000_000
+"""Values beyond which a categorical feature is hashed if its encoding was left open."""
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Vocabulary:
+    """The values of one categorical feature that have an embedding row of their own.
+
+    Args:
+      values: Distinct values, most frequent first, ties by value; none for a feature that is hashed or that shares the
+        rows of another.
+      has_missing: Whether the training rows had a missing value; if so, "missing" has a row of its own.
+      slots: Values kept per row: 1, or for a multi-valued feature the longest list seen, at most its `max_length`.
+    """
+
+    values: tuple[int | str, ...]
+    has_missing: bool
+    slots: int = 1
+
+
+class CategoricalCounter:
+    """Counts the values of a column.
+
+    Args:
+      feature: As declared.
+      schema: That it is declared in.
+
+    Attributes:
+      counts: What was counted.
+    """
+
+    def __init__(self, feature: Categorical, schema: Schema) -> None:
+        owner = feature if feature.shares is None else schema.feature(feature.shares)
+        assert isinstance(owner, Categorical)  # checked by the schema
+        self._source = feature.source
+        self.counts = ValueCounts(feature, is_counted=owner.encoding != "hash" or owner.num_buckets is None)
+
+    def update(self, frame: pd.DataFrame) -> None:
+        """Adds rows."""
+        self.counts.update(frame[self._source])
+
+    def settled(self, others: Mapping[str, Counter]) -> tuple[Categorical, Vocabulary]:
+        """The feature with dtype, encoding and buckets, and its vocabulary, counted with those that share its rows."""
+        counts, feature = self.counts, self.counts.settled()
+        if feature.shares is not None:
+            return feature, Vocabulary((), counts.has_missing, counts.longest)
+        everyone = [other.counts for other in others.values() if isinstance(other, CategoricalCounter)]
+        sharing = [other for other in everyone if other.feature.shares == feature.name]
+        total = collections.Counter(counts.counts)
+        for other in sharing:
+            for value, n in other.counts.items():
+                ours = as_dtype(value, feature.dtype)
+                if ours is not None:
+                    total[ours] += n
+        kept = [(value, n) for value, n in total.items() if n >= feature.min_count]
+        overflowed = any(c.overflowed for c in (counts, *sharing))
+        if feature.encoding is None:
+            few = len(kept) <= MAX_VOCABULARY and not overflowed
+            feature = dataclasses.replace(feature, encoding="vocabulary" if few else "hash")
+        values: tuple[Any, ...] = ()
+        if feature.encoding == "vocabulary":
+            values = tuple(value for value, _ in sorted(kept, key=lambda item: (-item[1], item[0])))
+        elif feature.num_buckets is None:
+            distinct = MAX_DISTINCT if overflowed else len(total)
+            feature = dataclasses.replace(feature, num_buckets=max(2, 2 ** (distinct - 1).bit_length()))
+        has_missing = any(c.has_missing for c in (counts, *sharing))
+        return feature, Vocabulary(values, has_missing, counts.longest)
+
+
+class CategoricalKind(Kind[Categorical]):
+    """A row for values out of vocabulary, one for missing values (if the training rows had any), then one per value of
+    the vocabulary or per hash bucket. A multi-valued feature has as many slots as its longest list, unused ones with
+    the table's padding row.
+    """
+
+    learned_type = Vocabulary
+    learned: Vocabulary
+
+    def __init__(self, feature: Categorical, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
+        super().__init__(feature, learned, peers)
+        self.dtype = tf.as_dtype(feature.dtype)
+        self._table: tf.lookup.StaticHashTable | None = None
+
+    @classmethod
+    def counter(cls, feature: Categorical, schema: Schema) -> CategoricalCounter:
+        """Counts its values."""
+        return CategoricalCounter(feature, schema)
+
+    @property
+    def owner(self) -> CategoricalKind:
+        """The kind of the feature whose rows it uses."""
+        owner = self if self.feature.shares is None else self.peers[self.feature.shares]
+        assert isinstance(owner, CategoricalKind)  # checked by the schema
+        return owner
+
+    def fields(self) -> list[Field]:
+        """One field of as many slots as a list may have."""
+        feature = self.feature
+        return [Field(feature.name, self.learned.slots, feature.pooling, self.owner.feature.embedding_dim)]
+
+    def block(self, field: str, start: int) -> Block:
+        """Rows for unknown and missing values, then those of the values or buckets."""
+        if self.feature.encoding == "hash":
+            # The row for missing values may stay untrained; near 0, it then says nothing.
+            return Block.at(start, unknown=False, missing=True, values=self.feature.num_buckets or 2)
+        # Without missing values in training their row would stay untrained, so they share the out-of-vocabulary row.
+        values, has_missing = len(self.learned.values), self.learned.has_missing
+        return Block.at(start, unknown=True, missing=has_missing, values=values)
+
+    def tables(self) -> Sequence[tf.lookup.StaticHashTable]:
+        """The table from raw values to rows; none for hashed values."""
+        return [] if self.owner.feature.encoding == "hash" else [self._lookup_table()]
+
+    def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The rows of raw values."""
+        return {self.feature.name: self.rows_of(raw[self.feature.name])}
+
+    def rows_of(self, values: tf.Tensor) -> tf.Tensor:
+        """Rows of raw values, [K] -> int32 [K, slots]."""
+        feature, block = self.feature, self.blocks[self.feature.name]
+        if feature.separator is None:
+            return self._look_up(values)[:, tf.newaxis]
+        tokens = tf.strings.strip(tf.strings.split(values, feature.separator))
+        present = tf.ones_like(tokens.values, tf.bool)
+        for code in missing_codes(feature):
+            present &= tf.not_equal(tokens.values, code)
+        tokens = tf.ragged.boolean_mask(tokens, tokens.with_values(present))
+        if feature.keeps_last:
+            tokens = tokens[:, -self.learned.slots :]
+        rows = tokens.with_values(self._look_up(tokens.values))
+        padding = self.padding[feature.name]
+        padded = rows.to_tensor(default_value=padding, shape=[None, self.learned.slots])
+        first = tf.where(padded[:, :1] == padding, block.missing, padded[:, :1])
+        return tf.concat([first, padded[:, 1:]], axis=1)
+
+    def of_column(self, column: pd.Series, decimal: str) -> tuple[None, dict[str, np.ndarray]]:
+        """The rows of a frame's column, each distinct value looked up once."""
+        codes, values = distinct_values(column, self.feature)
+        return None, {self.feature.name: self.rows_of(tf.constant(values, self.feature.dtype)).numpy()[codes]}
+
+    def probe(self, count: int, random: np.random.Generator) -> np.ndarray:
+        """Values of the vocabulary, missing ones, and ones that were never seen."""
+        feature = self.feature
+        # A feature that is hashed or shares the rows of another has no values of its own to draw from.
+        known = list(self.owner.learned.values)[:1000]
+        if feature.dtype == "int64":
+            numbers = [v for v in (as_dtype(value, "int64") for value in known) if v is not None]
+            drawn = random.choice(numbers, count) if numbers else random.integers(0, 1000, count)
+            whole = np.asarray(drawn, np.int64)
+            whole[::5], whole[1::10] = columns.MISSING_INT64, 2**62 + 1
+            return whole
+        drawn = random.choice([str(v) for v in known], count) if known else random.integers(0, 1000, count).astype(str)
+        texts = np.asarray(drawn, object)
+        if feature.separator is not None:
+            pairs = zip(texts[2::3], texts[::-1][2::3], strict=True)
+            texts[2::3] = [feature.separator.join([a, b]) for a, b in pairs]
+        texts[::5], texts[1::10] = columns.MISSING_STRING, "a value that was never seen \u2603"
+        return texts
+
+    def _look_up(self, values: tf.Tensor) -> tf.Tensor:
+        """The row of each single value, [K] -> int32 [K]."""
+        if self.owner.feature.encoding != "hash":
+            return tf.cast(self._lookup_table().lookup(values), tf.int32)
+        block = self.blocks[self.feature.name]
+        texts = values if self.feature.dtype == "string" else tf.as_string(values)
+        bucket = tf.strings.to_hash_bucket_fast(texts, block.end - block.first)
+        rows = tf.cast(bucket, tf.int32) + block.first
+        for code in missing_codes(self.feature):
+            rows = tf.where(tf.equal(values, code), block.missing, rows)
+        return rows
+
+    def _lookup_table(self) -> tf.lookup.StaticHashTable:
+        """The table from raw values to embedding rows."""
+        if self._table is not None:
+            return self._table
+        feature, block = self.feature, self.blocks[self.feature.name]
+        assert block.missing is not None  # a vocabulary always has such a row, if only that of unknown values
+        rows: dict[int | str, int] = {}
+        for row, value in enumerate(self.owner.learned.values, block.first):
+            key = value if self.owner is self else as_dtype(value, feature.dtype)
+            if key is not None:  # text of the other feature that is no number can never be met in this one
+                rows[key] = row
+        rows |= dict.fromkeys(missing_codes(feature), block.missing)
+        # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
+        with tf.init_scope():
+            initializer = tf.lookup.KeyValueTensorInitializer(
+                tf.constant(list(rows), self.dtype), tf.constant(list(rows.values()), tf.int64), self.dtype, tf.int64
+            )
+            name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
+            self._table = tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)
+        return self._table

@@ -1,0 +1,60 @@
+"""The combination of two categorical features: a pair of rows has a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.encoding.kinds.kind import Block, Counter, Kind
+from htlnet_tf.encoding.layout import Field
+from htlnet_tf.schema import Cross, Schema
+
+
+class CrossCounter:
+    """Learns nothing: what a cross combines is counted where it is declared."""
+
+    def __init__(self, feature: Cross) -> None:
+        self._feature = feature
+
+    def update(self, frame: pd.DataFrame) -> None:
+        """Nothing to add."""
+
+    def settled(self, others: Mapping[str, Counter]) -> tuple[Cross, None]:
+        """The feature as it is."""
+        return self._feature, None
+
+
+class CrossKind(Kind[Cross]):
+    """Pairs of rows are hashed into buckets, or counted off where the buckets suffice for all pairs."""
+
+    def __init__(self, feature: Cross, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
+        super().__init__(feature, learned, peers)
+        self.columns = feature.of
+
+    @classmethod
+    def counter(cls, feature: Cross, schema: Schema) -> CrossCounter:
+        """Nothing to count."""
+        return CrossCounter(feature)
+
+    def fields(self) -> list[Field]:
+        """One."""
+        return [Field(self.feature.name, 1, "mean", self.feature.embedding_dim)]
+
+    def block(self, field: str, start: int) -> Block:
+        """As many rows as there are pairs or buckets."""
+        first, second = (self.peers[name].num_rows for name in self.feature.of)
+        return Block.at(start, unknown=False, missing=False, values=min(self.feature.num_buckets, first * second))
+
+    def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The row of each pair; two fields of one row each give one row."""
+        first, second = (self.blocks[name] for name in self.feature.of)
+        a, b = (tf.cast(found[name], tf.int64) - self.blocks[name].start for name in self.feature.of)
+        pair = a * (second.end - second.start) + b
+        block = self.blocks[self.feature.name]
+        buckets = block.end - block.first
+        if (first.end - first.start) * (second.end - second.start) > buckets:
+            pair = tf.strings.to_hash_bucket_fast(tf.as_string(pair), buckets)
+        return {self.feature.name: tf.cast(pair, tf.int32) + block.first}

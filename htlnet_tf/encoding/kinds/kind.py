@@ -1,0 +1,173 @@
+"""What a kind of feature does: counted on the training rows, laid out in the embedding, encoded, probed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from htlnet_tf.encoding.layout import Field
+from htlnet_tf.schema import Schema
+from htlnet_tf.schema.features import Feature
+
+FeatureT = TypeVar("FeatureT", bound=Feature)
+
+
+class Block(NamedTuple):
+    """The embedding rows of one field, from `start` to `end` (exclusive).
+
+    Attributes:
+      start: The first row.
+      unknown: Of values out of vocabulary; None where every value has a row (hashes, buckets, hours).
+      missing: Of missing values; None where there can be none (a cross).
+      first: Of the first value, bucket or hour.
+      end: Behind the last.
+    """
+
+    start: int
+    unknown: int | None
+    missing: int | None
+    first: int
+    end: int
+
+    @classmethod
+    def at(cls, start: int, *, unknown: bool, missing: bool, values: int) -> Block:
+        """Lays the rows out: unknown, missing, values."""
+        first = start + unknown + missing
+        missing_row = start + unknown if missing else (start if unknown else None)
+        return cls(start, start if unknown else None, missing_row, first, first + values)
+
+
+class Numbers(NamedTuple):
+    """What a feature adds to the numeric part of an encoded row: float32 [B] each.
+
+    Attributes:
+      values: Near 0, of size 1.
+      indicators: 1 where a value is missing; they stand behind the values of all features.
+    """
+
+    values: Sequence[tf.Tensor] = ()
+    indicators: Sequence[tf.Tensor] = ()
+
+
+class Counter(Protocol):
+    """Learns from the training rows, in one pass, what a feature's encoding needs."""
+
+    def update(self, frame: pd.DataFrame) -> None:
+        """Adds rows.
+
+        Raises:
+          InputError: A value is none that the feature may have.
+        """
+
+    def settled(self, others: Mapping[str, Counter]) -> tuple[Feature, Any]:
+        """The feature with everything decided that was left open, and what was learnt: a `learned_type` of its kind.
+
+        Args:
+          others: The counters of all features by name, for features that share.
+        """
+
+
+class Kind(Generic[FeatureT]):
+    """One feature, encoded in the way of its kind.
+
+    Args:
+      feature: With everything settled.
+      learned: What its counter learnt.
+      peers: The kinds of all features by name, this one among them.
+
+    Attributes:
+      columns: The features whose raw columns it reads; a kind without a column of its own reads those of others.
+      dtype: Of its raw column in a request; None: it has none.
+      learned_type: The dataclass that is kept of the training rows; None: nothing is.
+    """
+
+    dtype: tf.DType | None = None
+    learned_type: ClassVar[type | None] = None
+
+    def __init__(self, feature: FeatureT, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
+        self.feature, self.learned, self.peers = feature, learned, peers
+        self.columns: tuple[str, ...] = (feature.name,)
+        self.blocks: Mapping[str, Block] = {}
+        self.padding: Mapping[str, int] = {}
+
+    @classmethod
+    def counter(cls, feature: FeatureT, schema: Schema) -> Counter:
+        """A counter for the training rows.
+
+        Args:
+          feature: As declared.
+          schema: That it is declared in.
+        """
+        raise NotImplementedError
+
+    def fields(self) -> list[Field]:
+        """The fields that it has in the embedding; none, if it is fed as a number alone."""
+        return []
+
+    @property
+    def owner(self) -> Kind[Any]:
+        """The kind whose embedding rows it uses: its own, if it does not share another's."""
+        return self
+
+    def block(self, field: str, start: int) -> Block:
+        """The rows of one of its fields, from `start` on."""
+        raise NotImplementedError
+
+    @property
+    def num_rows(self) -> int:
+        """Embedding rows of its only field."""
+        return self.owner.block(self.owner.feature.name, 0).end
+
+    @property
+    def num_numbers(self) -> int:
+        """How many numbers, indicators among them, it gives."""
+        return 0
+
+    def place(self, blocks: Mapping[str, Block], padding: Mapping[str, int]) -> None:
+        """Tells it where the rows of all fields, and the padding rows of their tables, have come to lie."""
+        self.blocks, self.padding = blocks, padding
+
+    def tables(self) -> Sequence[tf.lookup.StaticHashTable]:
+        """Lookup tables, which whatever is exported must own; made on first use."""
+        return ()
+
+    def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The rows of its fields.
+
+        Args:
+          raw: By feature, [B].
+          found: By field, the rows of features with columns of their own, int32 [B, slots].
+
+        Returns:
+          By field, int32 [B, slots].
+        """
+        return {}
+
+    def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> Numbers:
+        """Its part of the numbers.
+
+        Args:
+          raw: By feature, [B].
+          rows: By field, int32 [B, slots], of all features.
+        """
+        return Numbers()
+
+    def of_column(self, column: pd.Series, decimal: str) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """A frame's column: its raw form where the numbers need it, and the rows of its fields.
+
+        Args:
+          column: As a table has it.
+          decimal: The decimal mark of numbers as text if the feature declares none.
+
+        Raises:
+          RowError: A value is none that the feature may have.
+        """
+        raise NotImplementedError
+
+    def probe(self, count: int, random: np.random.Generator) -> np.ndarray:
+        """Raw values of every sort that a request may hold, [count]: known, unknown, missing and extreme ones."""
+        raise NotImplementedError

@@ -1,0 +1,147 @@
+"""Numbers: standardised, or in quantile buckets that have an embedding row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from htlnet_tf.data import columns
+from htlnet_tf.data.raw_features import numeric_values, raw_numbers
+from htlnet_tf.encoding.counting import RunningMoments, UniformSample
+from htlnet_tf.encoding.kinds.kind import Block, Counter, Kind, Numbers
+from htlnet_tf.encoding.layout import Field
+from htlnet_tf.schema import Numeric, Schema
+
+CLIP = 10.0
+_FAR_FROM_ONE = 2.0**100
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Moments:
+    """Mean and standard deviation (population) of a column, after log1p if the feature asks for it.
+
+    Args:
+      mean: In the column's unit.
+      std: In the column's unit; 1 for a constant column.
+      has_missing: Whether the training rows had a missing value; if so, an indicator goes with the value.
+      boundaries: Of a feature in quantile buckets instead, the increasing bounds between them, float32.
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+    has_missing: bool = False
+    boundaries: tuple[float, ...] | None = None
+
+
+class NumericCounter:
+    """Mean and deviation of a column, or its quantiles."""
+
+    def __init__(self, feature: Numeric, schema: Schema) -> None:
+        self._feature, self._decimal = feature, schema.decimal
+        self._moments, self._sample = RunningMoments(), UniformSample()
+
+    def update(self, frame: pd.DataFrame) -> None:
+        """Adds rows."""
+        feature = self._feature
+        values = numeric_values(frame[feature.source], feature, decimal=self._decimal)
+        if feature.quantile_buckets is not None:
+            self._sample.update(values)
+        else:
+            self._moments.update(np.log1p(values) if feature.log1p else values)
+
+    def settled(self, others: Mapping[str, Counter]) -> tuple[Numeric, Moments]:
+        """The feature as it is, and its moments or bounds."""
+        buckets = self._feature.quantile_buckets
+        if buckets is not None:
+            return self._feature, Moments(boundaries=self._sample.boundaries(buckets))
+        moments = self._moments
+        return self._feature, Moments(moments.mean, moments.std, moments.has_missing)
+
+
+class NumericKind(Kind[Numeric]):
+    """(x - mean) / std, clipped to [-10, 10]; a missing value becomes 0, and where the training rows had missing values
+    an indicator follows. Or the embedding row of the bucket that x is in.
+    """
+
+    dtype = tf.float32
+    learned_type = Moments
+    learned: Moments
+
+    @classmethod
+    def counter(cls, feature: Numeric, schema: Schema) -> NumericCounter:
+        """Moments or quantiles."""
+        return NumericCounter(feature, schema)
+
+    def fields(self) -> list[Field]:
+        """One for the buckets, none for a number."""
+        is_bucketed = self.learned.boundaries is not None
+        return [Field(self.feature.name, 1, "mean", self.feature.embedding_dim)] if is_bucketed else []
+
+    def block(self, field: str, start: int) -> Block:
+        """A row for missing values, and the buckets'."""
+        # Here, as for hashes and hours, the row for missing values may stay untrained; near 0, it then says nothing.
+        return Block.at(start, unknown=False, missing=True, values=len(self.learned.boundaries or ()) + 1)
+
+    @property
+    def num_numbers(self) -> int:
+        """The number and its indicator, if any; none in buckets."""
+        return 0 if self.learned.boundaries is not None else 1 + self.learned.has_missing
+
+    def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The bucket's row."""
+        if self.learned.boundaries is None:
+            return {}
+        values, block = raw[self.feature.name], self.blocks[self.feature.name]
+        bucket = tf.raw_ops.Bucketize(input=values, boundaries=list(self.learned.boundaries))
+        rows = tf.where(self._is_missing(values), block.missing, bucket + block.first)
+        return {self.feature.name: rows[:, tf.newaxis]}
+
+    def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> Numbers:
+        """The standardised number, and an indicator where the training rows had missing ones."""
+        if self.learned.boundaries is not None:
+            return Numbers()
+        x = raw[self.feature.name]
+        missing = self._is_missing(x)
+        if self.feature.log1p:
+            # Training refuses negative values; a request that has one is read as the nearest legal value.
+            x = tf.math.log1p(tf.maximum(x, 0.0))
+        value = tf.where(missing, 0.0, standardised(x, self.learned.mean, self.learned.std))
+        return Numbers([value], [tf.cast(missing, tf.float32)] if self.learned.has_missing else [])
+
+    def of_column(self, column: pd.Series, decimal: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The numbers, and the rows of their buckets."""
+        raw = raw_numbers(column, self.feature, decimal=decimal)
+        rows = self.rows({self.feature.name: tf.constant(raw)}, {})
+        return raw, {name: found.numpy() for name, found in rows.items()}
+
+    def probe(self, count: int, random: np.random.Generator) -> np.ndarray:
+        """Usual numbers, missing ones, 0, and a billion."""
+        centre, spread = self.learned.mean, self.learned.std
+        if self.learned.boundaries is not None:
+            bounds = np.asarray(self.learned.boundaries or (0.0, 1.0))
+            centre, spread = float(np.mean(bounds)), float(np.ptp(bounds)) + 1.0
+        usual = random.normal(centre, spread, count)
+        values = np.expm1(np.clip(usual, 0, 20)) if self.feature.log1p else usual
+        values[::7], values[1::14], values[2::14] = columns.MISSING_FLOAT, 0.0, 1e9
+        return values.astype(np.float32)
+
+    def _is_missing(self, values: tf.Tensor) -> tf.Tensor:
+        missing = ~tf.math.is_finite(values)
+        for code in self.feature.missing_values:
+            missing |= tf.equal(values, code)
+        return missing
+
+
+def standardised(x: tf.Tensor, mean: float, std: float) -> tf.Tensor:
+    """(x - mean) / std, clipped, of numbers of any size."""
+    # 1 / std must be a normal float32 too; a power of two changes no digit of what it brings near 1.
+    factor = 2.0**-100 if std > _FAR_FROM_ONE else 2.0**100 if std < 1.0 / _FAR_FROM_ONE else 1.0
+    if factor != 1.0:
+        x, mean, std = x * factor, mean * factor, std * factor
+    # A product and not a quotient, of which TensorFlow's optimizer makes one, with another last digit.
+    return tf.clip_by_value((x - mean) * (1.0 / std), -CLIP, CLIP)
