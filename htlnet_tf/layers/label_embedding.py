@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import tensorflow as tf
@@ -17,7 +18,7 @@ class LabelEmbedding(tf.keras.layers.Layer):
 
     - `"soft"`: w is drawn from the Gumbel-softmax distribution, w = softmax((log pi + g) / tau) with g ~ Gumbel(0, 1),
       whose temperature tau falls exponentially with every optimizer step from `tau_start` to `tau_min`. The mean of w
-      is pi only as tau -> 0: at tau = 0.77, pi = 0.15 gives 0.21.
+      is pi only as tau -> 0: at tau = 0.77, pi = 0.15 gives 0.21. `plan` says after how many steps tau arrives there.
     - `"hard"`: w is the class of the largest log pi + g, whose mean is pi. Nothing has to flow through w, since pi
       comes from behind a stop-gradient.
     - `"expected"`: w = pi, as in inference.
@@ -29,7 +30,7 @@ class LabelEmbedding(tf.keras.layers.Layer):
       dim: L.
       tau_start: Temperature at the first step.
       tau_min: Temperature that the annealing ends at.
-      tau_decay: Rate r of tau = max(tau_min, tau_start * exp(-r * step)).
+      tau_decay: Rate r of tau = max(tau_min, tau_start * exp(-r * step)), until `plan` gives another.
       form: Of w in training.
       start: Standard deviation of the table's start values. Keys and queries of an attention over label embeddings are
         linear in them: of 0.03 they are so small that the attention cannot leave its even start.
@@ -57,8 +58,8 @@ class LabelEmbedding(tf.keras.layers.Layer):
         if tau_decay < 0:
             raise ValueError(f"tau_decay must not be negative, received {tau_decay}")
         self.num_classes, self.dim, self.form, self.start = num_classes, dim, form, start
-        self.tau_start, self.tau_min, self.tau_decay = tau_start, tau_min, tau_decay
-        # The table is float32 [K, L]; a checkpoint keeps the temperature, a float32 scalar.
+        self.tau_start, self.tau_min = tau_start, tau_min
+        # The table is float32 [K, L]; a checkpoint keeps the temperature and its rate, float32 scalars.
         start_values = tf.keras.initializers.RandomNormal(stddev=start)
         self.table = self.add_weight(name="table", shape=[num_classes, dim], initializer=start_values)
         self.tau = self.add_weight(
@@ -68,6 +69,12 @@ class LabelEmbedding(tf.keras.layers.Layer):
             trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+        self._decay = self.add_weight(
+            name="tau_decay",
+            shape=[],
+            initializer=tf.keras.initializers.Constant(tau_decay),
+            trainable=False,
         )
         self.built = True
 
@@ -107,6 +114,10 @@ class LabelEmbedding(tf.keras.layers.Layer):
             weights = tf.where(observed[:, tf.newaxis], weights, tf.exp(log_probabilities))
         return tf.matmul(weights, self.table)
 
+    def plan(self, steps: int) -> None:
+        """Lets the temperature fall to `tau_min` in so many optimizer steps from `tau_start`."""
+        self._decay.assign(math.log(self.tau_start / self.tau_min) / max(steps, 1))
+
     def anneal(self) -> None:
         """Lowers the temperature by one optimizer step."""
-        self.tau.assign(tf.maximum(self.tau_min, self.tau * tf.exp(-self.tau_decay)))
+        self.tau.assign(tf.maximum(self.tau_min, self.tau * tf.exp(-self._decay)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -16,7 +17,10 @@ from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.base import Features, MultiTaskModel, Weights
 from htlnet_tf.models.label_states import Handed, LabelStates
 from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.planning import planned_steps
 from htlnet_tf.schema import Multiclass, Schema
+
+_TAU_DECAY = 1e-3
 
 LabelEmbeddingForm = Literal["marginal", "soft", "hard", "expected"]
 
@@ -46,7 +50,10 @@ class HTLNet(MultiTaskModel):
       loss_weighting: Losses -> weighted losses, see `ModelOptions`; None: as they are.
       tau_start: Gumbel-softmax temperature at the first step.
       tau_min: Temperature that the annealing ends at.
-      tau_decay: Its exponential rate per optimizer step.
+      tau_decay: Its exponential rate per optimizer step. None: such that the annealing ends after `tau_share` of the
+        steps that `fit` is to make, or 1e-3 where `fit` does not know their number.
+      tau_share: Share of the steps after which the temperature is `tau_min`. Early stopping ends most trainings long
+        before their last epoch, hence a quarter.
       use_label_embedding: False leaves fused_le out (ablation).
       use_representation: False leaves fused_rep out (ablation).
       fusion: `"attention"`, or `"concat"` to concatenate instead of fusing (ablation).
@@ -88,7 +95,8 @@ class HTLNet(MultiTaskModel):
         loss_weighting: LossWeighting | None = None,
         tau_start: float = 1.0,
         tau_min: float = 0.1,
-        tau_decay: float = 1e-3,
+        tau_decay: float | None = None,
+        tau_share: float = 0.25,
         use_label_embedding: bool = True,
         use_representation: bool = True,
         fusion: Literal["attention", "concat"] = "attention",
@@ -123,6 +131,9 @@ class HTLNet(MultiTaskModel):
             raise ValueError(
                 f"label_embedding must be one of {get_args(LabelEmbeddingForm)}, received {label_embedding!r}"
             )
+        if not 0 < tau_share <= 1:
+            raise ValueError(f"tau_share must be in (0, 1], received {tau_share}")
+        self._tau_share = tau_share if tau_decay is None else None
         self.independent_towers = stop_gradient
         self._hand_on = tf.stop_gradient if stop_gradient else tf.identity
         self.use_label_embedding, self.use_representation = use_label_embedding, use_representation
@@ -139,7 +150,7 @@ class HTLNet(MultiTaskModel):
                 label_embedding_dim,
                 tau_start=tau_start,
                 tau_min=tau_min,
-                tau_decay=tau_decay,
+                tau_decay=_TAU_DECAY if tau_decay is None else tau_decay,
                 form="expected" if label_embedding == "marginal" else label_embedding,
                 start=label_start,
                 name=f"{t.name}_label_embedding",
@@ -159,6 +170,14 @@ class HTLNet(MultiTaskModel):
         self.representation_fusions = fusions("representation", use_representation)
         self.label_fusions = fusions("label", use_label_embedding)
         self.create_weights()
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `MultiTaskModel.fit`; plans the annealing of the label embeddings by the steps that are ahead."""
+        steps = planned_steps(self._bound("fit", *args, **kwargs))
+        if steps is not None and self._tau_share is not None:
+            for unit in self.label_embeddings.values():
+                unit.plan(math.ceil(steps * self._tau_share))
+        return super().fit(*args, **kwargs)
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import htlnet_tf as htl
 from htlnet_tf.models import model_class
+from htlnet_tf.models.planning import planned_steps
 
 Build = Callable[..., Any]
 
@@ -264,6 +265,35 @@ def test_the_temperature_falls_with_the_steps_and_is_kept_by_a_checkpoint(
     assert float(restored.label_embeddings["buy"].tau) == float(model.label_embeddings["buy"].tau)
     for a, b in zip(model.weights, restored.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_temperature_arrives_after_a_share_of_the_training(
+    make_model: Build, frame: pd.DataFrame, schema: htl.Schema, encoder: Any
+) -> None:
+    model = make_model(label_embedding="soft", tau_share=0.5)
+    dataset = htl.data.make_dataset(frame, schema, encoder, batch_size=100)
+    steps = len(dataset)
+    reached: list[float] = []
+    record = tf.keras.callbacks.LambdaCallback(
+        on_batch_end=lambda batch, logs: reached.append(float(model.label_embeddings["click"].tau))
+    )
+    model.fit(dataset, epochs=4, verbose=0, callbacks=[record])
+    # tau falls by the same factor each step, from 1 to 0.1 in half of the 4 epochs.
+    expected = np.maximum(0.1 ** (np.arange(1, 4 * steps + 1) / (2 * steps)), 0.1)
+    np.testing.assert_allclose(reached, expected, rtol=1e-4)
+
+
+def test_the_steps_that_are_ahead() -> None:
+    rows = tf.data.Dataset.range(10)
+    assert planned_steps({"x": rows.batch(4), "epochs": 3}) == 9
+    assert planned_steps({"x": rows.batch(4), "epochs": 5, "initial_epoch": 3}) == 6
+    assert planned_steps({"x": rows.repeat(), "steps_per_epoch": 7, "epochs": 2}) == 14
+    assert planned_steps({"x": rows.repeat(), "epochs": 2}) is None
+    # Keras takes floor(100 * 0.75) rows to train, in batches of 32 if nothing else is said.
+    arrays = {"ids": np.zeros([100, 2])}
+    assert planned_steps({"x": arrays, "validation_split": 0.25}) == 3
+    assert planned_steps({"x": arrays, "batch_size": 50}) == 2
+    assert planned_steps({"x": iter([])}) is None
 
 
 def test_multiclass_targets(frame: pd.DataFrame, schema: htl.Schema) -> None:
