@@ -26,6 +26,6 @@ def planned_steps(given: Mapping[str, Any]) -> int | None:
         count = int(rows.cardinality())
         steps = count if count >= 0 else None
     elif steps is None and isinstance(rows, Mapping):
-        count = len(tf.nest.flatten(rows)[0]) * (1.0 - (given.get("validation_split") or 0.0))
-        steps = math.ceil(math.floor(count) / (given.get("batch_size") or _KERAS_BATCH))
+        kept = math.floor(len(tf.nest.flatten(rows)[0]) * (1.0 - (given.get("validation_split") or 0.0)))
+        steps = math.ceil(kept / (given.get("batch_size") or _KERAS_BATCH))
     return None if steps is None else max(epochs, 0) * int(steps)
