@@ -14,16 +14,18 @@ from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT, draw_pictures
 from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.comparison.significance import paired_tests
-from htlnet_tf.comparison.tables import Records, as_lists, good_reports, legend, runs_table, table_markdown
+from htlnet_tf.comparison.tables import ORACLE, Records, as_lists, good_reports, legend, runs_table, table_markdown
 from htlnet_tf.comparison.tuning import Settings, tune_variants
 from htlnet_tf.comparison.variants import SUBJECT, Plan, plan, variant
 from htlnet_tf.comparison.workers import run_jobs
 from htlnet_tf.data.users import read_users
+from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.judging.evaluation import evaluate_predictions
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.judging.summaries import summarise_reports
+from htlnet_tf.judging.trivial import training_means, trivial_reports
 from htlnet_tf.models import MODELS
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
@@ -128,7 +130,7 @@ def _compare(
     made = _run_missing([*wanted, *extra], prepared, folder, jobs, write)
     records = {v: [made[v, seed] for seed in seeds] for v in chosen.variants}
     oracle = _oracle(prepared)
-    text = _text(chosen, records, prepared, oracle, variants)
+    text = _text(chosen, records, prepared, ({} if oracle is None else {ORACLE: oracle}) | _trivial(prepared), variants)
     comparison = Comparison(chosen, records, runs_table(records), text, oracle)
     _write(comparison, folder, prepared, pictured, _heading(config, prepared, records))
     return comparison
@@ -180,14 +182,26 @@ def _oracle(prepared: Prepared) -> Report | None:
     return evaluate_predictions(schema, labels, prepared.truth, read_users(test, schema))
 
 
+def _trivial(prepared: Prepared) -> dict[str, Report]:
+    """The mean and zero on the test rows; none of rows that are streamed, which are not at hand as a whole."""
+    train, test, schema = prepared.train, prepared.test, prepared.schema
+    if not isinstance(test, pd.DataFrame) or not isinstance(train, EncodedRows):
+        return {}
+    return trivial_reports(schema, training_means(schema, train.labels, train.weights), test, read_users(test, schema))
+
+
 def _text(
-    chosen: Plan, records: Records, prepared: Prepared, oracle: Report | None, settings: Mapping[str, Settings]
+    chosen: Plan,
+    records: Records,
+    prepared: Prepared,
+    references: Mapping[str, Report],
+    settings: Mapping[str, Settings],
 ) -> str:
     seeds = max(len(of_variant) for of_variant in records.values())
     tuned = {name: each for name, each in settings.items() if each.trials}
-    tables = [table_markdown(table, records, prepared.schema, oracle) for table in chosen.tables]
+    tables = [table_markdown(table, records, prepared.schema, references) for table in chosen.tables]
     tested = seeds > 1 and SUBJECT in records and len(records) > 1
-    note = legend(seeds, tested=tested, oracle=oracle is not None)
+    note = legend(seeds, tested=tested, references=references)
     found = ["Tuned on the validation rows:", *(f"- {name}: {each.text()}" for name, each in tuned.items())]
     return "\n\n".join([*tables, note, *(["\n".join(found)] if tuned else [])])
 

@@ -16,6 +16,9 @@ from htlnet_tf.schema import Continuous, Schema
 
 Records = Mapping[str, Sequence[RunRecord]]
 
+ORACLE = "oracle"
+"""The row of the truth."""
+
 _SIGNIFICANT = "†"
 
 
@@ -42,14 +45,16 @@ def as_lists(reports: Mapping[str, Mapping[int, Report]]) -> dict[str, list[Repo
     return {variant: list(by_seed.values()) for variant, by_seed in reports.items()}
 
 
-def table_markdown(table: Table, records: Records, schema: Schema, oracle: Report | None = None) -> str:
+def table_markdown(
+    table: Table, records: Records, schema: Schema, references: Mapping[str, Report] | None = None
+) -> str:
     """One table of the results: a Markdown table per target, and one of what the variants cost.
 
     Args:
       table: Which variants, under which labels.
       records: The runs, by variant.
       schema: Gives the order of the targets.
-      oracle: The metrics of the truth, where it is known.
+      references: By label, the metrics of what is no model: of the truth where it is known, of the mean, of zero.
     """
     reports = good_reports(records, table.rows.values())
     blocks = [f"## {table.title}"]
@@ -57,14 +62,17 @@ def table_markdown(table: Table, records: Records, schema: Schema, oracle: Repor
     tests = paired_tests(reports, SUBJECT) if SUBJECT in reports and len(reports) > 1 else None
     for target in schema.targets if reports else ():
         unit = f" ({target.unit})" if isinstance(target, Continuous) and target.unit else ""
-        blocks += [f"### {target.name}{unit}", markdown(_target_cells(target.name, table, summary, tests, oracle))]
+        blocks += [
+            f"### {target.name}{unit}",
+            markdown(_target_cells(target.name, table, summary, tests, references or {})),
+        ]
     diverged = [label for label, v in table.rows.items() if v in records and v not in reports]
     blocks += [_diverged(label, records[table.rows[label]]) for label in diverged]
     blocks += ["### Cost", markdown(_cost_cells(table, records))]
     return "\n\n".join(blocks)
 
 
-def legend(seeds: int, *, tested: bool, oracle: bool) -> str:
+def legend(seeds: int, *, tested: bool, references: Iterable[str] = ()) -> str:
     """What the marks of the tables mean."""
     lines = [
         "↑ higher is better, ↓ lower is better; the best in bold",
@@ -81,7 +89,9 @@ def legend(seeds: int, *, tested: bool, oracle: bool) -> str:
             f"number of tests; {_SIGNIFICANT} marks the better of the two where p <= {LEVEL}"
             + (": from two seeds, which is next to nothing" if seeds == 2 else "")
         )
-    if oracle:
+    if "mean" in references:
+        lines.append("mean, zero: the same prediction for every row, the training rows' mean and 0")
+    if ORACLE in references:
         lines.append(
             "regret: expected LogLoss minus the truth's, in nats (steps), and expected squared error minus the truth's "
             "over var(y) (core), both without the labels' noise; the oracle predicts the truth"
@@ -102,16 +112,19 @@ def markdown(cells: Sequence[Sequence[str]]) -> str:
 
 
 def _target_cells(
-    target: str, table: Table, summary: pd.DataFrame, tests: pd.DataFrame | None, oracle: Report | None
+    target: str, table: Table, summary: pd.DataFrame, tests: pd.DataFrame | None, references: Mapping[str, Report]
 ) -> list[list[str]]:
     of_target = summary[summary["target"] == target]
     metrics = [m for m in dict.fromkeys(of_target["metric"]) if METRICS[m].is_compared]
     rows = {(row["model"], row["metric"]): row for row in of_target.to_dict("records")}
     against = {} if tests is None else _best_others(tests, target)
     cells = [["", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)]]
-    if oracle is not None:
-        values = {row.metric: row.value for row in oracle.rows if row.target == target}
-        cells.append(["oracle", *(format_value(values.get(m, 0.0), 4) for m in metrics)])
+    for label, report in references.items():
+        values = {row.metric: row.value for row in report.rows if row.target == target}
+        if values:
+            # Regret is what a prediction loses against the truth; of constants it was not computed.
+            values |= {"regret": 0.0} if label == ORACLE else {}
+            cells.append([label, *(format_value(values[m], 4) if m in values else "-" for m in metrics)])
     for label, variant in table.rows.items():
         if (variant, metrics[0]) in rows:
             cells.append([label, *(_cell(rows[variant, m], against.get(m)) for m in metrics)])

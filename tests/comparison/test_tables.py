@@ -58,10 +58,20 @@ def test_a_variant_with_a_run_that_diverged_has_no_row() -> None:
 
 
 def test_the_oracle_stands_on_top_and_is_not_the_best() -> None:
-    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], RECORDS, SCHEMA, oracle=report(0.9, 0.5))
+    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], RECORDS, SCHEMA, {"oracle": report(0.9, 0.5)})
     lines = [line for line in text.splitlines() if line.startswith("| oracle")]
     assert [line.split("|")[2].strip() for line in lines] == ["0.9000", "0.5000"]
     assert "**0.9000" not in text
+
+
+def test_what_is_no_model_has_rows_of_its_targets_alone() -> None:
+    of_spend = Report((MetricRow("spend", "continuous", "nrmse", 1.4),), num_rows=10, unit="EUR")
+    references = {"mean": report(0.5, 1.0), "zero": of_spend}
+    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], RECORDS, SCHEMA, references)
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith(("| mean", "| zero"))]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert cells == [["mean", "0.5000"], ["mean", "1.0000"], ["zero", "1.4000"]]
+    assert "same prediction for every row" in legend(2, tested=True, references=references)
 
 
 def test_one_seed_has_no_spread_and_no_test() -> None:
@@ -69,7 +79,7 @@ def test_one_seed_has_no_spread_and_no_test() -> None:
     text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], records, SCHEMA)
     assert "±" not in text
     assert not any(line.startswith("| p ") for line in text.splitlines())
-    assert "±" not in legend(1, tested=False, oracle=False)
+    assert "±" not in legend(1, tested=False)
 
 
 def test_a_markdown_table_is_read_back() -> None:
