@@ -29,6 +29,7 @@ from htlnet_tf.gradients.nash_mtl import NashMTL
 from htlnet_tf.gradients.pcgrad import PCGrad
 
 __all__ = [
+    "ADJUSTMENTS",
     "IMTLG",
     "MGDA",
     "Adjustment",
@@ -42,3 +43,16 @@ __all__ = [
     "Number",
     "PCGrad",
 ]
+
+ADJUSTMENTS: dict[str, type[Adjustment]] = {
+    "aligned_mtl": AlignedMTL,
+    "cagrad": CAGrad,
+    "htlnet": GradientAdjustment,
+    "imtl_g": IMTLG,
+    "metabalance": MetaBalance,
+    "mgda": MGDA,
+    "nash_mtl": NashMTL,
+    "pcgrad": PCGrad,
+    "sum": GradientSum,
+}
+"""By the name that configurations and the command line use."""

@@ -11,18 +11,7 @@ import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.gradients import (
-    IMTLG,
-    MGDA,
-    Adjustment,
-    AlignedMTL,
-    CAGrad,
-    GradientAdjustment,
-    GradientSum,
-    MetaBalance,
-    NashMTL,
-    PCGrad,
-)
+from htlnet_tf.gradients import ADJUSTMENTS, Adjustment
 from htlnet_tf.layers.uncertainty_weights import LossWeighting, UncertaintyWeights
 from htlnet_tf.models import MODELS, model_class
 from htlnet_tf.models.base import MultiTaskModel
@@ -84,18 +73,6 @@ def learning_rate(model: MultiTaskModel) -> float | None:
 _OF_YOUR_OWN = (
     "`model.save_weights` keeps its weights and `model.encoder.save` its encoder, and your own code builds it again"
 )
-
-ADJUSTMENTS: dict[str, type[Adjustment]] = {
-    "aligned_mtl": AlignedMTL,
-    "cagrad": CAGrad,
-    "htlnet": GradientAdjustment,
-    "imtl_g": IMTLG,
-    "metabalance": MetaBalance,
-    "mgda": MGDA,
-    "nash_mtl": NashMTL,
-    "pcgrad": PCGrad,
-    "sum": GradientSum,
-}
 
 
 def _adjustment(declared: Any) -> Adjustment:

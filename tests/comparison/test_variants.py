@@ -6,8 +6,8 @@ import pytest
 
 import htlnet_tf as htl
 from htlnet_tf.comparison.variants import ABLATIONS, METHODS, plan, variant, variant_name
+from htlnet_tf.gradients import ADJUSTMENTS
 from htlnet_tf.models import MODELS
-from htlnet_tf.runs.building import ADJUSTMENTS
 from htlnet_tf.runs.config import ModelConfig
 
 

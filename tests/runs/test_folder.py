@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
+from htlnet_tf.gradients import ADJUSTMENTS
 from htlnet_tf.models import MODELS
-from htlnet_tf.runs.building import ADJUSTMENTS, build_model, model_config
+from htlnet_tf.runs.building import build_model, model_config
 from htlnet_tf.runs.training import load_test_rows
 
 Build = Callable[..., Any]
