@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -40,12 +40,13 @@ class Distinct(NamedTuple):
     values: np.ndarray
 
 
-def raw_features(frame: pd.DataFrame, schema: Schema) -> Arrays:
+def raw_features(frame: pd.DataFrame, schema: Schema, *, only: Collection[str] | None = None) -> Arrays:
     """The features of a frame in raw form.
 
     Args:
       frame: One row per impression; further columns are ignored.
       schema: Its categorical features have their dtype (`FeatureEncoder.schema` has).
+      only: Names of the features that are wanted; None: all.
 
     Returns:
       By feature name, arrays of shape [N]: object arrays of `str`, int64, or float32.
@@ -53,9 +54,10 @@ def raw_features(frame: pd.DataFrame, schema: Schema) -> Arrays:
     Raises:
       InputError: A column is missing or holds a value its kind does not allow; names column, row and value.
     """
-    require_columns(frame, (f.source for f in schema.inputs), purpose="features")
+    features = [f for f in schema.inputs if only is None or f.name in only]
+    require_columns(frame, (f.source for f in features), purpose="features")
     arrays: Arrays = {}
-    for feature in schema.inputs:
+    for feature in features:
         column = frame[feature.source]
         if isinstance(feature, Categorical):
             codes, values = distinct_values(column, feature)
