@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
+
+from htlnet_tf.data.values import MISSING_INT64
 
 Kind = Literal["bytes", "float", "int64"]
 
@@ -62,6 +66,25 @@ def feature_bytes(name: str, kind: Kind, values: Sequence[Any]) -> bytes:
     feature = _CLASSES["Feature"](**{field: _CLASSES[list_name](value=values)})
     written: bytes = _CLASSES["Features"](feature=[_CLASSES["Entry"](key=name, value=feature)]).SerializeToString()
     return written
+
+
+def column_bytes(name: str, values: np.ndarray, *, separator: str | None = None) -> list[bytes]:
+    """One feature of many examples, serialized; a missing value is a feature without values.
+
+    Args:
+      name: Of the feature.
+      values: [N], in raw form: an object array of `str`, int64, or floats.
+      separator: What joins several values of one text.
+
+    Returns:
+      N parts of what `example_bytes` takes.
+    """
+    if values.dtype == np.int64:
+        return [feature_bytes(name, "int64", () if v == MISSING_INT64 else (v,)) for v in values.tolist()]
+    if values.dtype.kind == "f":
+        return [feature_bytes(name, "float", () if math.isnan(v) else (v,)) for v in values.tolist()]
+    tokens = (text.split(separator) if text and separator else [text] if text else [] for text in values)
+    return [feature_bytes(name, "bytes", [token.encode() for token in listed]) for listed in tokens]
 
 
 def example_bytes(features: Iterable[bytes]) -> bytes:
