@@ -6,6 +6,7 @@ The raw form of a column is what a request to the exported model carries: `strin
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -38,8 +39,9 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str], *, purpose: str) 
     """
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"{purpose}: a pandas DataFrame is needed, received {type(frame).__name__}")
+    counts = Counter(frame.columns)
     for name in names:
-        count = int((frame.columns == name).sum())
+        count = counts[name]
         if count == 0:
             raise InputError(f"{purpose}: column '{name}' is missing; the frame has {_shortened(list(frame.columns))}")
         if count > 1:

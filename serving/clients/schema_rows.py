@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,7 @@ class SchemaRows:
             frame = rows
         else:
             columns, index = columns_of(rows, _sources(schema, features), self._known, of_what)
-            # Objects: as pandas would guess, whole numbers with a gap among them would be floats.
-            frame = pd.DataFrame({name: _objects(values) for name, values in columns.items()}, index)
+            frame = pd.DataFrame({name: _array(values) for name, values in columns.items()}, index)
         raw = raw_features(frame, schema, only=features)
         values = {name: in_shape(array.tolist(), signature.inputs[name]) for name, array in raw.items()}
         return Columns(values, frame.index)
@@ -105,8 +105,17 @@ def _sources(schema: Schema, features: Collection[str]) -> list[str]:
     return list(dict.fromkeys(feature.source for feature in schema.inputs if feature.name in features))
 
 
-def _objects(values: list[Any]) -> np.ndarray:
+def _array(values: list[Any]) -> np.ndarray:
+    """Values as they are: as pandas would guess, whole numbers with a gap among them would be floats."""
+    dtype = _EXACT.get(type(values[0]))
+    if dtype is not None and len(set(map(type, values))) == 1:
+        with contextlib.suppress(OverflowError):
+            return np.array(values, dtype)
     array = np.empty(len(values), object)
     for position, value in enumerate(values):  # assigned at once, lists of one length would be taken for a table
         array[position] = value
     return array
+
+
+_EXACT = {int: np.int64, float: np.float64, str: np.object_}
+"""Types whose values need no object each."""
