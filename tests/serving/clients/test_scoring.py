@@ -151,7 +151,9 @@ def test_files_that_cannot_be_scored(server: EmbeddedServer, tmp_path: Path, nam
     with pytest.raises(InputError, match="does not exist"):
         score_file(server.url, "tiny", path)
     path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"column 'city' is missing|cannot be read as a Parquet file|the file is empty"):
+    with pytest.raises(
+        InputError, match=r"column 'city' is missing|cannot be read as a Parquet file|the file is empty"
+    ):
         score_file(server.url, "tiny", path)
 
 
@@ -173,3 +175,63 @@ def test_dictionaries_in_parquet(server: EmbeddedServer, tmp_path: Path) -> None
     pyarrow.parquet.write_table(table, tmp_path / "d.parquet")
     score_file(server.url, "tiny", tmp_path / "d.parquet", tmp_path / "s.csv", version=1)
     assert pd.read_csv(tmp_path / "s.csv")["length"].tolist() == [2, 2, 4]
+
+
+def test_kept_columns_come_first_and_parquet_keeps_types(server: EmbeddedServer, tmp_path: Path) -> None:
+    frame = rows(2500).assign(day=pd.Timestamp("2024-01-01"), gap=pd.array([None] * 2000 + [7] * 500, "Int64"))
+    frame.loc[:1500, "note"] = None
+    frame.loc[1501:, "note"] = "late"
+    keep = ["label", "day", "gap", "note", "count"]
+    source, target = write(frame, tmp_path / "rows.parquet"), tmp_path / "scores.parquet"
+    score_file(server.url, "tiny", source, target, version=1, keep=[*keep, "label"])
+    scores = pd.read_parquet(target)
+    assert list(scores.columns) == [*keep, "city", "click", "length", "probs_0", "probs_1"]
+    assert scores["click"].dtype == np.float32 and scores["day"].dtype.kind == "M"
+    assert scores["gap"].isna().sum() == 2000 and scores["gap"].iloc[-1] == 7
+    assert scores["note"].fillna("").tolist() == frame["note"].fillna("").tolist()
+
+
+def test_kept_text_of_a_csv_file_stays_as_it_is(server: EmbeddedServer, tmp_path: Path) -> None:
+    source = write(rows(3).assign(code=["007", "", "1e5"]), tmp_path / "rows.csv")
+    score_file(server.url, "tiny", source, tmp_path / "scores.csv.gz", keep=["code"])
+    lines = gzip.decompress((tmp_path / "scores.csv.gz").read_bytes()).decode().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["code", "007", "", "1e5"]
+
+
+def test_what_cannot_be_kept_or_written(server: EmbeddedServer, tmp_path: Path) -> None:
+    source = write(rows(3), tmp_path / "rows.csv")
+    with pytest.raises(InputError, match="column 'city' cannot be kept: a score has the same name"):
+        score_file(server.url, "tiny", source, keep=["city"])
+    with pytest.raises(InputError, match="column 'nope' is missing"):
+        score_file(server.url, "tiny", source, keep=["nope"])
+    before = source.read_bytes()
+    with pytest.raises(InputError, match="is read: write the scores to another file"):
+        score_file(server.url, "tiny", source, source)
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("path", ["", "*.csv", "**/*.csv"])
+def test_folders_and_globs_are_scored_in_order_of_their_paths(
+    server: EmbeddedServer, tmp_path: Path, path: str
+) -> None:
+    folder = tmp_path / "rows" / "day=monday"
+    folder.mkdir(parents=True)
+    frame = rows(7)
+    write(frame[:4], folder / "a.csv")
+    write(frame[4:].drop(columns="day"), folder / "b.csv")
+    parent = folder.parent if path != "*.csv" else folder
+    assert score_file(server.url, "tiny", f"{parent}/{path}", tmp_path / "s.csv", version=1, keep=["day"]) == 7
+    scores = pd.read_csv(tmp_path / "s.csv", dtype={"city": str})
+    assert scores["city"].tolist() == frame["city"].tolist() and set(scores["day"]) == {"monday"}
+    (folder / "b.csv").write_text("city,count,price\nx,1,1\nx,1,cheap\n")
+    with pytest.raises(InputError, match=r"day=monday/b\.csv': column 'price' .*row 1 holds 'cheap'.*--schema"):
+        score_file(server.url, "tiny", f"{parent}/{path}", tmp_path / "s.csv")
+    assert len(pd.read_csv(tmp_path / "s.csv")) == 7  # the old one
+
+
+def test_a_column_of_another_type_in_a_later_file(server: EmbeddedServer, tmp_path: Path) -> None:
+    write(rows(2).assign(note=1), tmp_path / "a.parquet")
+    write(rows(2).assign(note="x"), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="column 'note': a column must be of one kind in all files"):
+        score_file(server.url, "tiny", tmp_path, tmp_path / "out" / "s.parquet", keep=["note"])
+    assert not (tmp_path / "out" / "s.parquet").exists()
