@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.data import columns
+from htlnet_tf.data.examples import column_bytes, example_bytes
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.schema import Categorical, Schema
 
@@ -46,32 +47,18 @@ def parse_examples(encoder: FeatureEncoder, serialized: tf.Tensor) -> dict[str, 
     return raw
 
 
-def to_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> list[tf.train.Example]:
-    """Writes raw rows as examples; a missing value is a feature that is not there.
+def to_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Writes raw rows as serialized examples; a missing value is a feature without values.
 
     Args:
       schema: With every dtype settled.
       raw: By feature name, arrays of shape [N] as `raw_features` gives them.
+
+    Returns:
+      An object array of bytes [N], as a feed takes it.
     """
-    examples = [tf.train.Example() for _ in range(len(next(iter(raw.values()))))]
-    for feature in schema.inputs:
-        separator = feature.separator if isinstance(feature, Categorical) else None
-        for example, value in zip(examples, raw[feature.name].tolist(), strict=True):
-            written = example.features.feature
-            if isinstance(value, str):
-                tokens = value.split(separator) if separator else [value]
-                if value != columns.MISSING_STRING:
-                    written[feature.name].bytes_list.value.extend(token.encode() for token in tokens)
-            elif isinstance(value, int):
-                if value != columns.MISSING_INT64:
-                    written[feature.name].int64_list.value.append(value)
-            elif not np.isnan(value):
-                written[feature.name].float_list.value.append(value)
-    return examples
-
-
-def serialized(examples: list[tf.train.Example]) -> np.ndarray:
-    """Examples as a feed: an object array of bytes [N]."""
-    array = np.empty(len(examples), object)
-    array[:] = [example.SerializeToString(deterministic=True) for example in examples]
-    return array
+    packed = [
+        column_bytes(f.name, raw[f.name], separator=f.separator if isinstance(f, Categorical) else None)
+        for f in schema.inputs
+    ]
+    return np.fromiter((example_bytes(row) for row in zip(*packed, strict=True)), object)

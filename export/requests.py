@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.export.candidates import item_columns
-from htlnet_tf.export.examples import serialized, to_examples
+from htlnet_tf.export.examples import to_examples
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -36,7 +36,7 @@ def feeds(encoder: FeatureEncoder, signature: str, raw: Arrays, *, user: int = 0
       Array per input, of the declared dtype; object arrays of bytes for strings.
     """
     if signature in EXAMPLE_INPUTS:
-        return {EXAMPLE_INPUTS[signature]: serialized(to_examples(encoder.schema, raw))}
+        return {EXAMPLE_INPUTS[signature]: to_examples(encoder.schema, raw)}
     chosen = dict(raw)
     if signature == "candidates":
         items = item_columns(encoder.schema)

@@ -14,6 +14,7 @@ from htlnet_tf.export.examples import parse_examples
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.schema.features import argument_name
+from htlnet_tf.serving.signatures import target_tensor
 
 _CONSTANTS = tf.compat.v1.saved_model.signature_constants
 _METHOD_NAMES = {
@@ -38,7 +39,8 @@ class Servable(tf.Module):
 
     A column whose name no Python argument can have (`class`, `from`) is an input of that name to the server, as every
     column is. Only who calls a signature in Python, after `tf.saved_model.load`, calls it `class_`, see
-    `htlnet_tf.schema.features.argument_name`.
+    `htlnet_tf.schema.features.argument_name`. The targets' order is in the names of the outputs' tensors, see
+    `htlnet_tf.serving.signatures.target_tensor`.
 
     A Keras object that is saved along may load in Python and still be refused by the server, so the module owns the
     variables and lookup tables themselves; Keras layers only trace the functions.
@@ -52,6 +54,7 @@ class Servable(tf.Module):
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
         self._columns = tuple(encoder.raw_specs())
+        self._targets = tuple(target.name for target in schema.targets)
         # Traced once: all signatures but `candidates` call it, and the SavedModel holds it once.
         scores = tf.function(
             lambda raw: model(encoder(raw), training=False), input_signature=[encoder.raw_specs()], autograph=False
@@ -97,22 +100,28 @@ class Servable(tf.Module):
         for signature, method_name in _METHOD_NAMES.items():
             updater.replace_method_name(signature, method_name, tags="serve")
         updater.save()
-        _name_inputs_as_columns(Path(directory, "saved_model.pb"), self._columns)
+        _name_tensors(Path(directory, "saved_model.pb"), self._columns, self._targets)
         fingerprinting_utils.write_fingerprint(str(directory))  # of the file as it is now
 
 
-def _name_inputs_as_columns(path: Path, columns: Sequence[str]) -> None:
-    """Gives the signatures' inputs in a SavedModel's file, which are named as the arguments are, the columns' names."""
+def _name_tensors(path: Path, columns: Sequence[str], targets: Sequence[str]) -> None:
+    """Names the signatures' tensors in a SavedModel's file: inputs, which are named as the arguments are, as the
+    columns; the targets' scores by their positions in the funnel, which a map of outputs does not keep.
+    """
     renamed = {argument_name(column): column for column in columns if argument_name(column) != column}
-    if not renamed:
-        return
     document = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     for graph in document.meta_graphs:
-        for signature in graph.signature_def.values():
+        for name, signature in graph.signature_def.items():
             for argument, column in renamed.items():
                 if argument in signature.inputs:
                     signature.inputs[column].CopyFrom(signature.inputs[argument])
                     del signature.inputs[argument]
+            if set(signature.outputs) == set(targets):
+                for position, target in enumerate(targets):
+                    score, tensor = signature.outputs[target], target_tensor(name, position)
+                    node = graph.graph_def.node.add(name=tensor.removesuffix(":0"), op="Identity", input=[score.name])
+                    node.attr["T"].type = score.dtype
+                    score.name = tensor
     path.write_bytes(document.SerializeToString(deterministic=True))
 
 

@@ -69,8 +69,8 @@ def _log(encoder: FeatureEncoder, model_name: str, signature: str, raw: Arrays) 
     log = prediction_log_pb2.PredictionLog()
     if signature in ("classify", "regress"):
         request = (log.classify_log if signature == "classify" else log.regress_log).request
-        examples = input_pb2.ExampleList(examples=to_examples(encoder.schema, raw))
-        request.input.CopyFrom(input_pb2.Input(example_list=examples))
+        examples = [tf.train.Example.FromString(one) for one in to_examples(encoder.schema, raw)]
+        request.input.CopyFrom(input_pb2.Input(example_list=input_pb2.ExampleList(examples=examples)))
     else:
         request = log.predict_log.request
         for name, values in feeds(encoder, signature, raw).items():

@@ -7,19 +7,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from htlnet_tf.serving.signatures import Signature
 
 
 def run() -> None:
@@ -139,11 +134,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     serve.add_argument("--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="0: never")
     serve.add_argument("--request_timeout", type=float, default=30.0, metavar="S", help="seconds (%(default)s)")
 
-    score = _add(commands, "score", _score, "score the rows of a CSV or Parquet file on a server")
+    score = _add(commands, "score", _score, "score the rows of files on a server")
     _add_server(score)
-    score.add_argument("--input", metavar="FILE", required=True, help="a .csv, .csv.gz or .parquet file")
-    score.add_argument("--schema", metavar="S", help="schema file or run folder of the training: FILE is read by it")
-    score.add_argument("--output", metavar="FILE", help="a CSV file; default: standard output")
+    score.add_argument("--input", metavar="PATH", required=True, help="a CSV, Parquet or TFRecord file, folder or glob")
+    score.add_argument("--schema", metavar="S", help="schema file or run folder of the training: PATH is read by it")
+    score.add_argument("--keep", metavar="A,B", help="columns of PATH to write before the scores")
+    score.add_argument("--output", metavar="FILE", help="a .parquet file, or CSV; default: CSV to standard output")
 
     parity = _add(commands, "parity", _parity, "compare a server's scores with a run's own; exit code 1 if they differ")
     parity.add_argument("run", metavar="RUN")
@@ -352,7 +348,6 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.clients.scoring import score_file
 
-    read = None if arguments.schema is None else _reader(arguments.schema, arguments.input)
     rows = score_file(
         arguments.url,
         arguments.name,
@@ -360,21 +355,12 @@ def _score(arguments: argparse.Namespace) -> None:
         arguments.output,
         version=arguments.version,
         label=arguments.label,
-        read=read,
+        schema=arguments.schema,
+        keep=_names(arguments.keep),
         write=_say_aside,
     )
     if arguments.output:
         _say_aside(f"{rows:,} rows scored to {arguments.output}")
-
-
-def _reader(schema: str, source: str) -> Callable[[Signature], Iterable[pd.DataFrame]]:
-    from htlnet_tf.data.request_rows import request_rows
-    from htlnet_tf.runs.config import find_schema
-
-    declared = find_schema(schema)
-    return lambda signature: request_rows(
-        source, declared, {name: info.dtype for name, info in signature.inputs.items()}
-    )
 
 
 def _parity(arguments: argparse.Namespace) -> int:

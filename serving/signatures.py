@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,20 @@ EXAMPLES_SIGNATURE = "examples"
 
 # TensorFlow, core/framework/types.cc (DataTypeString), as messages spell them: "DT_FLOAT" is "float".
 _TYPE_NAMES = {"DT_HALF": "half"}
+
+_TARGET = re.compile(r"(?:.*/)?target_(\d+):0")
+
+
+def target_tensor(signature_name: str, position: int) -> str:
+    """How an export names the tensor of a target, so that who reads a signature knows the funnel's order.
+
+    A signature's outputs are a map: they have no order, and TensorFlow numbers their tensors by the aliases' alphabet.
+
+    Args:
+      signature_name: Of the signature.
+      position: Of the target in the funnel, from 0.
+    """
+    return f"{signature_name}/target_{position}:0"
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,8 @@ class Signature:
 
     Args:
       inputs: Input alias -> tensor.
-      outputs: Output alias -> tensor.
+      outputs: Output alias -> tensor, in funnel order where the tensors' names say it (`target_tensor`), else by
+        alphabet.
     """
 
     inputs: Mapping[str, TensorInfo]
@@ -71,7 +87,9 @@ def signatures_from_json(signature_defs: Mapping[str, Any]) -> dict[str, Signatu
       Signature name -> signature.
     """
     return {
-        name: Signature(inputs=_tensors(definition.get("inputs", {})), outputs=_tensors(definition.get("outputs", {})))
+        name: Signature(
+            inputs=_tensors(definition.get("inputs", {})), outputs=_in_order(_tensors(definition.get("outputs", {})))
+        )
         for name, definition in signature_defs.items()
     }
 
@@ -81,6 +99,14 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorInfo]:
         alias: TensorInfo(name=info.get("name", ""), dtype=info.get("dtype", "DT_INVALID"), shape=_shape(info))
         for alias, info in sorted(infos.items())  # protobuf maps come in another order each time
     }
+
+
+def _in_order(outputs: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
+    positions = {name: _TARGET.fullmatch(info.name) for name, info in outputs.items()}
+    known = {name: int(found[1]) for name, found in positions.items() if found is not None}
+    if len(known) < len(outputs):
+        return outputs
+    return {name: outputs[name] for name in sorted(outputs, key=lambda name: known[name])}
 
 
 def _shape(info: Mapping[str, Any]) -> tuple[int, ...] | None:

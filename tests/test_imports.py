@@ -47,7 +47,16 @@ def test_the_package_and_its_clients_import_without_tensorflow() -> None:
         "htl.Schema; htl.data.time_split; htl.Report\n"
         "htl.serving.RestClient('http://localhost', 'm'); htl.serving.AsyncRestClient('http://localhost', 'm')\n"
         "htl.serving.open_client('http://localhost', 'm'); htl.serving.ServingError\n"
-        "import htlnet_tf.serving.clients.scoring\n"
+        "import htlnet_tf.serving.clients.scoring, htlnet_tf.data.examples\n"
+        "features = [htl.Categorical('a', separator=','), htl.Timestamp('t')]\n"
+        "schema = htl.Schema(features=features, targets=[htl.Binary('b'), htl.Continuous('c')])\n"
+        "htl.serving.AsyncRestClient('http://localhost', 'm', schema=schema)\n"
+        "from htlnet_tf.serving.clients.schema_rows import SchemaRows\n"
+        "from htlnet_tf.serving.signatures import Signature, TensorInfo\n"
+        "taken = {'a': TensorInfo('', 'DT_STRING', (-1,)), 't': TensorInfo('', 'DT_INT64', (-1,))}\n"
+        "rows = [{'a': ['x', 'y'], 't': '1970-01-01T00:00:01'}]\n"
+        "values = SchemaRows(schema).columns(rows, Signature(taken, {})).values\n"
+        "assert values == {'a': ['x,y'], 't': [1000]}, values\n"
         "print(sorted(m for m in sys.modules if m.startswith(('tensorflow', 'tf_keras', 'keras'))))"
     )
     assert result.returncode == 0, result.stderr

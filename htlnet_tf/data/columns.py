@@ -1,12 +1,12 @@
 """A table's columns as the arrays the model's graph takes: one rule for every dtype that pandas can hold.
 
 The raw form of a column is what a request to the exported model carries: `string`, `int64` or `float32` of shape [N].
-JSON and TensorFlow have no null for the first two, so missing values have a fixed code in each.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable
 from typing import Any
 
@@ -14,12 +14,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from htlnet_tf.data.values import MISSING_WORDS, is_missing, text, whole_number
+from htlnet_tf.data.values import (  # noqa: F401 (the codes for "missing" belong to the raw form of a column)
+    MISSING_FLOAT,
+    MISSING_INT64,
+    MISSING_STRING,
+    MISSING_WORDS,
+    is_missing,
+    number,
+    text,
+    whole_number,
+)
 from htlnet_tf.errors import InputError, RowError
-
-MISSING_STRING = ""
-MISSING_INT64 = -(2**63)
-MISSING_FLOAT = float("nan")
 
 Arrays = dict[str, np.ndarray]
 
@@ -34,8 +39,9 @@ def require_columns(frame: pd.DataFrame, names: Iterable[str], *, purpose: str) 
     """
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"{purpose}: a pandas DataFrame is needed, received {type(frame).__name__}")
+    counts = Counter(frame.columns)
     for name in names:
-        count = int((frame.columns == name).sum())
+        count = counts[name]
         if count == 0:
             raise InputError(f"{purpose}: column '{name}' is missing; the frame has {_shortened(list(frame.columns))}")
         if count > 1:
@@ -48,7 +54,7 @@ def numbers(column: pd.Series, *, rule: str, decimal: str = ".") -> np.ndarray:
     """A column as float64 [N], NaN where it is missing; text is parsed.
 
     Args:
-      column: Of any dtype.
+      column: Of any dtype. Text that stands for a missing value is missing.
       rule: What it must be.
       decimal: The decimal mark of text. With `","` a point in it is an error, and no number is grouped.
 
@@ -68,9 +74,18 @@ def numbers(column: pd.Series, *, rule: str, decimal: str = ".") -> np.ndarray:
     try:
         parsed = pd.to_numeric(column, errors="coerce")
     except (OverflowError, TypeError):  # a whole number of hundreds of digits, a list
-        parsed = column.map(_number)
-    refuse(column, parsed.isna().to_numpy() & column.notna().to_numpy(), rule=rule)
-    return float64(parsed)
+        parsed = pd.Series(np.nan, column.index, np.float64)
+    values = float64(parsed)
+    # What pandas knows no number in: words for a missing value, true and false, fractions; or there is none.
+    unread = np.flatnonzero(np.isnan(values) & column.notna().to_numpy())
+    if len(unread):
+        read = [number(column.iloc[row]) for row in unread]
+        offends = np.zeros(len(column), bool)
+        offends[unread] = [one is None for one in read]
+        refuse(column, offends, rule=rule)
+        values = values.copy()
+        values[unread] = read
+    return values
 
 
 def by_value(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
@@ -107,22 +122,14 @@ def _with_decimal_commas(column: pd.Series, *, rule: str) -> np.ndarray:
     offends = np.zeros(len(distinct) + 1, bool)
     for i, value in enumerate(distinct):
         if not isinstance(value, str):
-            parsed[i] = _number(value)
-            offends[i] = np.isnan(parsed[i]) and not is_missing(value)
+            read = number(value)
+            parsed[i], offends[i] = MISSING_FLOAT if read is None else read, read is None
         elif _DECIMAL_COMMA.fullmatch(value.strip()):
             parsed[i] = float(value.replace(",", "."))
         else:
             offends[i] = value.strip() not in MISSING_WORDS
     refuse(column, offends[codes], rule=rule)
     return parsed[codes]
-
-
-def _number(value: Any) -> float:
-    """One value as a float, NaN where it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
 
 
 def beyond_float32(values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import datetime
+from collections.abc import Collection, Hashable
 from numbers import Number
 from typing import Any, NamedTuple
 
@@ -40,12 +41,13 @@ class Distinct(NamedTuple):
     values: np.ndarray
 
 
-def raw_features(frame: pd.DataFrame, schema: Schema) -> Arrays:
+def raw_features(frame: pd.DataFrame, schema: Schema, *, only: Collection[str] | None = None) -> Arrays:
     """The features of a frame in raw form.
 
     Args:
       frame: One row per impression; further columns are ignored.
       schema: Its categorical features have their dtype (`FeatureEncoder.schema` has).
+      only: Names of the features that are wanted; None: all.
 
     Returns:
       By feature name, arrays of shape [N]: object arrays of `str`, int64, or float32.
@@ -53,9 +55,10 @@ def raw_features(frame: pd.DataFrame, schema: Schema) -> Arrays:
     Raises:
       InputError: A column is missing or holds a value its kind does not allow; names column, row and value.
     """
-    require_columns(frame, (f.source for f in schema.inputs), purpose="features")
+    features = [f for f in schema.inputs if only is None or f.name in only]
+    require_columns(frame, (f.source for f in features), purpose="features")
     arrays: Arrays = {}
-    for feature in schema.inputs:
+    for feature in features:
         column = frame[feature.source]
         if isinstance(feature, Categorical):
             codes, values = distinct_values(column, feature)
@@ -215,8 +218,8 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
     """A column of points in time as int64 [N], in the feature's unit since 1970 UTC; missing values become -2**63.
 
     Args:
-      column: Datetimes (without a zone they are UTC), ISO 8601 strings, or whole numbers in the feature's unit; or what
-        the feature's format says.
+      column: Datetimes (without a zone they are UTC), ISO 8601 strings, or whole numbers in the feature's unit, or some
+        of each; or datetimes and what the feature's format says.
       feature: Says the unit and the format.
 
     Raises:
@@ -231,11 +234,16 @@ def time_values(column: pd.Series, feature: Timestamp) -> np.ndarray:
     rule = (
         f"feature '{feature.name}' is a timestamp: a datetime, an ISO 8601 string, or a whole number of {feature.unit}"
     )
-    if column.dtype.kind not in "mM" and pd.api.types.infer_dtype(column, skipna=True) in (
-        "string",
-        "datetime",
-        "date",
-    ):
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if column.dtype == object and inferred in ("mixed", "mixed-integer"):  # rows of a request, each in its own way
+        is_count = np.asarray([whole_number(v) is not None for v in column], bool)
+        if is_count.any() and not is_count.all():
+            apart = (column.where(is_count, None), column.where(~is_count, None))
+            counts, others = (time_values(part.astype(object), feature) for part in apart)
+            return np.where(is_count, counts, others)
+        if all(isinstance(v, (str, datetime.date)) or is_missing(v) for v in column):
+            inferred = "datetime"
+    if column.dtype.kind not in "mM" and inferred in ("string", "datetime", "date"):
         moments = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
         # pandas takes these words for ISO 8601.
         words = column.isin(["now", "today"])

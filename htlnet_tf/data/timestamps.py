@@ -7,6 +7,7 @@ unless it has an offset), or an ISO 8601 duration in seconds, `"PT1.5S"`, for ti
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import numbers
 import re
@@ -109,14 +110,15 @@ def written(column: pd.Series[Any], format: str) -> tuple[np.ndarray, np.ndarray
     """Reads times that are written by a format, each distinct value once.
 
     Args:
-      column: Text, or whole numbers whose digits are the date.
+      column: Text, or whole numbers whose digits are the date; datetimes among them are what they are.
       format: As `datetime.strptime` takes it, or `ISO`; times without a zone are UTC.
 
     Returns:
       datetime64[us] [N] in UTC, NaT where there is none; and bool [N], which values are there but are no such time.
     """
     codes, distinct = by_value(column)
-    texts = pd.Series([text_of_value(value) for value in distinct], dtype=object)
+    known = {i: pd.Timestamp(v) for i, v in enumerate(distinct) if isinstance(v, datetime.date)}
+    texts = pd.Series(["" if i in known else text_of_value(v) for i, v in enumerate(distinct)], dtype=object)
     missing = texts.isin(MISSING_WORDS)
     moments = pd.to_datetime(texts.where(~missing, None), utc=True, errors="coerce", format=format)
     # pandas reads these words as the time at which it meets them.
@@ -126,6 +128,8 @@ def written(column: pd.Series[Any], format: str) -> tuple[np.ndarray, np.ndarray
         moments.dt.tz_convert(None).to_numpy().astype("datetime64[us]"), np.datetime64("NaT", "us")
     )  # the last one is the missing value, code -1
     values[offends] = np.datetime64("NaT", "us")
+    for i, moment in known.items():
+        values[i] = (moment if moment.tz is None else moment.tz_convert(None)).to_datetime64()
     return values[codes], offends[codes]
 
 

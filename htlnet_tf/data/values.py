@@ -20,10 +20,18 @@ MISSING_WORDS = ("NaN", "nan", "NULL", "null", "NA", "None", "")
 """Text that stands for a missing value where a column holds no text."""
 
 LOWEST_INT64, HIGHEST_INT64 = -(2**63), 2**63 - 1
+
+# JSON and TensorFlow have no null for text and whole numbers, so missing values have a fixed code in each raw type.
+MISSING_STRING = ""
+MISSING_INT64 = LOWEST_INT64
+MISSING_FLOAT = float("nan")
+
+TIMES = (datetime.datetime, datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
+"""Types of points in time and of their differences, which NumPy counts among the integers."""
+
 EXACT_FLOAT = 2**53
 """Up to here a float64 says which whole number was meant."""
 
-_TIMES = (datetime.datetime, datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 # 007 is another value than 7, and 0x1f is no number to a person.
 _CODE = re.compile(r"[+-]?0[0-9xX]")
 
@@ -49,7 +57,7 @@ def whole_number(value: Any) -> int | None:
     no longer says which one was meant), and decimals and fractions without one, exactly. Text is none: `"007"` is
     another value than 7. Nor are times, though NumPy counts its differences among the integers.
     """
-    if isinstance(value, _TIMES):
+    if isinstance(value, TIMES):
         return None
     if isinstance(value, (bool, np.bool_, numbers.Integral)):
         return int(value)
@@ -73,7 +81,7 @@ def text(value: Any) -> str | None:
     """The text of a discrete value; None if it has none.
 
     Text and UTF-8 bytes are their own, a UUID is written 8-4-4-4-12 in lower case, and whole numbers in digits: `1.0`
-    in a column with gaps was `1`.
+    in a column with gaps was `1`. A number of more digits than Python writes has none.
     """
     if isinstance(value, str):
         return value
@@ -85,7 +93,28 @@ def text(value: Any) -> str | None:
         except UnicodeDecodeError:
             return None
     number = whole_number(value)
-    return None if number is None else str(number)
+    try:
+        return None if number is None else str(number)
+    except ValueError:  # more than 4300 digits
+        return None
+
+
+def number(value: Any) -> float | None:
+    """The number that a value is, text included, NaN where it is missing; None if it is none, as times are.
+
+    Text is read as in `number_of_text`, and the words for a missing value are one.
+    """
+    if is_missing(value):
+        return MISSING_FLOAT
+    if isinstance(value, str):
+        said = MISSING_FLOAT if value.strip() in MISSING_WORDS else number_of_text(value, whole=False)
+        return None if said is None else float(said)
+    if isinstance(value, TIMES) or not isinstance(value, (numbers.Real, decimal.Decimal, np.bool_)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def number_of_text(written: str, *, whole: bool) -> int | float | None:

@@ -216,20 +216,6 @@ def find_config(name: str, changes: Sequence[str] = ()) -> RunConfig:
     return RunConfig.from_yaml(path, changes)
 
 
-def find_schema(path: str | Path) -> Schema:
-    """Reads a schema file, or the schema of a run folder.
-
-    Raises:
-      InputError: It cannot be read, or does not describe a schema.
-    """
-    if not Path(path).is_dir():
-        return Schema.from_yaml(path)
-    schema = RunConfig.from_yaml(Path(path) / "config.yaml").schema
-    if schema is None:
-        raise InputError(f"'{path}' is no run folder: its configuration has no schema")
-    return schema
-
-
 def _change(document: Any, change: str, *, source: str) -> None:
     """Puts `field=value` into a document that was read from `source`."""
     field_name, equals, text = change.partition("=")

@@ -1,7 +1,7 @@
 """What a table's columns are: features, targets and the schema that holds both. Declarations only."""
 
 from htlnet_tf.schema.features import Categorical, Cross, Numeric, Sequence, Timestamp
-from htlnet_tf.schema.schema import Schema, require_same_schema
+from htlnet_tf.schema.schema import Schema, load_schema, require_same_schema
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "Schema",
     "Sequence",
     "Timestamp",
+    "load_schema",
     "require_same_schema",
 ]

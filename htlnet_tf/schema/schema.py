@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from htlnet_tf.documents import read_yaml, validate
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import (
     Categorical,
@@ -233,6 +233,25 @@ class Schema:
           InputError: The file is missing, is not YAML, or does not describe a schema.
         """
         return cls.from_dict(read_yaml(path), source=str(path))
+
+
+def load_schema(path: str | Path) -> Schema:
+    """Reads a schema file, or the schema of a run folder.
+
+    Raises:
+      InputError: It cannot be read, or does not describe a schema.
+    """
+    folder = local_path(path)
+    if not folder.is_dir():
+        return Schema.from_yaml(path)
+    source = folder / "config.yaml"
+    if not source.is_file():
+        raise InputError(f"'{path}' is no run folder: it has no config.yaml")
+    document = read_yaml(source)
+    declared = document.get("schema") if isinstance(document, dict) else None
+    if declared is None:
+        raise InputError(f"'{path}' is no run folder: its configuration has no schema")
+    return Schema.from_dict(declared, source=f"{source}, schema")
 
 
 def require_same_schema(schema: Schema, fitted: Schema) -> None:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import httpx
 import pandas as pd
 
+from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
-from htlnet_tf.serving.clients.calls import Call, Request, RestCalls
+from htlnet_tf.serving.clients.calls import Call, Calls, Question
 from htlnet_tf.serving.clients.columns import Rows
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import AsyncQuickAckTransport
 from htlnet_tf.serving.clients.replies import parse_reply
+from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.errors import ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
 
 _Result = TypeVar("_Result")
 
@@ -44,6 +50,7 @@ class AsyncRestClient:
       retries: How often to send a request again.
       max_connections: At most so many connections at once in an event loop; further requests wait for one.
       verify: Whether, or with what, to verify the certificate of an https server.
+      schema: As of `RestClient`.
 
     Example:
       >>> async with AsyncRestClient("http://localhost:8501", "htlnet") as client:
@@ -64,11 +71,13 @@ class AsyncRestClient:
         retries: int = 2,
         max_connections: int = 16,
         verify: ssl.SSLContext | bool = True,
+        schema: Schema | str | Path | None = None,
     ) -> None:
         parsed = rest_url(url)
         check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
         self._url = str(parsed).rstrip("/")
-        self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
+        self._path = ModelAddress(model_name, version, label).path
+        self._calls = Calls(self._url, schema)
         context = httpx.create_ssl_context(verify=verify)
 
         def connect() -> httpx.AsyncClient:
@@ -85,7 +94,7 @@ class AsyncRestClient:
         self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE, *, row_format: bool = False
     ) -> pd.DataFrame:
         """Scores rows; arguments, result and errors as of `RestClient.predict`."""
-        return await self._run(self._calls.predict(rows, signature_name, row_format))
+        return await self._run(self._calls.predict(rows, signature_name, row_format=row_format))
 
     async def predict_candidates(
         self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
@@ -127,17 +136,20 @@ class AsyncRestClient:
 
     async def _run(self, call: Call[_Result]) -> _Result:
         try:
-            request = next(call)
+            question = next(call)
             while True:
                 try:
-                    reply = await self._reply(request)
-                except ServingError as error:
-                    request = call.throw(error)
+                    reply = await self._answer(question)
+                except (InputError, ServingError) as error:
+                    question = call.throw(error)
                 else:
-                    request = call.send(reply)
+                    question = call.send(reply)
         except StopIteration as done:
             result: _Result = done.value
             return result
+
+    async def _answer(self, question: Question) -> Any:
+        return answer_of(question, await self._reply(request_of(question, self._path)), self._url)
 
     async def _reply(self, request: Request) -> dict[str, Any]:
         for delay in delays(self._retries):
@@ -150,10 +162,9 @@ class AsyncRestClient:
         return await self._attempt(request)
 
     async def _attempt(self, request: Request) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"} if request.body is not None else None
         with told_by_kind(self._url, self._timeout):
             response = await self._connections.get().request(
-                request.method, f"{self._url}{request.path}", content=request.body, headers=headers
+                request.method, f"{self._url}{request.path}", content=request.body, headers=request.headers
             )
         return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)
 

@@ -1,43 +1,60 @@
-"""The calls of a REST client without the network: which requests they make, and what they make of the answers.
+"""The calls of a client without the network: what they ask of a server, and what they make of the answers.
 
-Each call is a generator that yields requests, is sent the parsed answers, and returns the result. `RestClient` and
-`AsyncRestClient` run them, so that the two differ in nothing but how they wait.
+Each call is a generator that yields questions, is sent the answers, and returns the result. `RestClient`,
+`AsyncRestClient` and `GrpcClient` put the questions, so that they differ in nothing but the transport.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving.clients.bodies import columnar_body, row_body
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
-from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, reply_outputs, score_frame
+from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
 from htlnet_tf.serving.errors import RefusedError, ServingError
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
+
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
+    from htlnet_tf.serving.clients.schema_rows import SchemaRows
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Request:
-    """One HTTP request.
+class StatusOf:
+    """Asks for the state of the model's versions; the answer is TF Serving's JSON document."""
+
+
+@dataclass(frozen=True)
+class MetadataOf:
+    """Asks for the model's name, version and signatures; the answer is TF Serving's JSON document."""
+
+
+@dataclass(frozen=True)
+class ScoresOf:
+    """Asks for the outputs of rows; the answer has, by output alias, an array or nested lists.
 
     Args:
-      method: `"GET"` or `"POST"`.
-      path: Beginning with `/v1/models/`.
-      body: JSON; None for a GET.
+      signature_name: Signature to call.
+      signature: Its inputs and outputs.
+      columns: Input alias -> values, as `to_columns` gives them.
+      row_format: Over REST, whether to send rows in place of columns.
     """
 
-    method: str
-    path: str
-    body: bytes | None = None
+    signature_name: str
+    signature: Signature
+    columns: Mapping[str, list[Any]]
+    row_format: bool
 
 
-Call = Generator[Request, dict[str, Any], _Result]
+Question = StatusOf | MetadataOf | ScoresOf
+Call = Generator[Question, Any, _Result]
 ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
 
 # What TensorFlow calls the one input of a signature for classification or regression (cc/saved_model/
@@ -45,33 +62,68 @@ ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
 _EXAMPLES_INPUT = "inputs"
 
 
-class RestCalls:
+def run(call: Call[_Result], answer: Callable[[Question], Any]) -> _Result:
+    """Runs a call.
+
+    Args:
+      call: Of `Calls`.
+      answer: Puts a question to the server; an `InputError` or `ServingError` of it is the call's to handle.
+
+    Returns:
+      The call's result.
+    """
+    try:
+        question = next(call)
+        while True:
+            try:
+                reply = answer(question)
+            except (InputError, ServingError) as error:
+                question = call.throw(error)
+            else:
+                question = call.send(reply)
+    except StopIteration as done:
+        result: _Result = done.value
+        return result
+
+
+class Calls:
     """The calls of one model.
 
     Args:
       server: URL, for messages.
-      path: Of the model, such as `"/v1/models/htlnet/labels/stable"`.
+      schema: As of `RestClient`.
+
+    Raises:
+      InputError: The schema cannot be read.
     """
 
-    def __init__(self, server: str, path: str) -> None:
+    def __init__(self, server: str, schema: Schema | str | Path | None = None) -> None:
         self._server = server
-        self._path = path
+        self._schema_rows: SchemaRows | None = None
+        if schema is not None:
+            # What reads rows by a schema takes a second to import; most callers have none.
+            from htlnet_tf.serving.clients.schema_rows import SchemaRows
+
+            self._schema_rows = SchemaRows(schema)
         self._signatures: dict[str, Signature] | None = None
 
-    def predict(self, rows: Rows, signature_name: str, row_format: bool) -> Call[pd.DataFrame]:
+    def predict(self, rows: Rows, signature_name: str, *, row_format: bool = False) -> Call[pd.DataFrame]:
         """Scores rows; see `RestClient.predict`."""
         return (
             yield from self._scores(
-                signature_name, lambda signatures: predict_columns(rows, signatures, signature_name), row_format
+                signature_name,
+                lambda signatures: predict_columns(rows, signatures, signature_name, self._schema_rows),
+                row_format,
             )
         )
 
     def predict_candidates(self, user: Mapping[str, Any], items: Rows, signature_name: str) -> Call[pd.DataFrame]:
         """Scores items for one user; see `RestClient.predict_candidates`."""
+        convert = to_candidate_columns if self._schema_rows is None else self._schema_rows.candidate_columns
         return (
             yield from self._scores(
                 signature_name,
-                lambda signatures: to_candidate_columns(user, items, find_signature(signatures, signature_name)),
+                lambda signatures: convert(user, items, find_signature(signatures, signature_name)),
                 False,
             )
         )
@@ -85,13 +137,14 @@ class RestCalls:
 
     def status(self) -> Call[dict[str, Any]]:
         """The state of the model's versions; see `RestClient.status`."""
-        return (yield Request("GET", self._path))
+        return (yield StatusOf())
 
     def metadata(self) -> Call[dict[str, Any]]:
         """The model's name, version and signatures; see `RestClient.metadata`."""
-        return (yield Request("GET", f"{self._path}/metadata"))
+        return (yield MetadataOf())
 
     def _read_signatures(self) -> Call[dict[str, Signature]]:
+        # No lock: behind one, threads that ask a silent server would wait out their timeouts one after the other.
         signatures = self._signatures = read_signatures((yield from self.metadata()), self._server)
         return signatures
 
@@ -116,16 +169,15 @@ class RestCalls:
         self, signatures: Mapping[str, Signature], name: str, columns_for: ColumnsFor, row_format: bool
     ) -> Call[pd.DataFrame]:
         columns, signature = columns_for(signatures), find_signature(signatures, name)
-        body = (row_body if row_format else columnar_body)(name, columns.values)
         try:
-            reply = yield Request("POST", f"{self._path}:predict", body)
+            outputs = yield ScoresOf(name, signature, columns.values, row_format)
         except RefusedError as error:
-            if error.status == 400:
+            if error.status == 400 or error.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
                 # Perhaps a new version is served, which takes other columns: the next call asks again.
                 self._signatures = None
             raise
-        outputs = reply_outputs(reply, signature, self._server, row_format=row_format)
-        return score_frame(outputs, signature, columns.index)
+        order = () if self._schema_rows is None else self._schema_rows.targets
+        return score_frame(outputs, signature, columns.index, order=order)
 
 
 def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
@@ -146,13 +198,16 @@ def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:
     return signatures[name]
 
 
-def predict_columns(rows: Rows, signatures: Mapping[str, Signature], name: str) -> Columns:
+def predict_columns(
+    rows: Rows, signatures: Mapping[str, Signature], name: str, schema_rows: SchemaRows | None = None
+) -> Columns:
     """Converts rows to what a signature takes: the columns themselves, or serialized tf.Examples.
 
     Args:
       rows: As of `RestClient.predict`.
       signatures: Of the model, by name.
       name: Of the signature that will receive them.
+      schema_rows: Reads rows as training does; None: by the signature alone.
 
     Returns:
       The columns.
@@ -162,11 +217,13 @@ def predict_columns(rows: Rows, signatures: Mapping[str, Signature], name: str) 
     """
     signature = find_signature(signatures, name)
     inputs = set(signature.inputs)
+    convert = to_columns if schema_rows is None else schema_rows.columns
     if inputs == {EXAMPLES_SIGNATURE} and not _has_column(rows, EXAMPLES_SIGNATURE):
         # protobuf is imported by those alone who send examples
-        from htlnet_tf.serving.clients.examples import to_example_columns
+        from htlnet_tf.serving.clients.examples import as_examples
 
-        return to_example_columns(rows, find_signature(signatures, DEFAULT_SIGNATURE))
+        raw = find_signature(signatures, DEFAULT_SIGNATURE)
+        return as_examples(convert(rows, raw), raw)
     is_for_examples = inputs == {_EXAMPLES_INPUT} and signature.inputs[_EXAMPLES_INPUT].dtype == "DT_STRING"
     if is_for_examples and name != DEFAULT_SIGNATURE and not _has_column(rows, _EXAMPLES_INPUT):
         others = " or ".join(f"'{other}'" for other in (DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE) if other in signatures)
@@ -174,7 +231,9 @@ def predict_columns(rows: Rows, signatures: Mapping[str, Signature], name: str) 
             f"signature '{name}' takes serialized tf.Examples, as bytes in the column '{_EXAMPLES_INPUT}', one per row"
             + (f"; rows are taken by {others}" if others else "")
         )
-    return to_columns(rows, signature)
+    # Examples that the caller made are in no schema.
+    takes_examples = is_for_examples or inputs == {EXAMPLES_SIGNATURE}
+    return (to_columns if takes_examples else convert)(rows, signature)
 
 
 def _has_column(rows: Rows, name: str) -> bool:

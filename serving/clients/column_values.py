@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import math
-import numbers
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from htlnet_tf.data.values import (
+    HIGHEST_INT64,
+    LOWEST_INT64,
+    MISSING_INT64,
+    MISSING_STRING,
+    TIMES,
+    is_missing,
+    number,
+    text,
+    whole_number,
+)
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.signatures import TensorInfo
 
@@ -30,14 +35,11 @@ NUMPY_DTYPES = {
 }
 """The dtype of an array by that of a tensor; strings have none."""
 
-# int64 has no NaN. The smallest value stands for "missing" in this package's int64 columns.
-MISSING_INT64 = -(2**63)
-
 _INTEGER_RANGES = {
     "DT_INT8": (-(2**7), 2**7 - 1),
     "DT_INT16": (-(2**15), 2**15 - 1),
     "DT_INT32": (-(2**31), 2**31 - 1),
-    "DT_INT64": (-(2**63), 2**63 - 1),
+    "DT_INT64": (LOWEST_INT64, HIGHEST_INT64),
     "DT_UINT8": (0, 2**8 - 1),
     "DT_UINT32": (0, 2**32 - 1),
     "DT_UINT64": (0, 2**64 - 1),
@@ -51,11 +53,7 @@ _EXACT_TYPES: dict[str, set[type]] = {
     "DT_BOOL": {bool},
 }
 
-# A decimal of a few characters can be a number of a million digits; tables hold up to 76.
-_MAX_DIGITS = 4300
-
 _LISTS = (list, tuple, set, np.ndarray)
-_TIMES = (datetime.datetime, datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 class _RefusedError(Exception):
@@ -114,13 +112,16 @@ def described(value: Any) -> str:
 
 
 def _advice(value: Any, info: TensorInfo) -> str:
+    # The signature says nothing of separators and units, and a wrong one would silently give other scores.
     if info.dtype == "DT_STRING" and isinstance(value, _LISTS):
-        # The signature says nothing of separators, and a wrong one would silently give other scores.
-        return "; send a list as one text, its values joined by the separator that the model's schema declares"
-    if info.dtype == "DT_INT64" and isinstance(value, _TIMES):
+        return (
+            "; send a list as one text, its values joined by the separator that the model's schema declares, or give "
+            "that schema, schema="
+        )
+    if info.dtype == "DT_INT64" and isinstance(value, TIMES):
         return (
             "; send a time as a whole number since 1970 UTC, in the unit that the model's schema declares: "
-            "for milliseconds column.dt.as_unit('ms').astype('int64')"
+            "for milliseconds column.dt.as_unit('ms').astype('int64'), or give that schema, schema="
         )
     return ""
 
@@ -147,67 +148,35 @@ def _is_beyond_floats(values: list[Any]) -> bool:
     return False
 
 
-def _is_missing(value: Any) -> bool:
-    if isinstance(value, decimal.Decimal):
-        return value.is_nan()
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
-
-
-def _whole_number(value: Any) -> int | None:
-    if isinstance(value, _TIMES):  # NumPy counts its time differences among the integers
-        return None
-    if isinstance(value, (bool, np.bool_, numbers.Integral)):
-        return int(value)
-    if isinstance(value, decimal.Decimal):
-        is_whole = value.is_finite() and value.adjusted() < _MAX_DIGITS and value == value.to_integral_value()
-        return int(value) if is_whole else None
-    # Beyond 2**53 a float no longer says which whole number was meant.
-    if isinstance(value, numbers.Real) and float(value).is_integer() and abs(float(value)) <= 2.0**53:
-        return int(float(value))
-    return None
-
-
 def _string(value: Any) -> str | bytes:
-    if isinstance(value, str):
-        return str(value)
     if isinstance(value, bytes):
-        return bytes(value)
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if _is_missing(value):
-        return ""
-    # Pandas turns a column of integers with a gap in it into floats: 3.0 there was 3 in the training rows.
-    number = _whole_number(value)
-    try:
-        if number is not None:
-            return str(number)
-    except ValueError:  # more digits than Python writes
-        pass
-    raise _RefusedError
+        return bytes(value)  # of any content: serialized messages are bytes too
+    if is_missing(value):
+        return MISSING_STRING
+    written = text(value)
+    if written is None:
+        raise _RefusedError
+    return str(written)
 
 
 def _integer(value: Any, low: int, high: int, missing: int | None) -> int:
-    if _is_missing(value):
+    if is_missing(value):
         if missing is None:
             raise _RefusedError(", none missing")
         return missing
-    number = _whole_number(value)
-    if number is None:
+    exact = whole_number(value)
+    if exact is None:
         raise _RefusedError
-    if not low <= number <= high:
+    if not low <= exact <= high:
         raise _RefusedError(f" between {low} and {high}")
-    return number
+    return exact
 
 
 def _float(value: Any) -> float:
-    if _is_missing(value):
-        return math.nan
-    try:
-        if isinstance(value, (numbers.Real, decimal.Decimal, np.bool_, str)) and not isinstance(value, _TIMES):
-            return float(value)  # numbers that came as text, too
-    except (ValueError, OverflowError):
-        pass
-    raise _RefusedError
+    read = number(value)
+    if read is None:
+        raise _RefusedError
+    return read
 
 
 def _bool(value: Any) -> bool:

@@ -1,19 +1,17 @@
-"""Rows as a caller has them -> one list of values per input of a signature, or a refusal that says where."""
+"""Rows -> one list of values per input of a signature, by the signature alone, or a refusal that says where."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving.clients.column_values import converted, described
+from htlnet_tf.serving.clients.column_values import converted
+from htlnet_tf.serving.clients.rows import Rows, checked_user, columns_of, listed
 from htlnet_tf.serving.signatures import Signature, TensorInfo
-
-Rows = pd.DataFrame | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,20 @@ def to_columns(rows: Rows, signature: Signature) -> Columns:
         the signature shares inputs between rows and there is more than one.
     """
     columns = _columns(rows, signature)
-    if signature.shared and len(columns.index) > 1:
+    require_own_values(signature, len(columns.index))
+    return columns
+
+
+def require_own_values(signature: Signature, rows: int) -> None:
+    """Checks that a signature takes a value per row.
+
+    Raises:
+      InputError: It shares inputs between rows, and there is more than one.
+    """
+    if signature.shared and rows > 1:
         raise InputError(
             f"the signature takes one value of {listed(sorted(signature.shared))} for all rows: use predict_candidates"
         )
-    return columns
 
 
 def to_candidate_columns(user: Mapping[str, Any], items: Rows, signature: Signature) -> Columns:
@@ -72,56 +79,31 @@ def to_candidate_columns(user: Mapping[str, Any], items: Rows, signature: Signat
     Raises:
       InputError: As in `to_columns`; or the signature has no inputs per item.
     """
-    shared, own = signature.split()
-    if not own.inputs:
-        raise InputError(f"the signature must have inputs of shape [-1], but shares all: {listed(signature.inputs)}")
-    if isinstance(user, pd.Series):
-        user = user.to_dict()
-    if not isinstance(user, Mapping):
-        raise InputError(f"the user must be a dict of column and value, but is {described(user)}")
-    for name in shared.inputs:
-        if name not in user:
-            raise InputError(f"column '{name}' is missing in the user, which has {listed(user)}")
-    for name in user:
-        if name not in shared.inputs:
-            where = "belongs to the items" if name in own.inputs else "is unknown to the model"
-            raise InputError(f"column '{name}' in the user {where}; a user has {listed(shared.inputs)}")
+    shared, own = split_for_candidates(signature)
+    user = checked_user(user, shared.inputs, shared.inputs, own.inputs)
     values = {name: _inputs(name, [user[name]], info, _the_user) for name, info in shared.inputs.items()}
     columns = _columns(items, own, " of the items")
     return Columns(values | columns.values, columns.index)
+
+
+def split_for_candidates(signature: Signature) -> tuple[Signature, Signature]:
+    """A signature with the inputs of the user alone, and with those of the items alone.
+
+    Raises:
+      InputError: It has no inputs per item.
+    """
+    shared, own = signature.split()
+    if not own.inputs:
+        raise InputError(f"the signature must have inputs of shape [-1], but shares all: {listed(signature.inputs)}")
+    return shared, own
 
 
 def _the_user(position: int) -> str:
     return "the user"
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names for a message, the first twelve of them.
-
-    Args:
-      names: Any.
-
-    Returns:
-      Their text.
-    """
-    texts = [f"'{name}'" for name in names]
-    return ", ".join(texts[:12]) + (f" and {len(texts) - 12} more" if len(texts) > 12 else "") if texts else "none"
-
-
 def _columns(rows: Rows, signature: Signature, of_what: str = "") -> Columns:
-    index: pd.Index | None = None
-    if isinstance(rows, pd.DataFrame):
-        columns, index = _from_frame(rows, signature, of_what), rows.index
-    elif isinstance(rows, Mapping):
-        columns = _from_mapping(rows, signature, of_what)
-    elif isinstance(rows, Sequence) and not isinstance(rows, (str, bytes)):
-        columns = _from_records(rows, signature, of_what)
-    else:
-        raise InputError(f"rows must be a DataFrame, a list of dicts or a dict of columns, not {type(rows).__name__}")
-    size = len(next(iter(columns.values())))
-    if size == 0:
-        raise InputError("at least one row is needed, but the input is empty")
-    index = pd.RangeIndex(size) if index is None else index
+    columns, index = columns_of(rows, list(signature.inputs), signature.inputs, of_what)
 
     def place(position: int) -> str:
         label = index[position]
@@ -131,73 +113,12 @@ def _columns(rows: Rows, signature: Signature, of_what: str = "") -> Columns:
     return Columns(values, index)
 
 
-def _from_frame(frame: pd.DataFrame, signature: Signature, of_what: str) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {}
-    for name in signature.inputs:
-        if name not in frame.columns:
-            raise _missing(name, frame.columns, of_what)
-        column = frame[name]
-        if isinstance(column, pd.DataFrame):
-            raise InputError(f"column names must be unique, but '{name}' appears {column.shape[1]} times")
-        columns[name] = column.tolist()
-    return columns
-
-
-def _from_mapping(mapping: Mapping[str, Any], signature: Signature, of_what: str) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {}
-    for name in signature.inputs:
-        if name not in mapping:
-            raise _missing(name, mapping, of_what)
-        columns[name] = _as_list(name, mapping[name])
-    _refuse_unknown(mapping, signature, of_what)
-    first, size = next((name, len(values)) for name, values in columns.items())
-    for name, values in columns.items():
-        if len(values) != size:
-            raise InputError(
-                f"columns must be equally long, but '{first}' holds {size} values and '{name}' {len(values)}: "
-                f"the first row without a value is {min(size, len(values))}"
-            )
-    return columns
-
-
-def _as_list(name: str, values: Any) -> list[Any]:
-    if isinstance(values, np.ndarray) and values.ndim != 1:
-        raise InputError(f"column '{name}' must be one-dimensional, but has shape {values.shape}")
-    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
-        return list(pd.Index(values).tolist())  # NumPy would give bare numbers, in a unit of its own
-    if isinstance(values, (pd.Series, pd.Index, np.ndarray)):
-        return list(values.tolist())
-    if isinstance(values, Sequence) and not isinstance(values, (str, bytes)):
-        return list(values)
-    raise InputError(f"column '{name}' must be a list or an array, but is {described(values)}")
-
-
-def _from_records(records: Sequence[Mapping[str, Any]], signature: Signature, of_what: str) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name in signature.inputs}
-    for position, record in enumerate(records):
-        if not isinstance(record, Mapping):
-            raise InputError(f"every row must be a dict, but row {position} is {described(record)}")
-        for name, values in columns.items():
-            if name not in record:
-                raise InputError(f"column '{name}' is missing in row {position}{of_what}, which has {listed(record)}")
-            values.append(record[name])
-        if len(record) > len(columns):
-            _refuse_unknown(record, signature, f" in row {position}{of_what}")
-    return columns
-
-
-def _missing(name: str, present: Iterable[str], of_what: str) -> InputError:
-    return InputError(f"column '{name}'{of_what} is missing: the model needs it, the input has {listed(present)}")
-
-
-def _refuse_unknown(present: Mapping[str, Any], signature: Signature, place: str) -> None:
-    for name in present:
-        if name not in signature.inputs:
-            raise InputError(f"column '{name}'{place} is unknown to the model, which takes {listed(signature.inputs)}")
-
-
 def _inputs(name: str, values: list[Any], info: TensorInfo, place: Callable[[int], str]) -> list[Any]:
     if info.shape is not None and len(info.shape) != 1 and (len(info.shape) != 2 or info.shape[1] != 1):
         raise InputError(f"input '{name}' of shape {list(info.shape)} cannot be sent as a column of single values")
-    values = converted(name, values, info, place)
+    return in_shape(converted(name, values, info, place), info)
+
+
+def in_shape(values: list[Any], info: TensorInfo) -> list[Any]:
+    """Values of an input, each in a list of its own if the input is of shape `[N, 1]`."""
     return [[value] for value in values] if info.shape is not None and len(info.shape) == 2 else values

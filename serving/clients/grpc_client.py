@@ -9,19 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits
-from htlnet_tf.serving.clients.calls import ColumnsFor, find_signature, predict_columns
-from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns
+from htlnet_tf.serving.clients.calls import Calls, Question, ScoresOf, StatusOf, run
+from htlnet_tf.serving.clients.columns import Rows
 from htlnet_tf.serving.clients.connections import OwnConnections
-from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
+from htlnet_tf.serving.clients.replies import OtherOutputsError
 from htlnet_tf.serving.clients.retries import delays, is_retryable
-from htlnet_tf.serving.errors import RefusedError, ServingError
+from htlnet_tf.serving.errors import ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
 
 try:
@@ -44,6 +44,9 @@ except ImportError as error:
         f"GrpcClient needs tensorflow-serving-api and the tensorflow package that it imports ({error}); "
         "RestClient needs neither"
     ) from error
+
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class GrpcClient:
       keepalive: Seconds after which an idle connection is pinged, so that nothing on the way forgets it. TF Serving
         closes the connection of a client that does so more often than every 300 s.
       max_message_bytes: The largest message to send or receive.
+      schema: As of `RestClient`.
 
     Example:
       >>> with GrpcClient("localhost:8500", "htlnet") as client:
@@ -102,6 +106,7 @@ class GrpcClient:
         credentials: grpc.ChannelCredentials | None = None,
         keepalive: float = KEEPALIVE_SECONDS,
         max_message_bytes: int = 256 * 2**20,
+        schema: Schema | str | Path | None = None,
     ) -> None:
         check_limits(timeout=timeout, retries=retries, max_message_bytes=max_message_bytes)
         self._address = ModelAddress(model_name, version, label)
@@ -119,7 +124,7 @@ class GrpcClient:
         self._connections.get()  # refuses what is not usable
         self._timeout = timeout
         self._retries = retries
-        self._signatures: dict[str, Signature] | None = None
+        self._calls = Calls(self._target, schema)
 
     def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:
         """Scores rows.
@@ -129,14 +134,14 @@ class GrpcClient:
           signature_name: Signature to call.
 
         Returns:
-          As of `RestClient.predict`: one row per input row, one column per output in alphabetical order.
+          As of `RestClient.predict`: one row per input row, one column per output in funnel order.
 
         Raises:
           InputError: The rows do not fit the signature, or the model has no such signature; no row was sent.
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-        return self._scores(signature_name, lambda signatures: predict_columns(rows, signatures, signature_name))
+        return run(self._calls.predict(rows, signature_name), self._answer)
 
     def predict_candidates(
         self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
@@ -155,11 +160,7 @@ class GrpcClient:
           InputError: As in `predict`.
           ServingError: As in `predict`.
         """
-
-        def columns_for(signatures: Mapping[str, Signature]) -> Columns:
-            return to_candidate_columns(user, items, find_signature(signatures, signature_name))
-
-        return self._scores(signature_name, columns_for)
+        return run(self._calls.predict_candidates(user, items, signature_name), self._answer)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.
@@ -174,8 +175,7 @@ class GrpcClient:
           InputError: The model has no signature of this name with inputs.
           ServingError: The server refused the request or did not answer.
         """
-        signatures = self._signatures  # another thread may forget them meanwhile
-        return find_signature(self._read_signatures() if signatures is None else signatures, name)
+        return run(self._calls.signature(name), self._answer)
 
     def status(self) -> dict[str, Any]:
         """The state of the model's versions; a label is not regarded by TF Serving here.
@@ -186,8 +186,7 @@ class GrpcClient:
         Raises:
           ServingError: The server refused the request or did not answer.
         """
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
-        return _as_json(self._call(lambda own: own.models.GetModelStatus, request))
+        return run(self._calls.status(), self._answer)
 
     def metadata(self) -> dict[str, Any]:
         """The model's name, version and signatures.
@@ -198,14 +197,7 @@ class GrpcClient:
         Raises:
           ServingError: The server refused the request or did not answer.
         """
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=self._spec(), metadata_field=["signature_def"]
-        )
-        reply = self._call(lambda own: own.predictions.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        if not reply.metadata["signature_def"].Unpack(signatures):
-            raise ServingError(f"{self._target} gives metadata that is not TF Serving's")
-        return {"model_spec": _as_json(reply.model_spec), "metadata": {"signature_def": _as_json(signatures)}}
+        return run(self._calls.metadata(), self._answer)
 
     def close(self) -> None:
         """Closes the channel."""
@@ -223,46 +215,29 @@ class GrpcClient:
     ) -> None:
         self.close()
 
-    def _read_signatures(self) -> dict[str, Signature]:
-        # No lock: behind one, threads that ask a silent server would wait out their timeouts one after the other.
-        signatures = self._signatures = read_signatures(self.metadata(), self._target)
-        return signatures
+    def _answer(self, question: Question) -> Any:
+        if isinstance(question, ScoresOf):
+            return self._outputs(question)
+        if isinstance(question, StatusOf):
+            asked = get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec())
+            return _as_json(self._call(lambda own: own.models.GetModelStatus, asked))
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._spec(), metadata_field=["signature_def"]
+        )
+        reply = self._call(lambda own: own.predictions.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        if not reply.metadata["signature_def"].Unpack(signatures):
+            raise ServingError(f"{self._target} gives metadata that is not TF Serving's")
+        return {"model_spec": _as_json(reply.model_spec), "metadata": {"signature_def": _as_json(signatures)}}
 
-    def _scores(self, signature_name: str, columns_for: ColumnsFor) -> pd.DataFrame:
-        kept = self._signatures
-        signatures = self._read_signatures() if kept is None else kept
-        try:
-            return self._attempt(signatures, signature_name, columns_for)
-        except (InputError, OtherOutputsError) as error:
-            if kept is None and isinstance(error, InputError):
-                raise
-            # Perhaps a new version is served, which takes or gives other columns than the one of the kept signatures.
-            try:
-                newer = self._read_signatures()
-            except ServingError as unread:
-                raise error from unread
-            if newer == signatures:
-                raise
-        return self._attempt(newer, signature_name, columns_for)
-
-    def _attempt(
-        self, signatures: Mapping[str, Signature], signature_name: str, columns_for: ColumnsFor
-    ) -> pd.DataFrame:
-        columns, signature = columns_for(signatures), find_signature(signatures, signature_name)
-        request = predict_pb2.PredictRequest(model_spec=self._spec(signature_name))
-        for name, values in columns.values.items():
-            request.inputs[name].CopyFrom(tensor_of(name, values, signature.inputs[name]))
-        try:
-            reply = self._call(lambda own: own.predictions.Predict, request)
-        except RefusedError as error:
-            if error.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION"):
-                # Perhaps a new version is served, which takes other columns: the next call asks again.
-                self._signatures = None
-            raise
-        if reply.outputs.keys() != signature.outputs.keys():
+    def _outputs(self, question: ScoresOf) -> dict[str, Any]:
+        request = predict_pb2.PredictRequest(model_spec=self._spec(question.signature_name))
+        for name, values in question.columns.items():
+            request.inputs[name].CopyFrom(tensor_of(name, values, question.signature.inputs[name]))
+        reply = self._call(lambda own: own.predictions.Predict, request)
+        if reply.outputs.keys() != question.signature.outputs.keys():
             raise OtherOutputsError(f"the reply of {self._target} has not the outputs that the model declares")
-        outputs = {name: tf.make_ndarray(tensor) for name, tensor in reply.outputs.items()}
-        return score_frame(outputs, signature, columns.index)
+        return {name: tf.make_ndarray(tensor) for name, tensor in reply.outputs.items()}
 
     def _spec(self, signature_name: str = "") -> model_pb2.ModelSpec:
         spec = model_pb2.ModelSpec(name=self._address.name, signature_name=signature_name)

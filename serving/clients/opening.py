@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from htlnet_tf.serving.clients.rest_client import RestClient
 
 if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
     from htlnet_tf.serving.clients.grpc_client import GrpcClient
 
 
 def open_client(
-    url: str, model_name: str, *, version: int | None = None, label: str | None = None, timeout: float = 10.0
+    url: str,
+    model_name: str,
+    *,
+    version: int | None = None,
+    label: str | None = None,
+    timeout: float = 10.0,
+    schema: Schema | str | Path | None = None,
 ) -> RestClient | GrpcClient:
     """Makes the client for a server's URL.
 
@@ -21,6 +29,7 @@ def open_client(
       version: Version to ask; None for the one that `label` names, or the latest.
       label: Version label to ask; None for none.
       timeout: Seconds to wait for an answer.
+      schema: As of `RestClient`.
 
     Returns:
       A client with `predict`, `predict_candidates`, `signature`, `status`, `metadata` and `close`.
@@ -31,5 +40,5 @@ def open_client(
     if isinstance(url, str) and url.startswith(("grpc://", "grpcs://")):
         from htlnet_tf.serving.clients.grpc_client import GrpcClient
 
-        return GrpcClient(url, model_name, version=version, label=label, timeout=timeout)
-    return RestClient(url, model_name, version=version, label=label, timeout=timeout)
+        return GrpcClient(url, model_name, version=version, label=label, timeout=timeout, schema=schema)
+    return RestClient(url, model_name, version=version, label=label, timeout=timeout, schema=schema)

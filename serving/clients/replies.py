@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -97,15 +97,16 @@ def reply_outputs(reply: Mapping[str, Any], signature: Signature, server: str, *
     return outputs
 
 
-def score_frame(outputs: Mapping[str, Any], signature: Signature, index: pd.Index) -> pd.DataFrame:
-    """Arranges outputs as columns.
-
-    The order is that of the names: a server gives outputs and signatures in another order each time.
+def score_frame(
+    outputs: Mapping[str, Any], signature: Signature, index: pd.Index, *, order: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Arranges outputs as columns, in the order of the signature: a server gives them in another order each time.
 
     Args:
       outputs: Output alias -> array or nested lists, `[N]` or `[N, K]`.
-      signature: Says the dtypes.
+      signature: Says the dtypes and the order.
       index: Of the N rows.
+      order: What comes first, in this order, where the caller knows the funnel better.
 
     Returns:
       One row per input row, `[N]` outputs under their own name, `[N, K]` outputs as `name_0` .. `name_{K-1}`.
@@ -114,7 +115,8 @@ def score_frame(outputs: Mapping[str, Any], signature: Signature, index: pd.Inde
       OtherOutputsError: An output is not such a table.
     """
     columns: dict[str, np.ndarray] = {}
-    for name in sorted(outputs):
+    declared = [name for name in signature.outputs if name in outputs]
+    for name in dict.fromkeys((*(name for name in order if name in outputs), *declared)):
         columns.update(_output_columns(name, outputs[name], signature.outputs[name], len(index)))
     return pd.DataFrame(columns, index=index)
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pandas as pd
 
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
-from htlnet_tf.serving.clients.calls import Call, Request, RestCalls
+from htlnet_tf.serving.clients.calls import Calls, Question, run
 from htlnet_tf.serving.clients.columns import Rows
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import QuickAckTransport
 from htlnet_tf.serving.clients.replies import parse_reply
+from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.errors import ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
 
-_Result = TypeVar("_Result")
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
 
 
 class RestClient:
@@ -47,6 +50,9 @@ class RestClient:
       retries: How often to send a request again.
       max_connections: At most so many connections at once; further threads wait for one.
       verify: Whether, or with what, to verify the certificate of an https server.
+      schema: The schema that the model was trained with, or the path of its file or run folder; rows are then read as
+        in training: the table's own column names, decimal commas, formats of times, datetimes, lists. None: by the
+        signature alone, which knows neither units nor separators.
 
     Example:
       >>> with RestClient("http://localhost:8501", "htlnet") as client:
@@ -68,11 +74,13 @@ class RestClient:
         retries: int = 2,
         max_connections: int = 16,
         verify: ssl.SSLContext | bool = True,
+        schema: Schema | str | Path | None = None,
     ) -> None:
         parsed = rest_url(url)
         check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
         self._url = str(parsed).rstrip("/")
-        self._calls = RestCalls(self._url, ModelAddress(model_name, version, label).path)
+        self._path = ModelAddress(model_name, version, label).path
+        self._calls = Calls(self._url, schema)
         context = httpx.create_ssl_context(verify=verify)
 
         def connect() -> httpx.Client:
@@ -92,23 +100,25 @@ class RestClient:
           rows: A DataFrame, a list of dicts (one per row), or a dict of lists or arrays (one per column). Columns of a
             DataFrame that the model does not know are left out; in dicts they are refused. Whole numbers for a string
             column are sent as their decimal text, UUIDs as theirs; decimals are numbers like others; None and NaN are
-            sent as "" (string), -2**63 (int64), NaN (float). For a signature whose one input is `examples`, the columns
-            of `serving_default`: each row is sent as a serialized tf.Example. `classify` and `regress` take such
-            examples made by the caller, as bytes in the column `inputs`.
+            sent as "" (string), -2**63 (int64), NaN (float). With a schema, whatever training takes, by the table's
+            names; the columns of targets, weights and the timestamp may be there too. For a signature whose one input
+            is `examples`, the columns of `serving_default`: each row is sent as a serialized tf.Example. `classify` and
+            `regress` take such examples made by the caller, as bytes in the column `inputs`.
           signature_name: Signature to call.
           row_format: Send `instances`, as requests by hand do, in place of columns, which are smaller and faster.
 
         Returns:
-          One row per input row, in the same order; a DataFrame's index is kept. One column per output, in alphabetical
-          order, since a server gives them in another order each time: `[N]` outputs under their own key, `[N, K]`
-          outputs as `key_0` .. `key_{K-1}`. The dtypes are the outputs' own.
+          One row per input row, in the same order; a DataFrame's index is kept. One column per output, in funnel order,
+          which this package's exports carry (other servables: in alphabetical order, for a server gives them in another
+          order each time): `[N]` outputs under their own key, `[N, K]` outputs as `key_0` .. `key_{K-1}`. The dtypes
+          are the outputs' own.
 
         Raises:
           InputError: The rows do not fit the signature, or the model has no such signature; no row was sent.
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-        return self._run(self._calls.predict(rows, signature_name, row_format))
+        return run(self._calls.predict(rows, signature_name, row_format=row_format), self._answer)
 
     def predict_candidates(
         self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
@@ -127,7 +137,7 @@ class RestClient:
           InputError: As in `predict`.
           ServingError: As in `predict`.
         """
-        return self._run(self._calls.predict_candidates(user, items, signature_name))
+        return run(self._calls.predict_candidates(user, items, signature_name), self._answer)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.
@@ -142,7 +152,7 @@ class RestClient:
           InputError: The model has no signature of this name with inputs.
           ServingError: The server refused the request or did not answer.
         """
-        return self._run(self._calls.signature(name))
+        return run(self._calls.signature(name), self._answer)
 
     def status(self) -> dict[str, Any]:
         """The state of the model's versions; a label is not regarded by TF Serving here.
@@ -153,7 +163,7 @@ class RestClient:
         Raises:
           ServingError: The server refused the request or did not answer.
         """
-        return self._run(self._calls.status())
+        return run(self._calls.status(), self._answer)
 
     def metadata(self) -> dict[str, Any]:
         """The model's name, version and signatures.
@@ -164,7 +174,7 @@ class RestClient:
         Raises:
           ServingError: The server refused the request or did not answer.
         """
-        return self._run(self._calls.metadata())
+        return run(self._calls.metadata(), self._answer)
 
     def close(self) -> None:
         """Closes the kept connections."""
@@ -182,19 +192,8 @@ class RestClient:
     ) -> None:
         self.close()
 
-    def _run(self, call: Call[_Result]) -> _Result:
-        try:
-            request = next(call)
-            while True:
-                try:
-                    reply = self._reply(request)
-                except ServingError as error:
-                    request = call.throw(error)
-                else:
-                    request = call.send(reply)
-        except StopIteration as done:
-            result: _Result = done.value
-            return result
+    def _answer(self, question: Question) -> Any:
+        return answer_of(question, self._reply(request_of(question, self._path)), self._url)
 
     def _reply(self, request: Request) -> dict[str, Any]:
         for delay in delays(self._retries):
@@ -207,9 +206,8 @@ class RestClient:
         return self._attempt(request)
 
     def _attempt(self, request: Request) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"} if request.body is not None else None
         with told_by_kind(self._url, self._timeout):
             response = self._connections.get().request(
-                request.method, f"{self._url}{request.path}", content=request.body, headers=headers
+                request.method, f"{self._url}{request.path}", content=request.body, headers=request.headers
             )
         return parse_reply(response.content, response.status_code, response.reason_phrase, self._url)

@@ -1,78 +1,92 @@
-"""A file of rows -> a file of scores, over REST or gRPC."""
+"""Files of rows -> a file of scores, over REST or gRPC."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import local_path
 from htlnet_tf.serving.clients.opening import open_client
-from htlnet_tf.serving.clients.row_files import ADVICE, read_rows
-from htlnet_tf.serving.signatures import Signature
+from htlnet_tf.serving.clients.row_files import RowFiles
+from htlnet_tf.serving.clients.schema_rows import SchemaRows
+from htlnet_tf.serving.clients.score_files import score_file_writer
+
+if TYPE_CHECKING:
+    from htlnet_tf.schema import Schema
 
 _ROWS_PER_REQUEST = 1000
 _ROWS_PER_REPORT = 100_000
+_ADVICE = "a table that is written in another way is read by the schema of the training: --schema"
 
 
 def score_file(
     url: str,
     model_name: str,
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     destination: str | Path | None = None,
     *,
     version: int | None = None,
     label: str | None = None,
-    read: Callable[[Signature], Iterable[pd.DataFrame]] | None = None,
+    schema: Schema | str | Path | None = None,
+    keep: Sequence[str] = (),
     write: Callable[[str], None] | None = None,
 ) -> int:
-    """Scores every row of a file and writes the scores as CSV, in the order of the rows.
+    """Scores every row of files and writes the scores, in the order of the rows and of the files' paths.
 
-    Rows are read, scored and written a thousand at a time, so a file may be larger than the memory.
+    Rows are read, scored and written a thousand at a time, so a table may be larger than the memory.
 
     Args:
       url: Of the server: `http://localhost:8501`, or `grpc://localhost:8500`.
       model_name: The model's name there.
-      source: A `.csv`, `.csv.gz` or `.parquet` file with the model's raw columns; further columns are ignored.
-      destination: The CSV file to write, by an atomic rename; None: standard output.
+      source: A file, folder or glob of CSV, Parquet or TFRecord files with the model's raw columns; further columns are
+        ignored.
+      destination: The file to write, by an atomic rename: Parquet if it ends in `.parquet`, else CSV; None: CSV to
+        standard output.
       version: Version to ask; None for the one that `label` names, or the latest.
       label: Version label to ask; None for none.
-      read: Reads the rows of `source` in pieces, columns named and typed as a signature has them; None: columns are
-        taken by these names, with values as JSON would have them.
+      schema: The schema that the model was trained with, or the path of its file or run folder: files are read by it.
+        None: columns have the names of the model's inputs, and values as JSON would have them.
+      keep: Columns of the files that are written before the scores.
       write: Given a line of progress every 100,000 rows; None: nobody is told.
 
     Returns:
       The number of rows.
 
     Raises:
-      InputError: The file cannot be read, or a column is missing or of a wrong type.
+      InputError: A file cannot be read, a column is missing or of a wrong type, or is called like a score.
       ServingError: The server cannot be reached or refuses a request.
     """
     scored = 0
-    with open_client(url, model_name, version=version, label=label) as client, _opened(destination) as output:
+    reading = None if schema is None else SchemaRows(schema)
+    declared = None if reading is None else reading.declared
+    with open_client(url, model_name, version=version, label=label, schema=declared) as client:
         signature = client.signature()
-        for rows in read_rows(source, signature, rows=_ROWS_PER_REQUEST) if read is None else read(signature):
-            try:
-                scores = client.predict(rows)
-            except InputError as error:
-                advice = "" if read is not None else f" ({ADVICE})"
-                raise InputError(f"'{source}': {error}{advice}") from error
-            scores.to_csv(output, index=False, header=scored == 0)
-            before, scored = scored, scored + len(rows)
-            if write is not None and scored // _ROWS_PER_REPORT > before // _ROWS_PER_REPORT:
-                write(f"{scored:,} rows scored")
+        settled = None if reading is None else reading.of_model(signature)
+        files = RowFiles(source, signature, schema=settled, keep=keep)
+        if destination is not None:
+            files.require_other(local_path(destination))
+        with score_file_writer(destination) as append:
+            for file, rows in files.pieces(_ROWS_PER_REQUEST):
+                try:
+                    scores = client.predict(rows)
+                except InputError as error:
+                    if settled is not None:
+                        raise  # names the file itself
+                    raise InputError(f"'{file}': {error} ({_ADVICE})") from error
+                append(_beside(rows, files.keep, scores))
+                before, scored = scored, scored + len(rows)
+                if write is not None and scored // _ROWS_PER_REPORT > before // _ROWS_PER_REPORT:
+                    write(f"{scored:,} rows scored")
     return scored
 
 
-@contextlib.contextmanager
-def _opened(destination: str | Path | None) -> Iterator[TextIO]:
-    if destination is None:
-        yield sys.stdout
-        return
-    with atomic_file(destination) as partial, partial.open("w", encoding="utf-8", newline="") as output:
-        yield output
+def _beside(rows: pd.DataFrame, keep: Sequence[str], scores: pd.DataFrame) -> pd.DataFrame:
+    """Kept columns, then the scores."""
+    for name in keep:
+        if name in scores:
+            raise InputError(f"column '{name}' cannot be kept: a score has the same name")
+    return pd.concat([rows[list(keep)], scores], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +43,15 @@ def test_numbers_from_every_dtype() -> None:
     ):
         np.testing.assert_array_equal(columns.numbers(column, rule="a number"), [1.5, np.nan])
     assert columns.numbers(pd.Series([True, False]), rule="a number").tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_text_is_read_as_in_files_and_requests(decimal: str) -> None:
+    column = pd.Series(["NaN", "", " NA ", None, "7", Fraction(1, 2)], dtype=object)
+    np.testing.assert_array_equal(columns.numbers(column, rule="a number", decimal=decimal), [*[np.nan] * 4, 7.0, 0.5])
+    for wrong in ("1_000", "0x1f", "cheap", 10**400, [1.0]):
+        with pytest.raises(InputError, match=r"column 'x', row 1 .*(a number|text or numbers)"):
+            columns.numbers(pd.Series(["1", wrong], dtype=object, name="x"), rule="a number", decimal=decimal)
 
 
 def test_names_survive_lazily() -> None:

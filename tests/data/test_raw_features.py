@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from typing import Any
 
 import numpy as np
@@ -152,3 +153,20 @@ def test_numbers_too_large_are_refused_by_row() -> None:
         numeric_values(pd.Series([1, 10**400], dtype=object, name="c"), Numeric("c"))
     with pytest.raises(RowError, match=r"row 1 .*end in 2262"):
         time_values(pd.Series(["2024-03-01", "3000-01-01"], name="t"), Timestamp("t", unit="ns"))
+
+
+@pytest.mark.parametrize(
+    ("feature", "count", "unreadable"),
+    [
+        (Timestamp("t", unit="s"), 3, "soon"),
+        (Timestamp("t", unit="s", format="%H:%M:%S %d.%m.%Y"), "00:00:03 01.01.1970", 7),
+    ],
+)
+def test_times_of_a_request_stand_side_by_side(feature: Timestamp, count: Any, unreadable: Any) -> None:
+    moment = datetime.datetime(1970, 1, 1, 0, 0, 1)
+    zoned = pd.Timestamp("1970-01-01T09:00:02", tz="Asia/Tokyo")
+    column = pd.Series([moment, zoned, count, None, datetime.date(1970, 1, 2)], dtype=object, name="t")
+    assert time_values(column, feature).tolist() == [1, 2, 3, -(2**63), 86_400]
+    column[3] = unreadable
+    with pytest.raises(RowError, match="column 't', row 3 "):
+        time_values(column, feature)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from htlnet_tf.data.values import fits_int64, is_missing, number_of_text, text, whole_number
+from htlnet_tf.data.values import fits_int64, is_missing, number, number_of_text, text, whole_number
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,39 @@ def test_numbers_in_text(written: str, whole: str, number: str) -> None:
 def test_the_rules_need_no_tensorflow() -> None:
     code = "import sys, htlnet_tf.data.values, htlnet_tf.data.columns; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (7, 7.0),
+        (np.bool_(True), 1.0),
+        (Decimal("0.5"), 0.5),
+        (fractions.Fraction(1, 4), 0.25),
+        (" 1.5 ", 1.5),
+        ("007", 7.0),
+        ("true", 1.0),
+        ("inf", float("inf")),
+        ("1_000", None),
+        ("1,5", None),
+        ("cheap", None),
+        (b"1", None),
+        (1j, None),
+        ([1.0], None),
+        (10**400, None),
+        (np.timedelta64(1, "s"), None),
+        (pd.Timestamp(0), None),
+    ],
+)
+def test_numbers(value: Any, expected: float | None) -> None:
+    assert number(value) == expected
+
+
+@pytest.mark.parametrize("value", [None, pd.NA, Decimal("NaN"), "", "NaN", " null ", np.float32("nan")])
+def test_numbers_that_are_missing(value: Any) -> None:
+    read = number(value)
+    assert read is not None and np.isnan(read)
+
+
+def test_what_python_does_not_write_has_no_text() -> None:
+    assert text(10**5000) is None

@@ -11,7 +11,7 @@ import pytest
 
 from htlnet_tf.data.labels import label_values, read_labels
 from htlnet_tf.data.raw_features import raw_features
-from htlnet_tf.data.request_rows import request_rows
+from htlnet_tf.data.request_rows import schema_of_model
 from htlnet_tf.data.sources.csv_source import find_delimiter
 from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.data.sources.tfrecord_writer import write_tfrecord
@@ -210,13 +210,15 @@ def test_rows_to_score_are_those_of_the_training(tmp_path: Path) -> None:
     open_dtype = SCHEMA.with_features(
         [Categorical("user_id", column="Kunde"), *(f for f in SCHEMA.features if f.name != "user_id")]
     )
-    pieces = list(request_rows(tmp_path / "rows.csv", open_dtype, dtypes, rows=2))
-    assert [len(piece) for piece in pieces] == [2, 1]
-    rows = pd.concat(pieces)
+    settled = schema_of_model(open_dtype, dtypes)
+    chunks = open_source(tmp_path / "rows.csv", delimiter=SCHEMA.delimiter).chunks(SCHEMA.columns, schema=settled)
+    rows = raw_features(next(chunks).frame, settled)
     for name, values in raw_features(frame, SCHEMA).items():
-        np.testing.assert_array_equal(rows[name].to_numpy(), values)
-    with pytest.raises(InputError, match="must be the one that the model was trained with"):
-        next(request_rows(tmp_path / "rows.csv", SCHEMA, {"query": "DT_STRING"}, rows=2))
+        np.testing.assert_array_equal(rows[name], values)
+    with pytest.raises(InputError, match="must be the one that the model was trained with: it has the features"):
+        schema_of_model(SCHEMA, {"query": "DT_STRING"})
+    with pytest.raises(InputError, match="feature 'price' is sent as DT_FLOAT, and the model takes DT_INT64"):
+        schema_of_model(SCHEMA, dtypes | {"price": "DT_INT64"})
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])

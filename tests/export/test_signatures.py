@@ -14,7 +14,7 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_columns
-from htlnet_tf.export.examples import parse_examples, serialized, to_examples
+from htlnet_tf.export.examples import parse_examples, to_examples
 from htlnet_tf.export.requests import feeds, of_user
 from htlnet_tf.export.servable import Servable, class_labels
 from htlnet_tf.schema.features import argument_name
@@ -129,7 +129,7 @@ def test_examples_are_parsed_by_the_schema(rich_model: Any) -> None:
 
 def test_rows_survive_examples(rich_model: Any, rich_frame: pd.DataFrame) -> None:
     raw = raw_rows(rich_model, rich_frame)
-    parsed = parse_examples(rich_model.encoder, tf.constant(serialized(to_examples(rich_model.schema, raw))))
+    parsed = parse_examples(rich_model.encoder, tf.constant(to_examples(rich_model.schema, raw)))
     for name, values in raw.items():
         expected = values.astype("S").astype(object) if values.dtype == object else values
         np.testing.assert_array_equal(parsed[name].numpy(), expected)

@@ -74,6 +74,7 @@ class Source:
         columns: Sequence[str] | None = None,
         *,
         schema: Schema | None = None,
+        kinds: Mapping[str, Kind] | None = None,
         chunk_rows: int = 65_536,
         files: Sequence[int] | None = None,
         on_bad_lines: OnBadLines = "error",
@@ -100,6 +101,7 @@ class Source:
         Args:
           columns: Names, in the order wanted; None: all columns.
           schema: Says the types of columns that have none and the separators of lists.
+          kinds: In place of a schema, what text stands for by column; columns that are not named hold text.
           chunk_rows: At most so many rows per chunk.
           files: Positions in `files`, in the order to read them; None: all.
           on_bad_lines: What to do with lines of a CSV file that have too few or too many fields: `"error"`, or
@@ -118,15 +120,15 @@ class Source:
         selected = [self.files[i] for i in (range(len(self.files)) if files is None else files)]
         for file in selected:
             self._check(file, names)
-        kinds = self._kinds(names, schema)
+        of_text = self._kinds(names, schema) if kinds is None else {name: kinds.get(name, "text") for name in names}
         rules = {name: self._list_rule(name, schema) for name in names}
         empty = True
         for file in selected:
             header, cache = self._header(file), CategoryCache()
-            constants = {n: v for n, v in partition_values(file).items() if n in kinds and n not in header.names}
+            constants = {n: v for n, v in partition_values(file).items() if n in of_text and n not in header.names}
             # Where only columns of folders are wanted, any other one says how many rows there are.
             read = [name for name in names if name in header.names] or unambiguous(header.names)[:1]
-            types = self._types({name: header.field(name).type for name in read}, kinds)
+            types = self._types({name: header.field(name).type for name in read}, of_text)
             for rows, batch in self._blocks(file, types, chunk_rows, on_bad_lines, report):
                 frame: dict[str, Column] = {}
                 for name in names:
@@ -135,7 +137,7 @@ class Source:
                     if (file, name) in self._without_values:
                         array = pa.nulls(len(rows))
                     if is_folder or self.format == "csv":
-                        array = parse(array, kinds[name], padded=is_folder)
+                        array = parse(array, of_text[name], padded=is_folder)
                     if isinstance(array, pa.Array):
                         array = column_of(array, Place(file, name, rows), rules[name], cache)
                     frame[name] = array

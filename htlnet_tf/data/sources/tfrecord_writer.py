@@ -19,6 +19,7 @@ from htlnet_tf.data.columns import (
     whole,
     without_decimals,
 )
+from htlnet_tf.data.examples import Kind, column_bytes, example_bytes, feature_bytes
 from htlnet_tf.data.raw_features import distinct_values, time_values
 from htlnet_tf.data.sources.listing import is_gzip
 from htlnet_tf.files import atomic_file
@@ -53,15 +54,11 @@ def write_tfrecord(frame: pd.DataFrame, path: str | Path, schema: Schema) -> Non
     compression = "GZIP" if is_gzip(str(path)) else None
     with atomic_file(path) as partial, tf.io.TFRecordWriter(str(partial), compression) as writer:
         for row in zip(*entries, strict=True):
-            features = b"".join(row)
-            # Field 1 of an Example, length-delimited: its Features, whose map entries may stand in any order.
-            writer.write(b"\x0a" + _varint(len(features)) + features)
+            writer.write(example_bytes(row))
 
 
 def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
-    """Each row's serialized map entry of one feature, an object array of bytes [N]; one is made per distinct value."""
-    import tensorflow as tf
-
+    """Each row's serialized feature, an object array of bytes [N]; one is made per distinct value."""
     feature = next((f for f in schema.inputs if f.source == column.name), None)
     worded = [t.source for t in schema.targets if isinstance(t, Binary) and t.positive is not None]
     if column.name == schema.user_source:
@@ -80,21 +77,12 @@ def _entries(column: pd.Series, schema: Schema) -> np.ndarray:
         classes = [target.source for target in schema.targets if isinstance(target, (Binary, Multiclass))]
         decimal = _decimal_of(column, schema)
         codes, values = _factorized_numbers(column, whole_as_int64=column.name in classes, decimal=decimal)
-    if values.dtype == np.int64:
-        lists = [{"int64_list": tf.train.Int64List(value=() if v == MISSING_INT64 else (v,))} for v in values.tolist()]
-        lists.append({"int64_list": tf.train.Int64List()})
-    elif values.dtype == np.float64:
-        lists = [{"float_list": tf.train.FloatList(value=(v,))} for v in values.tolist()]
-        lists.append({"float_list": tf.train.FloatList()})
-    else:
-        separator = feature.separator if isinstance(feature, Categorical) else None
-        tokens = [text.split(separator) if text and separator else [text] * bool(text) for text in values]
-        lists = [{"bytes_list": tf.train.BytesList(value=[t.encode() for t in ts])} for ts in tokens]
-        lists.append({"bytes_list": tf.train.BytesList()})
-    serialized = np.empty(len(lists), object)  # the last one is the missing value, code -1
-    serialized[:] = [
-        tf.train.Features(feature={str(column.name): tf.train.Feature(**kind)}).SerializeToString() for kind in lists
-    ]
+    separator = feature.separator if isinstance(feature, Categorical) else None
+    name = str(column.name)
+    kind: Kind = "bytes" if values.dtype == object else "int64" if values.dtype == np.int64 else "float"
+    serialized = np.empty(len(values) + 1, object)  # the last one is the missing value, code -1
+    serialized[:-1] = column_bytes(name, values, separator=separator)
+    serialized[-1] = feature_bytes(name, kind, ())
     return serialized[codes]
 
 
@@ -156,12 +144,3 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     """Which numbers float32 does not hold exactly."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32) != values
-
-
-def _varint(number: int) -> bytes:
-    """A number as Protocol Buffers write it: seven bits per byte, low ones first, the high bit set on all but one."""
-    digits = []
-    while number > 0x7F:
-        digits.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*digits, number))
