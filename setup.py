@@ -73,6 +73,7 @@ setup(
         "htlnet_tf.encoding",
         "htlnet_tf.encoding.kinds",
         "htlnet_tf.export",
+        "htlnet_tf.export.signatures",
         "htlnet_tf.gradients",
         "htlnet_tf.inspection",
         "htlnet_tf.judging",

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
-from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_columns
-from htlnet_tf.export.examples import parse_examples
+from htlnet_tf.export.signatures import signatures_of
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema import Schema
 from htlnet_tf.schema.features import argument_name
 from htlnet_tf.serving.signatures import target_tensor
-
-_CONSTANTS = tf.compat.v1.saved_model.signature_constants
-_METHOD_NAMES = {
-    "classify": _CONSTANTS.CLASSIFY_METHOD_NAME,
-    "regress": _CONSTANTS.REGRESS_METHOD_NAME,
-}
-
-Scores = dict[str, tf.Tensor]
 
 
 class Servable(tf.Module):
     """What TensorFlow Serving loads: raw columns by name in, one key per target out.
 
-    Signatures:
-      `serving_default`: every raw column, [N].
-      `candidates`: columns of group user and context [1], of group item [N]. Left out where no column is of group item.
-      `examples`: serialized `tf.train.Example`, [N], under `examples`.
-      `classify`: examples under `inputs`; `scores` [N, C] and `classes` [N, C]. The funnel's probabilities, a class
-        each: the name of a binary target, `{name}_{k}` for class k of a multiclass one. As for any multi-label
-        classifier the scores are probabilities of separate events and need not sum to 1.
-      `regress`: examples under `inputs`; `outputs` [N], the core in its own unit.
+    Each signature is a file of `htlnet_tf.export.signatures`.
 
     A column whose name no Python argument can have (`class`, `from`) is an input of that name to the server, as every
     column is. Only who calls a signature in Python, after `tf.saved_model.load`, calls it `class_`, see
@@ -56,37 +39,15 @@ class Servable(tf.Module):
         self._columns = tuple(encoder.raw_specs())
         self._targets = tuple(target.name for target in schema.targets)
         # Traced once: all signatures but `candidates` call it, and the SavedModel holds it once.
-        scores = tf.function(
+        scored = tf.function(
             lambda raw: model(encoder(raw), training=False), input_signature=[encoder.raw_specs()], autograph=False
         )
-
-        def serving_default(raw: Mapping[str, tf.Tensor]) -> Scores:
-            return _named(scores(dict(raw)))
-
-        def candidates(raw: Mapping[str, tf.Tensor]) -> Scores:
-            return _named(candidate_scores(model, raw))
-
-        def examples(examples: tf.Tensor) -> Scores:
-            return _named(scores(parse_examples(encoder, examples)))
-
-        def classify(inputs: tf.Tensor) -> Scores:
-            return _classes(schema, scores(parse_examples(encoder, inputs)))
-
-        def regress(inputs: tf.Tensor) -> Scores:
-            return {"outputs": scores(parse_examples(encoder, inputs))[schema.core.name]}
-
-        functions = {
-            "serving_default": (serving_default, encoder.raw_specs()),
-            "candidates": (candidates, candidate_specs(encoder)),
-            "examples": (examples, tf.TensorSpec([None], tf.string, name="examples")),
-            "classify": (classify, tf.TensorSpec([None], tf.string, name="inputs")),
-            "regress": (regress, tf.TensorSpec([None], tf.string, name="inputs")),
-        }
-        if not item_columns(schema):
-            del functions["candidates"]
+        self._signatures = signatures_of(schema)
         self._functions = {
-            name: tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
-            for name, (function, spec) in functions.items()
+            name: tf.function(
+                signature.function(model, scored), input_signature=[signature.spec(encoder)], autograph=False
+            ).get_concrete_function()
+            for name, signature in self._signatures.items()
         }
         # Only what the functions read: neither the optimizer's slots nor the Gumbel temperature travels along.
         self._weights = list({v.ref(): v for f in self._functions.values() for v in f.variables}.values())
@@ -97,8 +58,9 @@ class Servable(tf.Module):
         # TensorFlow 2 gives every signature the method name of predict. The server takes it for the other two verbs
         # as well, unless it runs with --enable_signature_method_name_check.
         updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(directory))
-        for signature, method_name in _METHOD_NAMES.items():
-            updater.replace_method_name(signature, method_name, tags="serve")
+        for name, signature in self._signatures.items():
+            if signature.method_name is not None:
+                updater.replace_method_name(name, signature.method_name, tags="serve")
         updater.save()
         _name_tensors(Path(directory, "saved_model.pb"), self._columns, self._targets)
         fingerprinting_utils.write_fingerprint(str(directory))  # of the file as it is now
@@ -123,19 +85,3 @@ def _name_tensors(path: Path, columns: Sequence[str], targets: Sequence[str]) ->
                     node.attr["T"].type = score.dtype
                     score.name = tensor
     path.write_bytes(document.SerializeToString(deterministic=True))
-
-
-def class_labels(schema: Schema) -> tuple[str, ...]:
-    """The labels of `classify`, in the order of its scores."""
-    return tuple(label for target in schema.steps for label in target.score_names)
-
-
-def _classes(schema: Schema, scores: Mapping[str, tf.Tensor]) -> Scores:
-    columns = [scores[t.name] if len(t.score_names) > 1 else scores[t.name][:, tf.newaxis] for t in schema.steps]
-    values = tf.concat(columns, axis=1)
-    labels = tf.constant([class_labels(schema)])
-    return {"scores": values, "classes": tf.repeat(labels, tf.shape(values)[0], axis=0)}
-
-
-def _named(scores: Mapping[str, tf.Tensor]) -> Scores:
-    return {name: tf.identity(score, name=name) for name, score in scores.items()}

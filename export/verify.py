@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.errors import VerificationError
-from htlnet_tf.export.requests import Arrays, feeds, of_user, parts, repeated, signature_names
-from htlnet_tf.export.servable import class_labels
+from htlnet_tf.export.requests import parts, repeated
+from htlnet_tf.export.signatures import SIGNATURES, signatures_of
+from htlnet_tf.export.signatures.signature import Arrays, Expected
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema.features import argument_name
 from htlnet_tf.serving.errors import StatusError
@@ -24,7 +25,6 @@ from htlnet_tf.serving.server.warmup import replay_warmup
 TOLERANCE = 1e-5
 LATENCY_ROWS = (1, 100, 500)
 _ROWS_PER_CALL = 2048
-_CANDIDATE_USERS = 4
 _CALLS = 5
 
 Run = Callable[[str, Arrays], Mapping[str, np.ndarray]]
@@ -93,34 +93,30 @@ def verify(
     Raises:
       VerificationError: It cannot be loaded, a signature or output is missing, or scores differ by more than 1e-5.
     """
-    names = signature_names(model.encoder)
+    signatures = signatures_of(model.schema)
+    names = list(signatures)
     with _Loaders(directory) as loaders:
         for loader, found in loaders.signatures().items():
             if set(found) - {"__saved_model_init_op"} != set(names):
                 raise VerificationError(f"{loader}: signatures {sorted(found)} where {sorted(names)} were expected")
         requests = _replayed(loaders.session, directory)
         largest = 0.0
-        for signature in names:
-            for start, inputs, expected in _questions(model, signature, rows):
-                for loader, run in loaders.runs().items():
-                    try:
-                        outputs = run(signature, inputs)
-                    except (StatusError, tf.errors.OpError) as error:
-                        raise VerificationError(f"{loader}, '{signature}' fails at row {start}: {error}") from error
-                    largest = max(largest, _difference(f"{loader}, '{signature}'", outputs, expected, start))
+        for name, signature in signatures.items():
+            for start, part in parts(rows, _ROWS_PER_CALL):
+                for question in signature.questions(model, part):
+                    for loader, run in loaders.runs().items():
+                        try:
+                            outputs = run(name, question.inputs)
+                        except (StatusError, tf.errors.OpError) as error:
+                            raise VerificationError(f"{loader}, '{name}' fails at row {start}: {error}") from error
+                        difference = _difference(f"{loader}, '{name}'", outputs, question.expected, start)
+                        largest = max(largest, difference)
         latency = {}
         if measure_latency:
             latency = {name: _latencies(model, loaders.session.run, name, rows) for name in names}
         size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
         count = len(next(iter(rows.values())))
         return VerificationReport(count, largest, requests, size, loaders.seconds, latency)
-
-
-class _Expected:
-    """An expected output and what a difference is measured in."""
-
-    def __init__(self, values: np.ndarray, scale: float = 1.0) -> None:
-        self.values, self.scale = values, scale
 
 
 class _Loaders:
@@ -169,39 +165,7 @@ def _python_scores(loaded: Any, signature: str, inputs: Arrays) -> dict[str, np.
     return {name: score.numpy() for name, score in function(**arguments).items()}
 
 
-def _questions(
-    model: MultiTaskModel, signature: str, rows: Arrays
-) -> Iterator[tuple[int, dict[str, np.ndarray], dict[str, _Expected]]]:
-    """Per request, the number of its first row, its feeds, and the answer that the model gives."""
-    for start, part in parts(rows, _ROWS_PER_CALL):
-        if signature == "candidates":
-            count = len(next(iter(part.values())))
-            # The first rows are made to have missing and unknown values.
-            spread = {i * count // _CANDIDATE_USERS for i in range(_CANDIDATE_USERS)}
-            for user in sorted(spread | set(range(min(count, _CANDIDATE_USERS)))):
-                inputs = feeds(model.encoder, signature, part, user=user)
-                yield start, inputs, _expected(model, signature, of_user(model.encoder, part, user))
-        else:
-            yield start, feeds(model.encoder, signature, part), _expected(model, signature, part)
-
-
-def _expected(model: MultiTaskModel, signature: str, rows: Arrays) -> dict[str, _Expected]:
-    schema, encoder = model.schema, model.encoder
-    raw = {name: tf.constant(rows[name], spec.dtype) for name, spec in encoder.raw_specs().items()}
-    scores = {name: score.numpy() for name, score in model(encoder(raw), training=False).items()}
-    tiny = float(np.finfo(np.float32).tiny)
-    scales = {name: max(amount.std, tiny) for name, amount in encoder.statistics.labels.items()}
-    if signature == "regress":
-        return {"outputs": _Expected(scores[schema.core.name], scales[schema.core.name])}
-    if signature == "classify":
-        count = len(scores[schema.core.name])
-        values = np.concatenate([scores[t.name].reshape(count, -1) for t in schema.steps], axis=1)
-        labels = np.array([[label.encode() for label in class_labels(schema)]] * count, object)
-        return {"scores": _Expected(values), "classes": _Expected(labels)}
-    return {name: _Expected(score, scales.get(name, 1.0)) for name, score in scores.items()}
-
-
-def _difference(place: str, outputs: Arrays, expected: Mapping[str, _Expected], start: int) -> float:
+def _difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], start: int) -> float:
     if set(outputs) != set(expected):
         raise VerificationError(f"{place}: outputs {sorted(outputs)} where {sorted(expected)} were expected")
     largest = 0.0
@@ -229,7 +193,7 @@ def _difference(place: str, outputs: Arrays, expected: Mapping[str, _Expected], 
 def _latencies(model: MultiTaskModel, run: Run, signature: str, rows: Arrays) -> dict[int, float]:
     medians = {}
     for size in LATENCY_ROWS:
-        inputs = feeds(model.encoder, signature, repeated(rows, size))
+        inputs = SIGNATURES[signature].feeds(model.encoder, repeated(rows, size))
         times = []
         for _ in range(_CALLS + 1):
             start = time.perf_counter()

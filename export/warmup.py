@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
-from tensorflow_serving.apis import input_pb2, prediction_log_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.export.examples import to_examples
-from htlnet_tf.export.requests import Arrays, feeds, repeated, signature_names
+from htlnet_tf.export.requests import repeated
+from htlnet_tf.export.signatures import SIGNATURES, signatures_of
+from htlnet_tf.export.signatures.signature import Arrays
 
 WARMUP_ROWS = (1, 100, 500)
 _MAX_RECORDS = 1000  # TensorFlow Serving refuses the model beyond, servables/tensorflow/saved_model_warmup_util.h
@@ -28,7 +29,7 @@ def require_warmup(encoder: FeatureEncoder, sizes: Sequence[int], signatures: Se
     Raises:
       InputError: A size is below 1, a signature is not known, or there would be more than 1000 requests.
     """
-    known = signature_names(encoder)
+    known = tuple(signatures_of(encoder.schema))
     names = known if signatures is None else tuple(signatures)
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"warm-up: the model is exported with the signatures {list(known)}; received {unknown}")
@@ -67,13 +68,6 @@ def write_warmup(
 
 def _log(encoder: FeatureEncoder, model_name: str, signature: str, raw: Arrays) -> prediction_log_pb2.PredictionLog:
     log = prediction_log_pb2.PredictionLog()
-    if signature in ("classify", "regress"):
-        request = (log.classify_log if signature == "classify" else log.regress_log).request
-        examples = [tf.train.Example.FromString(one) for one in to_examples(encoder.schema, raw)]
-        request.input.CopyFrom(input_pb2.Input(example_list=input_pb2.ExampleList(examples=examples)))
-    else:
-        request = log.predict_log.request
-        for name, values in feeds(encoder, signature, raw).items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    request = SIGNATURES[signature].log(encoder, raw, log)
     request.model_spec.name, request.model_spec.signature_name = model_name, signature
     return log

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import htlnet_tf as htl
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.errors import InputError
-from htlnet_tf.export.requests import feeds
+from htlnet_tf.export.signatures import SIGNATURES
 from htlnet_tf.serving import AsyncRestClient, EmbeddedServer, GrpcClient, RestClient
 from htlnet_tf.serving.clients.scoring import score_file
 from htlnet_tf.serving.server.servables import LoadedVersion
@@ -256,7 +256,7 @@ def test_one_score_whatever_the_types(world: World, drawn: dict[str, int]) -> No
     assert_equal(world.clients["REST"].predict(records), world.expected)
     assert_equal(world.clients["gRPC"].predict(frame.to_dict("series"), "examples"), world.expected)
     raw = raw_features(frame, world.model.encoder.schema)
-    outputs = world.loaded.run("serving_default", feeds(world.model.encoder, "serving_default", raw))
+    outputs = world.loaded.run("serving_default", SIGNATURES["serving_default"].feeds(world.model.encoder, raw))
     served = np.column_stack([outputs[target.name] for target in SCHEMA.targets])
     np.testing.assert_allclose(served, world.expected.to_numpy(), rtol=1e-5, atol=1e-6)
     # What has no units and separators, and the features' own names, needs no schema.

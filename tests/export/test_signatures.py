@@ -13,10 +13,11 @@ import tensorflow as tf
 
 import htlnet_tf as htl
 from htlnet_tf.data.raw_features import raw_features
-from htlnet_tf.export.candidates import candidate_scores, candidate_specs, item_columns
 from htlnet_tf.export.examples import parse_examples, to_examples
-from htlnet_tf.export.requests import feeds, of_user
-from htlnet_tf.export.servable import Servable, class_labels
+from htlnet_tf.export.servable import Servable
+from htlnet_tf.export.signatures import SIGNATURES
+from htlnet_tf.export.signatures.candidates import Candidates, candidate_scores, candidate_specs, item_columns, of_user
+from htlnet_tf.export.signatures.classify import class_labels
 from htlnet_tf.schema.features import argument_name
 from htlnet_tf.serving.server.servables import LoadedVersion
 
@@ -43,7 +44,7 @@ def scores_of(model: Any, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def test_candidates_are_rows_with_the_user_repeated(loaded: Any, rich_model: Any, rich_frame: pd.DataFrame) -> None:
     raw = raw_rows(rich_model, rich_frame[:60])
     for user in (0, 3, 5, 17):  # 5 has no user_id, 0 and 17 no age
-        scores = loaded.run("candidates", feeds(rich_model.encoder, "candidates", raw, user=user))
+        scores = loaded.run("candidates", Candidates().feeds(rich_model.encoder, raw, user=user))
         expected = scores_of(rich_model, of_user(rich_model.encoder, raw, user))
         assert set(scores) == {"click", "stars", "spend"}
         for name, score in scores.items():
@@ -77,7 +78,7 @@ def test_every_model_has_candidates(model_class: Any, make_model: Any, frame: pd
     model = make_model(model_class) if model_class is htl.HTLNet else model_class(*_arguments(make_model))
     raw = raw_rows(model, frame[:9])
     specs = candidate_specs(model.encoder)
-    asked = feeds(model.encoder, "candidates", raw, user=4)
+    asked = Candidates().feeds(model.encoder, raw, user=4)
     scores = candidate_scores(model, {name: tf.constant(asked[name], spec.dtype) for name, spec in specs.items()})
     expected = scores_of(model, of_user(model.encoder, raw, 4))
     for name, score in scores.items():
@@ -101,7 +102,7 @@ def test_without_item_columns_there_are_no_candidates(frame: pd.DataFrame, tmp_p
 def test_examples_give_the_scores_of_rows(loaded: Any, rich_model: Any, rich_frame: pd.DataFrame) -> None:
     raw = raw_rows(rich_model, rich_frame[:40])
     expected = scores_of(rich_model, raw)
-    scores = loaded.run("examples", feeds(rich_model.encoder, "examples", raw))
+    scores = loaded.run("examples", SIGNATURES["examples"].feeds(rich_model.encoder, raw))
     for name in ("click", "stars", "spend"):
         np.testing.assert_allclose(scores[name], expected[name], rtol=1e-5, atol=1e-6)
 
@@ -137,7 +138,7 @@ def test_rows_survive_examples(rich_model: Any, rich_frame: pd.DataFrame) -> Non
 
 def test_an_empty_request_gives_no_scores(loaded: Any, rich_model: Any, rich_frame: pd.DataFrame) -> None:
     assert loaded.run("examples", {"examples": np.empty(0, object)})["click"].shape == (0,)
-    asked = feeds(rich_model.encoder, "candidates", raw_rows(rich_model, rich_frame[:1]))
+    asked = Candidates().feeds(rich_model.encoder, raw_rows(rich_model, rich_frame[:1]))
     items = item_columns(rich_model.schema)
     scores = loaded.run("candidates", {name: v[:0] if name in items else v for name, v in asked.items()})
     assert {name: score.shape for name, score in scores.items()} == {"click": (0,), "stars": (0, 3), "spend": (0,)}
@@ -175,12 +176,12 @@ def test_examples_that_are_wrong_are_refused(loaded: Any, record: bytes, message
 def test_classify_gives_the_funnel_and_regress_the_core(loaded: Any, rich_model: Any, rich_frame: pd.DataFrame) -> None:
     raw = raw_rows(rich_model, rich_frame[:10])
     expected = scores_of(rich_model, raw)
-    classified = loaded.run("classify", feeds(rich_model.encoder, "classify", raw))
+    classified = loaded.run("classify", SIGNATURES["classify"].feeds(rich_model.encoder, raw))
     assert class_labels(rich_model.schema) == ("click", "stars_0", "stars_1", "stars_2")
     assert classified["classes"].tolist() == [[b"click", b"stars_0", b"stars_1", b"stars_2"]] * 10
     np.testing.assert_allclose(classified["scores"][:, 0], expected["click"], rtol=1e-5)
     np.testing.assert_allclose(classified["scores"][:, 1:], expected["stars"], rtol=1e-5)
-    regressed = loaded.run("regress", feeds(rich_model.encoder, "regress", raw))
+    regressed = loaded.run("regress", SIGNATURES["regress"].feeds(rich_model.encoder, raw))
     np.testing.assert_allclose(regressed["outputs"], expected["spend"], rtol=1e-5)
 
 
@@ -231,7 +232,7 @@ def test_columns_of_any_name_are_inputs_of_that_name(tmp_path: Path) -> None:
     servable = LoadedVersion(tmp_path)
     try:
         for signature, output in (("serving_default", "spend"), ("candidates", None), ("regress", "outputs")):
-            inputs = feeds(model.encoder, signature, raw)
+            inputs = SIGNATURES[signature].feeds(model.encoder, raw)
             if signature != "regress":
                 assert set(inputs) == set(servable.signature_defs[signature]["inputs"]) == {*names, "is_new"}
             if output is not None:

@@ -1,16 +1,66 @@
-"""Scores for many candidates of one user: what belongs to the user and the context is computed once."""
+"""`candidates`: many candidates of one user, whose columns, and the context's, are sent and computed once."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder, stacked
+from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, Signature, named
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Schema
+
+_USERS = 4
+
+
+class Candidates(Signature):
+    """Columns of group user and context [1], of group item [N]; left out where no column is of group item."""
+
+    name = "candidates"
+
+    def is_offered(self, schema: Schema) -> bool:
+        """Whether there is a column that differs between candidates."""
+        return bool(item_columns(schema))
+
+    def spec(self, encoder: FeatureEncoder) -> dict[str, tf.TensorSpec]:
+        """One value of the user's and the context's columns, one per candidate of the others."""
+        return candidate_specs(encoder)
+
+    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[Mapping[str, tf.Tensor]], Scores]:
+        """Scores of the candidates."""
+
+        def candidates(raw: Mapping[str, tf.Tensor]) -> Scores:
+            return named(candidate_scores(model, raw))
+
+        return candidates
+
+    def feeds(self, encoder: FeatureEncoder, raw: Arrays, user: int = 0) -> dict[str, np.ndarray]:
+        """All rows' items as candidates of the user and context of row `user`."""
+        items = item_columns(encoder.schema)
+        chosen = {name: values if name in items else values[user : user + 1] for name, values in raw.items()}
+        return {name: tf.constant(chosen[name], spec.dtype).numpy() for name, spec in encoder.raw_specs().items()}
+
+    def questions(self, model: MultiTaskModel, raw: Arrays) -> Iterator[Question]:
+        """The items of all rows for the users of some, the first of which have missing and unknown values."""
+        count = len(next(iter(raw.values())))
+        spread = {i * count // _USERS for i in range(_USERS)}
+        for user in sorted(spread | set(range(min(count, _USERS)))):
+            yield Question(
+                self.feeds(model.encoder, raw, user), self.expected(model, of_user(model.encoder, raw, user))
+            )
+
+
+def of_user(encoder: FeatureEncoder, raw: Arrays, user: int) -> dict[str, np.ndarray]:
+    """The rows that a request stands for: the items of all rows, user and context of one."""
+    items = item_columns(encoder.schema)
+    return {
+        name: values if name in items else np.repeat(values[user : user + 1], len(values))
+        for name, values in raw.items()
+    }
 
 
 def candidate_specs(encoder: FeatureEncoder) -> dict[str, tf.TensorSpec]:

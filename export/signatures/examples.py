@@ -1,0 +1,46 @@
+"""`examples`: serialized `tf.train.Example`, [N]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.export.examples import parse_examples, to_examples
+from htlnet_tf.export.signatures.signature import Arrays, Scored, Scores, Signature, named
+from htlnet_tf.models.base import MultiTaskModel
+
+
+class OfExamples(Signature):
+    """A signature that takes serialized examples.
+
+    Attributes:
+      input_name: Of the only input.
+    """
+
+    input_name: str
+
+    def spec(self, encoder: FeatureEncoder) -> tf.TensorSpec:
+        """Strings, [N]."""
+        return tf.TensorSpec([None], tf.string, name=self.input_name)
+
+    def feeds(self, encoder: FeatureEncoder, raw: Arrays) -> dict[str, np.ndarray]:
+        """The rows as examples."""
+        return {self.input_name: to_examples(encoder.schema, raw)}
+
+
+class Examples(OfExamples):
+    """As `serving_default`, of rows as examples under `examples`."""
+
+    name = "examples"
+    input_name = "examples"
+
+    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[tf.Tensor], Scores]:
+        """Scores of the examples."""
+
+        def examples(examples: tf.Tensor) -> Scores:
+            return named(scored(parse_examples(model.encoder, examples)))
+
+        return examples

@@ -1,0 +1,40 @@
+"""`regress`: the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.export.examples import parse_examples
+from htlnet_tf.export.signatures.classify import with_examples
+from htlnet_tf.export.signatures.examples import OfExamples
+from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, expected_scores
+from htlnet_tf.models.base import MultiTaskModel
+
+
+class Regress(OfExamples):
+    """Examples under `inputs`; `outputs` [N], the core in its own unit."""
+
+    name = "regress"
+    input_name = "inputs"
+    method_name = tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME
+
+    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[tf.Tensor], Scores]:
+        """The core's score."""
+
+        def regress(inputs: tf.Tensor) -> Scores:
+            return {"outputs": scored(parse_examples(model.encoder, inputs))[model.schema.core.name]}
+
+        return regress
+
+    def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+        """The core's prediction."""
+        return {"outputs": expected_scores(model, raw)[model.schema.core.name]}
+
+    def log(self, encoder: FeatureEncoder, raw: Arrays, log: prediction_log_pb2.PredictionLog) -> Any:
+        """A record of the server's regress call."""
+        return with_examples(log.regress_log.request, encoder, raw)

@@ -1,0 +1,103 @@
+"""What a signature of an exported model is: its function, what a server is asked of it, and the answer that is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.schema import Schema
+
+Arrays = Mapping[str, np.ndarray]
+Scores = dict[str, tf.Tensor]
+Scored = Callable[[Mapping[str, tf.Tensor]], Scores]
+"""From raw columns by name, [N], to the targets' scores; traced once for all signatures that call it."""
+
+
+class Expected(NamedTuple):
+    """An output that is due, [N, ...], and the size that a difference is measured in."""
+
+    values: np.ndarray
+    scale: float = 1.0
+
+
+class Question(NamedTuple):
+    """The feeds of a request, and by output the answer that is due."""
+
+    inputs: dict[str, np.ndarray]
+    expected: dict[str, Expected]
+
+
+class Signature:
+    """One way to ask an exported model. Each is a file here and a line in the registry.
+
+    Attributes:
+      name: As requests say it.
+      method_name: Of the server's API; None: that of predict, which TensorFlow 2 gives to all.
+    """
+
+    name: str
+    method_name: str | None = None
+
+    def is_offered(self, schema: Schema) -> bool:
+        """Whether a model of this schema has the signature."""
+        return True
+
+    def spec(self, encoder: FeatureEncoder) -> Any:
+        """The `tf.TensorSpec` of its inputs, alone or by name."""
+        raise NotImplementedError
+
+    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[Any], Scores]:
+        """The function that is exported, from the inputs to the outputs by name.
+
+        Args:
+          model: The trained model.
+          scored: Its scores of raw columns.
+        """
+        raise NotImplementedError
+
+    def feeds(self, encoder: FeatureEncoder, raw: Arrays) -> dict[str, np.ndarray]:
+        """The inputs of a request for rows.
+
+        Args:
+          encoder: The model's.
+          raw: By feature name, arrays of shape [N] as `raw_features` gives them.
+
+        Returns:
+          Array per input, of the declared dtype; object arrays of bytes for strings.
+        """
+        raise NotImplementedError
+
+    def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+        """By output, what the trained model says of rows."""
+        return expected_scores(model, raw)
+
+    def questions(self, model: MultiTaskModel, raw: Arrays) -> Iterator[Question]:
+        """Requests about rows, and the answers that are due."""
+        yield Question(self.feeds(model.encoder, raw), self.expected(model, raw))
+
+    def log(self, encoder: FeatureEncoder, raw: Arrays, log: prediction_log_pb2.PredictionLog) -> Any:
+        """Fills in a warm-up record for rows; returns its request, whose model specification the caller writes."""
+        request = log.predict_log.request
+        for name, values in self.feeds(encoder, raw).items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        return request
+
+
+def expected_scores(model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+    """By target, the trained model's scores; differences of an amount are measured in its deviation."""
+    columns = {name: tf.constant(raw[name], spec.dtype) for name, spec in model.encoder.raw_specs().items()}
+    tiny = float(np.finfo(np.float32).tiny)
+    scales = {name: max(amount.std, tiny) for name, amount in model.encoder.statistics.labels.items()}
+    scores = model(model.encoder(columns), training=False)
+    return {name: Expected(score.numpy(), scales.get(name, 1.0)) for name, score in scores.items()}
+
+
+def named(scores: Mapping[str, tf.Tensor]) -> Scores:
+    """Scores whose tensors are called as the targets are."""
+    return {name: tf.identity(score, name=name) for name, score in scores.items()}
