@@ -8,6 +8,8 @@ from typing import Any, Union
 import tensorflow as tf
 from typing_extensions import Self
 
+from htlnet_tf.distribution import OWN_STATE
+
 GramFunction = Callable[[tf.Tensor], tf.Tensor]
 Number = Union[float, tf.keras.optimizers.schedules.LearningRateSchedule]
 
@@ -45,12 +47,7 @@ class Adjustment(tf.Module):
 
 def local_variable(value: tf.Tensor) -> tf.Variable:
     """State of an adjustment; under tf.distribute each replica keeps its own, as it sees its own rows' gradients."""
-    return tf.Variable(
-        value,
-        trainable=False,
-        synchronization=tf.VariableSynchronization.ON_READ,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-    )
+    return tf.Variable(value, **OWN_STATE)
 
 
 def _serialize(value: Number) -> Any:

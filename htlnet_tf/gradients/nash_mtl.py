@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import num_replicas
 from htlnet_tf.gradients.adjustment import Adjustment
 from htlnet_tf.gradients.gram import as_coefficients, normalised, num_tasks, positive_eigh
 
@@ -51,8 +52,7 @@ class NashMTL(Adjustment):
             lambda step, b: (step + 1, _newton_step(b, cosines)),
             (tf.constant(0), tf.ones([tasks], tf.float64)),
         )
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return as_coefficients(tf.math.divide_no_nan(b, norms) / float(replicas), norms)
+        return as_coefficients(tf.math.divide_no_nan(b, norms) / float(num_replicas()), norms)
 
 
 def _newton_step(b: tf.Tensor, cosines: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import OWN_STATE
+
 LabelForm = Literal["soft", "hard", "expected"]
 
 
@@ -66,9 +68,7 @@ class LabelEmbedding(tf.keras.layers.Layer):
             name="tau",
             shape=[],
             initializer=tf.keras.initializers.Constant(tau_start),
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            **OWN_STATE,
         )
         self._decay = self.add_weight(
             name="tau_decay",

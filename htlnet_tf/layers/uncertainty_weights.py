@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import num_replicas
 from htlnet_tf.schema import Schema
 
 #: `weighting(losses, observed) -> losses`: the targets' losses, float32 scalars in target order, and whether any row of
@@ -75,9 +76,8 @@ class UncertaintyWeights(tf.keras.layers.Layer):
         """
         if len(losses) != len(self._factors):
             raise ValueError(f"the weights are for {len(self._factors)} targets, received {len(losses)} losses")
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
         logs = tf.unstack(tf.convert_to_tensor(self.log_variances))
         return [
-            factor * tf.exp(-s) * loss + tf.where(seen, s, 0.0) / (2.0 * replicas)
+            factor * tf.exp(-s) * loss + tf.where(seen, s, 0.0) / (2.0 * num_replicas())
             for factor, s, loss, seen in zip(self._factors, logs, losses, observed, strict=True)
         ]

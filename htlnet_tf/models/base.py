@@ -13,6 +13,7 @@ import tensorflow as tf
 from absl import logging
 from typing_extensions import TypedDict
 
+from htlnet_tf.distribution import num_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.encoding.streaming import pending_error
 from htlnet_tf.errors import InputError
@@ -493,7 +494,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
     ) -> list[tf.Tensor]:
         """What is trained per target, scalars: the mean loss over the rows that take part, added to and weighed."""
         # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        replicas = num_replicas()
         rows = {
             name: head.row_losses(head.labels(targets), output, weight)
             for name, (head, output, weight) in zip(self.heads, self._by_head(outputs, weights), strict=True)
@@ -519,7 +520,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
 
     def _combine(self, rows: Any, gram: tf.Tensor, touched: Any) -> list[tf.IndexedSlices]:
         """Per table, the adjusted gradient of the touched embedding rows from the tasks', with the L2 term."""
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        replicas = num_replicas()
         coefficients = None
         if gram.shape[0] > 1:
             coefficients = self._coefficients(gram)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import OWN_STATE, num_replicas, states_of
 from htlnet_tf.errors import NonFiniteError
 
 Policy = Literal["raise", "skip"]
@@ -38,9 +39,7 @@ class NonFiniteGuard(tf.Module):
         self._seen = tf.Variable(
             [-1.0, -1.0, 0.0, 0.0],
             dtype=tf.float64,
-            trainable=False,
-            synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            **OWN_STATE,
         )
 
     def run(
@@ -69,7 +68,7 @@ class NonFiniteGuard(tf.Module):
         rest = tf.math.is_finite(tf.add_n([tf.zeros([]), *(tf.reduce_sum(gradient) for gradient in others)]))
         healthy = tf.reduce_all(per_task) & rest
         if self.policy == "skip":
-            if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            if num_replicas() > 1:
                 raise ValueError(
                     "on_nonfinite='skip' needs a single replica; use 'raise' under this tf.distribute strategy"
                 )
@@ -84,7 +83,7 @@ class NonFiniteGuard(tf.Module):
 
     def error(self) -> NonFiniteError | None:
         """The error that tells of the recorded step; None if there was none. Forgets it."""
-        replicas = getattr(self._seen, "values", (self._seen,))  # each has its own record
+        replicas = states_of(self._seen)
         recorded = [record for record in (replica.numpy() for replica in replicas) if record[0] >= 0]
         if not recorded:
             return None
