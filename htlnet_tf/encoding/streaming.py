@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 _BATCHES_PER_BLOCK = 32
 
-_last_error: list[InputError] = []
+_MARK = "\u2063"
+"""Stands around the text of an error on its way through TensorFlow, which wraps it into its own; nobody sees it."""
 
 
-def pending_error() -> InputError | None:
-    """What stopped the last stream, once: of an error in a pipeline TensorFlow passes on the text alone."""
-    return _last_error.pop() if _last_error else None
+def stream_error(error: tf.errors.OpError) -> InputError | None:
+    """What stopped a stream; None if it was something else. Of an error in a pipeline TensorFlow keeps the text alone.
+
+    Args:
+      error: Raised by a dataset, or by what reads one.
+    """
+    parts = str(error.message).split(_MARK)
+    return InputError(parts[1]) if len(parts) > 2 else None
 
 
 def stream_dataset(
@@ -51,7 +57,6 @@ def stream_dataset(
 
     def blocks() -> Iterator[tuple[object, ...]]:
         random = np.random.default_rng(None if seed is None else [seed, next(epochs)])
-        _last_error.clear()
         try:
             order = list(random.permutation(files)) if shuffle_buffer else files
             encoded = (encode_frame(frame, encoder) for frame in stream.frames(order))
@@ -65,8 +70,7 @@ def stream_dataset(
             if drop_remainder and count < batch_size:
                 raise InputError(f"drop_remainder leaves no batch: {count} rows, batch_size {batch_size}")
         except InputError as error:
-            _last_error.append(error)
-            raise
+            raise InputError(f"{_MARK}{error}{_MARK}") from error
 
     def batches(*block: object) -> tf.data.Dataset:
         rows = tf.shape(tf.nest.flatten(block)[0])[0]

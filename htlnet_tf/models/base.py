@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from htlnet_tf.distribution import num_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.encoding.streaming import pending_error
+from htlnet_tf.encoding.streaming import stream_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
@@ -277,8 +277,8 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         try:
             history = super().fit(**(given | {"callbacks": callbacks}))
             self._level_after_fit(given)
-        except tf.errors.OpError:
-            error = self._guard.error() or pending_error()
+        except tf.errors.OpError as failed:
+            error = self._guard.error() or stream_error(failed)
             if error is None:
                 raise
             raise error from None

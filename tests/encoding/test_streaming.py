@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import htlnet_tf as htl
 from htlnet_tf.encoding.encoded import EncodedRows, encode_frame
-from htlnet_tf.encoding.streaming import regrouped, shuffled
+from htlnet_tf.encoding.streaming import regrouped, shuffled, stream_error
 from tests.conftest import small_frame
 from tests.data.test_stream import write_parts
 
@@ -150,6 +151,29 @@ def test_a_bad_row_stops_fit_with_a_clear_error(
     dataset = htl.data.make_dataset(stream, schema, encoder, batch_size=32)
     with pytest.raises(htl.InputError, match=r"part-2\.parquet, column 'spend', row 50: .*negative.*received -5.0"):
         make_model().fit(dataset, verbose=0)
+
+
+def test_each_of_two_streams_tells_its_own_error(tmp_path: Path, schema: htl.Schema, encoder: Any) -> None:
+    readers = []
+    for name, row in (("a", 10), ("b", 120)):
+        frame = small_frame(150)
+        frame.loc[row, "spend"] = -5.0
+        stream = htl.data.open_stream(write_parts(tmp_path / name, frame), schema)
+        readers.append((name, iter(htl.data.make_dataset(stream, schema, encoder, batch_size=50))))
+    found: dict[str, str] = {}
+    # Both are open at once, and both fail before either is asked why.
+    failed: dict[str, tf.errors.OpError] = {}
+    for name, reader in readers:
+        with pytest.raises(tf.errors.OpError) as caught:
+            list(reader)
+        failed[name] = caught.value
+    for name, error in failed.items():
+        told = stream_error(error)
+        assert told is not None
+        found[name] = str(told)
+    assert str(tmp_path / "a") in found["a"]
+    assert str(tmp_path / "b") in found["b"]
+    assert stream_error(tf.errors.InvalidArgumentError(None, None, "something else")) is None
 
 
 def test_a_part_without_rows_stops_fit(
