@@ -314,6 +314,8 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
 
     _fits_level = False
     test_function: Any
+    level_rows: tf.data.Dataset | None = None
+    """Training rows that `fit` brings the level to at its end; None: those that it is given."""
 
     def reset_metrics(self) -> None:
         """As Keras'; while the level is fitted, what `fit` has shown last stays as it is."""
@@ -325,7 +327,10 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
                 head.level.sums.reset_state()
 
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
-        """Fits the level on what `fit` was given; on one epoch's steps of it where the rows may have no end."""
+        """Fits the level on `level_rows`, or on what `fit` was given: on one epoch's steps where that has no end."""
+        if self.level_rows is not None:
+            self.fit_level(self.level_rows)
+            return
         x, steps = given.get("x"), given.get("steps_per_epoch")
         rows = [x, given.get("y"), given.get("sample_weight")]
         if isinstance(x, Iterator):

@@ -86,6 +86,7 @@ def train_model(
         # A part of a pass is an epoch to Keras, which validates after each; the pass goes on where it stopped.
         steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
         train = rows.repeat()
+        model.level_rows = rows  # of those without an end `fit` would take a part of a pass
     keep_best = KeepBest(config.training.patience * parts)
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
@@ -105,8 +106,6 @@ def train_model(
         with atomic_directory(last_good, overwrite=True) as stage:
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
-    if steps is not None:
-        model.fit_level(rows)  # fit itself has seen rows without an end
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
     return Trained(model, history, gradients.history, kept, timer.seconds)
 

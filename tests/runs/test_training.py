@@ -143,8 +143,13 @@ def test_without_early_stopping_the_last_weights_are_kept(tmp_path: Path) -> Non
     assert last == pytest.approx(run.history["val_loss"][-1], rel=1e-5)
 
 
-def test_validations_within_an_epoch(tmp_path: Path) -> None:
+def test_validations_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
+    levelled: list[int] = []
+    fit_level = htl.HTLNet.fit_level
+    monkeypatch.setattr(
+        htl.HTLNet, "fit_level", lambda model, rows, **options: (levelled.append(len(rows)), fit_level(model, rows))[1]
+    )
     often = config(tmp_path, SMALL.replace("epochs: 2", "epochs: 2, validations_per_epoch: 3"))
     run = train(often, tmp_path / "run", write=lines.append)
     # By hand: 3,200 rows are 13 steps of 256, and a third of them, rounded, 4.
@@ -153,6 +158,8 @@ def test_validations_within_an_epoch(tmp_path: Path) -> None:
     assert run.best_check == 1 + int(np.argmin(run.history["val_relative_loss"]))
     assert any("epoch 0.333333/2: " in line for line in lines)
     assert (np.array(run.seconds) > 0).all()
+    # Once, on all training rows, though Keras' epochs are thirds of them without an end.
+    assert levelled == [13]
 
 
 @pytest.mark.parametrize(
