@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.pop("TF_USE_LEGACY_KERAS", None)  # the package sets it; test_imports.py looks at that
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,12 @@ from htlnet_tf import locks
 
 REPO = Path(__file__).resolve().parents[1]
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
+
+
+def pytest_collection_finish() -> None:
+    """What is imported is there to stay: no collection of garbage need walk its half a million objects again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def small_frame(num_rows: int = 400, seed: int = 0) -> pd.DataFrame:

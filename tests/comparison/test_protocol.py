@@ -207,6 +207,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path: Path, monkeypatc
     assert comparison.reports("mmoe") == []
 
 
+@pytest.mark.slow  # two processes that import TensorFlow and trace
 def test_side_by_side_is_the_same(made: tuple[Path, Any, RunConfig], tmp_path: Path) -> None:
     _, comparison, config = made
     parallel = compare(config, ["shared_bottom"], [0, 1], tmp_path / "out", jobs=2, write=lambda _: None)

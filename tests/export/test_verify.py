@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 import htlnet_tf as htl
+from htlnet_tf.export import publish
 from htlnet_tf.export import verify as verification
 from htlnet_tf.export.probes import probe_rows
-from htlnet_tf.export.servable import Servable
+from htlnet_tf.export.publish import ExportedVersion
 from htlnet_tf.export.verify import VerificationError, verify
 from htlnet_tf.export.version_folders import versions
 from htlnet_tf.export.warmup import write_warmup
@@ -27,9 +29,16 @@ SIGNATURES = ["serving_default", "candidates", "examples", "classify", "regress"
 
 
 @pytest.fixture(scope="module")
-def saved(rich_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(rich_model: Any, rich_frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> ExportedVersion:
+    path = tmp_path_factory.mktemp("exported") / "m"
+    return htl.export.export_model(rich_model, path, rows=rich_frame[:30], measure_latency=True)
+
+
+@pytest.fixture(scope="module")
+def saved(exported: ExportedVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SavedModel alone, as it is before it has been verified."""
     path = tmp_path_factory.mktemp("saved") / "1"
-    Servable(rich_model).save(path)
+    shutil.copytree(exported.path, path, ignore=shutil.ignore_patterns("assets.extra"))
     return path
 
 
@@ -58,8 +67,7 @@ def loaded_once(loaders: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_Loaders", lambda directory: loaders)
 
 
-def test_the_report(rich_model: Any, rich_frame: pd.DataFrame, tmp_path: Path) -> None:
-    exported = htl.export.export_model(rich_model, tmp_path / "m", rows=rich_frame[:30], measure_latency=True)
+def test_the_report(exported: ExportedVersion) -> None:
     report = exported.report
     assert (report.rows, report.warmup_requests) == (94, 15)
     assert report.largest_difference <= 1e-5
@@ -127,8 +135,13 @@ def test_other_weights_are_a_difference(rich_model: Any, saved: Path, loaded_onc
 
 
 def test_a_failed_verification_publishes_nothing(
-    rich_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rich_model: Any, saved: Path, loaded_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        publish,
+        "Servable",
+        lambda model: SimpleNamespace(save=lambda path: shutil.copytree(saved, path, dirs_exist_ok=True)),
+    )
     monkeypatch.setattr(verification, "_python_scores", lambda *args: {})
     with pytest.raises(VerificationError):
         htl.export.export_model(rich_model, tmp_path / "m", warmup_rows=(1,))

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.judging.test_evaluation import SCHEMA, report, tables
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.evaluation import evaluate_predictions
 from htlnet_tf.judging.reports import Report, decimals_of, format_value
 from htlnet_tf.judging.summaries import compare_reports, comparison_text, summarise_reports
+from tests.judging.test_evaluation import SCHEMA, report, tables
 
 
 @pytest.mark.parametrize(
