@@ -18,6 +18,9 @@ from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.runs.config import RunConfig
 
+# What a module's fixture makes has its pictures; those of the tests' own runs are never looked at.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = """
 data: {loader: generated, num_rows: 4000}
 model: {name: htlnet, arguments: {tower_units: [16, 8]}}

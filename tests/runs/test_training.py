@@ -22,6 +22,9 @@ from htlnet_tf.runs.folder import Run, export_run, load_held_out, load_model
 from htlnet_tf.runs.preparation import prepare
 from htlnet_tf.runs.training import load_test_rows, train
 
+# What a module's fixture makes has its pictures; those of the tests' own runs are never looked at.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = """
 data: {loader: generated, num_rows: 4000}
 model: {name: htlnet, arguments: {tower_units: [16, 8], gradient_adjustment: {gamma: 0.2}}}
