@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.pop("TF_USE_LEGACY_KERAS", None)  # the package sets it; test_imports.py looks at that
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,24 @@ import htlnet_tf as htl
 from htlnet_tf import locks
 
 REPO = Path(__file__).resolve().parents[1]
+DAILY_SECONDS = 20
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
+
+
+def pytest_collection_finish() -> None:
+    """What is imported is there to stay: no collection of garbage need walk its half a million objects again."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """`make test` stays as short as it is: what takes more than `DAILY_SECONDS` of CPU time has to be marked slow."""
+    before = time.process_time()
+    yield
+    used = time.process_time() - before
+    if used > DAILY_SECONDS and not any(item.get_closest_marker(mark) for mark in ("slow", "docker")):
+        pytest.fail(f"took {used:.0f} s of the processor: make it smaller, or mark it slow")
 
 
 def small_frame(num_rows: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -152,6 +172,14 @@ def reused_model(make_model: Callable[..., Any], _models_made: dict[str, Any]) -
         return built
 
     return get
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are composed but not rendered, which takes most of a second each: their files are there, and empty."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr(Figure, "savefig", lambda _, path, **__: Path(path).touch())
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 import htlnet_tf as htl
 from htlnet_tf import parity
 from htlnet_tf.errors import InputError, VerificationError
+from htlnet_tf.export.servable import Servable
 from htlnet_tf.parity import ParityReport, ScoreParity, check_parity
 from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig
 from htlnet_tf.runs.folder import load_model, save_model
@@ -45,10 +46,16 @@ def run(schema: htl.Schema, encoder: Any, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def server(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def loaded(run: Path) -> tuple[RunConfig, Any]:
+    return load_model(run)
+
+
+@pytest.fixture(scope="module")
+def server(loaded: tuple[RunConfig, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     models = tmp_path_factory.mktemp("models")
-    _, model = load_model(run)
-    htl.export.export_model(model, models / "htlnet")
+    _, model = loaded
+    # Served as it is saved: that it is the model is what these tests find out.
+    Servable(model).save(models / "htlnet" / "1")
     with EmbeddedServer(models, port=0) as running:
         yield running
 
@@ -92,10 +99,17 @@ def test_limit_and_several_requests(server: EmbeddedServer, run: Path, monkeypat
 @pytest.mark.parametrize("at", [0, 37, 63])
 @pytest.mark.parametrize(("name", "shift"), [("click", 0.001), ("spend", 0.001), ("buy", np.nan)])
 def test_a_difference_is_told_with_its_row(
-    server: EmbeddedServer, run: Path, monkeypatch: pytest.MonkeyPatch, at: int, name: str, shift: float
+    server: EmbeddedServer,
+    run: Path,
+    loaded: tuple[RunConfig, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+    name: str,
+    shift: float,
 ) -> None:
     monkeypatch.setattr(parity, "_ROWS_PER_REQUEST", 10)
-    _, model = load_model(run)
+    _, model = loaded
+    monkeypatch.setattr(parity, "load_model", lambda _: loaded)
     scale = model.encoder.statistics.labels["spend"].std if name == "spend" else 1.0
     predict, seen = RestClient.predict, [0]
 

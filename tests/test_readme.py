@@ -20,6 +20,7 @@ def snippets() -> list[str]:
     return re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(encoding="utf-8"), re.S)
 
 
+@pytest.mark.slow
 def test_the_python_snippet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = small_frame(2000).rename(columns={"age": "register_days", "buy": "long_view", "spend": "watch_time"})

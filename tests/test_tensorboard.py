@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tensorflow as tf
 
 
@@ -33,6 +34,7 @@ def read(url: str, server: subprocess.Popen[str], seconds: float = 60.0) -> Any:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_scalar_is_read_from_a_running_tensorboard(tmp_path: Path) -> None:
     with tf.summary.create_file_writer(str(tmp_path / "train")).as_default():
         tf.summary.scalar("gradient_norm/click", 0.25, step=7)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from htlnet_tf.benchmarks.data import TARGETS, bench_data
 
 
+@pytest.mark.slow
 def test_every_case_is_measured() -> None:
     lines: list[str] = []
     result = bench_data(rounds=2, rows=2048, fit_rows=2000, stream_rows=3000, write=lines.append)

@@ -10,6 +10,7 @@ from htlnet_tf.benchmarks import serving
 from htlnet_tf.errors import InputError
 
 
+@pytest.mark.slow
 def test_every_kind_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "CANDIDATES", (1, 500))
     monkeypatch.setattr(serving, "CONCURRENCY", (2,))

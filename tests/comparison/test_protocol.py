@@ -18,6 +18,9 @@ from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.runs.config import RunConfig
 
+# What a module's fixture makes has its pictures; those of the tests' own runs are never looked at.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = """
 data: {loader: generated, num_rows: 4000}
 model: {name: htlnet, arguments: {tower_units: [16, 8]}}
@@ -207,6 +210,7 @@ def test_a_run_that_diverges_does_not_stop_the_others(tmp_path: Path, monkeypatc
     assert comparison.reports("mmoe") == []
 
 
+@pytest.mark.slow  # two processes that import TensorFlow and trace
 def test_side_by_side_is_the_same(made: tuple[Path, Any, RunConfig], tmp_path: Path) -> None:
     _, comparison, config = made
     parallel = compare(config, ["shared_bottom"], [0, 1], tmp_path / "out", jobs=2, write=lambda _: None)

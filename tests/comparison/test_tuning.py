@@ -18,6 +18,8 @@ from htlnet_tf.comparison.variants import variant
 from htlnet_tf.runs.config import ModelConfig, RunConfig
 from htlnet_tf.runs.training import Trained
 
+pytestmark = pytest.mark.usefixtures("undrawn")  # pictures of comparisons are for test_protocol.py
+
 SMALL = """
 data: {loader: generated, num_rows: 2000}
 model: {name: htlnet}

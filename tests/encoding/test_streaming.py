@@ -131,11 +131,11 @@ def test_no_two_arrays_share_memory(frame: pd.DataFrame, encoder: Any) -> None:
 
 
 def test_fit_on_a_stream_is_fit_on_the_frame(
-    stream: htl.data.Stream, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, make_model: Any
+    stream: htl.data.Stream, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, reused_model: Any
 ) -> None:
     losses = []
     for source in (stream, frame):
-        model = make_model()
+        model = reused_model()
         dataset = htl.data.make_dataset(source, schema, encoder, batch_size=64)
         losses.append(model.fit(dataset, epochs=2, verbose=0).history["loss"])
         assert htl.evaluate(model, source).num_rows == 400
@@ -143,14 +143,14 @@ def test_fit_on_a_stream_is_fit_on_the_frame(
 
 
 def test_a_bad_row_stops_fit_with_a_clear_error(
-    tmp_path: Path, schema: htl.Schema, encoder: Any, make_model: Any
+    tmp_path: Path, schema: htl.Schema, encoder: Any, reused_model: Any
 ) -> None:
     frame = small_frame(300)
     frame.loc[250, "spend"] = -5.0
     stream = htl.data.open_stream(write_parts(tmp_path / "bad", frame), schema)
     dataset = htl.data.make_dataset(stream, schema, encoder, batch_size=32)
     with pytest.raises(htl.InputError, match=r"part-2\.parquet, column 'spend', row 50: .*negative.*received -5.0"):
-        make_model().fit(dataset, verbose=0)
+        reused_model().fit(dataset, verbose=0)
 
 
 def test_each_of_two_streams_tells_its_own_error(tmp_path: Path, schema: htl.Schema, encoder: Any) -> None:
@@ -177,16 +177,16 @@ def test_each_of_two_streams_tells_its_own_error(tmp_path: Path, schema: htl.Sch
 
 
 def test_a_part_without_rows_stops_fit(
-    stream: htl.data.Stream, schema: htl.Schema, encoder: Any, make_model: Any
+    stream: htl.data.Stream, schema: htl.Schema, encoder: Any, reused_model: Any
 ) -> None:
     split = htl.data.Split(htl.data.ColumnSplit(column="tab", train=(0, 1, 2), valid=(7,), test=(8,)))
     dataset = htl.data.make_dataset(stream.of(split, "valid"), schema, encoder)
     with pytest.raises(htl.InputError, match=r"no rows in .*part: valid"):
-        make_model().fit(dataset, verbose=0)
+        reused_model().fit(dataset, verbose=0)
     with pytest.raises(htl.InputError, match="no rows"):
         htl.data.make_dataset(stream.of(split, "valid"), schema, encoder, cache=True)
     with pytest.raises(htl.InputError, match="no rows"):
-        htl.evaluate(make_model(), stream.of(split, "valid"))
+        htl.evaluate(reused_model(), stream.of(split, "valid"))
 
 
 def test_wrong_use(stream: htl.data.Stream, schema: htl.Schema, encoder: Any) -> None:

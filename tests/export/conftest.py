@@ -1,7 +1,9 @@
-"""A schema with every kind of feature and target, and rows for it."""
+"""A schema with every kind of feature and target, rows for it, and a model that is exported once."""
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
+from htlnet_tf.export.publish import ExportedVersion
 from tests.conftest import small_frame
 
 
@@ -56,3 +59,20 @@ def rich_model(rich_schema: htl.Schema, rich_frame: pd.DataFrame) -> Any:
     for weight in model.trainable_variables:
         weight.assign(tf.random.normal(weight.shape, stddev=0.3))
     return model
+
+
+@pytest.fixture(scope="session")
+def rich_version(
+    rich_model: Any, rich_frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> ExportedVersion:
+    """The model's version; nobody may change what lies there."""
+    path = tmp_path_factory.mktemp("exported") / "m"
+    return htl.export.export_model(rich_model, path, rows=rich_frame[:30], measure_latency=True)
+
+
+@pytest.fixture(scope="session")
+def rich_saved(rich_version: ExportedVersion, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SavedModel alone, as it is before it has been verified."""
+    path = tmp_path_factory.mktemp("saved") / "1"
+    shutil.copytree(rich_version.path, path, ignore=shutil.ignore_patterns("assets.extra"))
+    return path

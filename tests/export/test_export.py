@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ import tensorflow as tf
 
 import htlnet_tf as htl
 from htlnet_tf.data.splits import Split
+from htlnet_tf.export import publish
 from htlnet_tf.export.probes import probe_rows
+from htlnet_tf.export.publish import ExportedVersion
 from htlnet_tf.export.summary import data_hash, git_revision
 from htlnet_tf.export.version_folders import versions
 from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig
@@ -33,18 +37,41 @@ def model(make_model: Build) -> Any:
     return make_model()
 
 
-def test_a_version_holds_what_it_should(model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def exported(
+    schema: htl.Schema, encoder: Any, frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, Path, ExportedVersion]:
+    """A model, MODELS, and the version of it there."""
+    models = tmp_path_factory.mktemp("models")
+    tf.keras.utils.set_random_seed(0)
+    model = htl.HTLNet(schema, encoder, tower_units=(16, 8))
     asked = {"summary": {"note": "x"}, "measure_latency": True}
-    exported = htl.export.export_model(model, tmp_path / "models" / "htlnet", rows=frame[:50], **asked)
-    assert exported.path == tmp_path / "models" / "htlnet" / "1"
-    assert exported.verified_rows == 114
-    assert exported.largest_difference <= 1e-5
-    extra = exported.path / "assets.extra"
+    return model, models, htl.export.export_model(model, models / "htlnet", rows=frame[:50], **asked)
+
+
+@pytest.fixture
+def saved_before(exported: tuple[Any, Path, ExportedVersion], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """That model, which is not traced and saved again when it is exported: for what else there is to an export."""
+    model, _, version = exported
+
+    def save(path: Path) -> None:
+        shutil.copytree(version.path, path, ignore=shutil.ignore_patterns("assets.extra"), dirs_exist_ok=True)
+
+    monkeypatch.setattr(publish, "Servable", lambda of: SimpleNamespace(save=save))
+    return model
+
+
+def test_a_version_holds_what_it_should(exported: tuple[Any, Path, ExportedVersion], frame: pd.DataFrame) -> None:
+    model, models, version = exported
+    assert version.path == models / "htlnet" / "1"
+    assert version.verified_rows == 114
+    assert version.largest_difference <= 1e-5
+    extra = version.path / "assets.extra"
     assert htl.Schema.from_yaml(extra / "schema.yaml") == model.schema
     summary = json.loads((extra / "training_summary.json").read_text())
     assert (summary["model"], summary["training_rows"], summary["note"]) == ("HTLNet", 400, "x")
     assert summary["core"]["mean"] == pytest.approx(frame["spend"].mean())
-    assert {p.name for p in exported.path.parent.iterdir()} == {"1", ".lock", ".last_version"}
+    assert {p.name for p in version.path.parent.iterdir()} == {"1", ".lock", ".last_version"}
     assert summary["verification"]["rows"] == 114
     assert set(summary["packages"]) >= {"htlnet-tf", "tensorflow", "tensorflow-serving-api"}
     assert set(summary["verification"]["latency_ms"]["candidates"]) == {"1", "100", "500"}
@@ -69,13 +96,13 @@ REPORT = {
 
 
 def test_a_run_s_version_tells_what_the_run_folder_has(
-    schema: htl.Schema, frame: pd.DataFrame, model: Any, tmp_path: Path
+    schema: htl.Schema, frame: pd.DataFrame, saved_before: Any, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
     arguments = {"tower_units": (16, 8)}
     config = RunConfig(DataConfig("generic", "rows.csv"), schema=schema, model=ModelConfig("htlnet", arguments))
-    save_model(config, model, run)
+    save_model(config, saved_before, run)
     split = Split.fit(config.split, schema, frame)
     split.to_yaml(run / "split.yaml")
     frame[:20].to_parquet(run / "held_out.parquet")
@@ -105,10 +132,10 @@ def test_the_git_revision_is_that_of_the_working_tree(tmp_path: Path) -> None:
     assert git_revision(tmp_path) == {"revision": head, "modified": True}
 
 
-def test_the_signature_takes_raw_columns_and_gives_one_key_per_target(model: Any, tmp_path: Path) -> None:
-    path = tmp_path / "1"
-    htl.export.Servable(model).save(path)
-    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+def test_the_signature_takes_raw_columns_and_gives_one_key_per_target(
+    exported: tuple[Any, Path, ExportedVersion],
+) -> None:
+    signature = tf.saved_model.load(str(exported[2].path)).signatures["serving_default"]
     inputs = {
         name: (spec.dtype.name, spec.shape.as_list()) for name, spec in signature.structured_input_signature[1].items()
     }
@@ -135,15 +162,15 @@ def test_no_training_state_travels_along(model: Any, batch: Any, tmp_path: Path)
     assert not [name for name in names if "tau" in name or "momentum" in name or "keras" in name]
 
 
-def test_rest_answers_equal_predict(model: Any, frame: pd.DataFrame, tmp_path: Path) -> None:
-    htl.export.export_model(model, tmp_path / "htlnet", warmup_rows=(1,))
+def test_rest_answers_equal_predict(exported: tuple[Any, Path, ExportedVersion], frame: pd.DataFrame) -> None:
+    model, models, _ = exported
     rows = frame.copy()
     rows.loc[3, "user_id"] = "never seen"
     rows.loc[4, "item_id"] = 999
     rows["item_id"] = rows["item_id"].astype("Int64")
     rows.loc[5, "item_id"] = pd.NA
     expected = htl.predict(model, rows)
-    with EmbeddedServer(tmp_path, port=0) as server, RestClient(server.url, "htlnet") as client:
+    with EmbeddedServer(models, port=0) as server, RestClient(server.url, "htlnet") as client:
         for sent in (rows, rows[list(client.signature().inputs)].to_dict("records")):
             scores = client.predict(sent)
             for name in ("click", "buy", "spend"):
@@ -178,11 +205,13 @@ def test_names_with_dots_and_dashes_can_be_served(frame: pd.DataFrame, tmp_path:
     np.testing.assert_allclose(scores["spend-eur"], htl.predict(model, rows[:5])["spend-eur"], rtol=1e-5)
 
 
-def test_the_version_is_a_new_number_and_old_ones_go_unless_a_label_names_them(model: Any, tmp_path: Path) -> None:
+def test_the_version_is_a_new_number_and_old_ones_go_unless_a_label_names_them(
+    saved_before: Any, tmp_path: Path
+) -> None:
     for name in ("2", "3", "00000007", "notes"):
         (tmp_path / "m" / name).mkdir(parents=True)
     htl.export.promote(tmp_path, "m", 2)
-    exported = htl.export.export_model(model, tmp_path / "m", warmup_rows=(), keep=2)
+    exported = htl.export.export_model(saved_before, tmp_path / "m", warmup_rows=(), keep=2)
     assert (exported.version, exported.removed) == (8, (3,))
     assert exported.report.warmup_requests == 0
     assert not (exported.path / "assets.extra" / "tf_serving_warmup_requests").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,8 @@ from htlnet_tf.serving.server.servables import LoadedVersion
 
 
 @pytest.fixture(scope="module")
-def loaded(rich_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = tmp_path_factory.mktemp("servable") / "1"
-    Servable(rich_model).save(path)
-    servable = LoadedVersion(path)
+def loaded(rich_saved: Path) -> Any:
+    servable = LoadedVersion(rich_saved)
     yield servable
     servable.close()
 
@@ -196,10 +195,10 @@ def test_method_names_are_those_of_the_verbs(loaded: Any) -> None:
     }
 
 
-def test_the_fingerprint_is_that_of_the_file(rich_model: Any, tmp_path: Path) -> None:
+def test_the_fingerprint_is_that_of_the_file(rich_saved: Path, tmp_path: Path) -> None:
     from tensorflow.python.saved_model import fingerprinting_utils
 
-    Servable(rich_model).save(tmp_path)
+    shutil.copytree(rich_saved, tmp_path, dirs_exist_ok=True)
     written = (tmp_path / "fingerprint.pb").read_bytes()
     fingerprinting_utils.write_fingerprint(str(tmp_path))
     before, after = (

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 import htlnet_tf as htl
+from htlnet_tf.export import publish
 from htlnet_tf.export import verify as verification
 from htlnet_tf.export.probes import probe_rows
-from htlnet_tf.export.servable import Servable
+from htlnet_tf.export.publish import ExportedVersion
 from htlnet_tf.export.verify import VerificationError, verify
 from htlnet_tf.export.version_folders import versions
 from htlnet_tf.export.warmup import write_warmup
@@ -24,13 +25,6 @@ from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.server.warmup import WARMUP_FILE
 
 SIGNATURES = ["serving_default", "candidates", "examples", "classify", "regress"]
-
-
-@pytest.fixture(scope="module")
-def saved(rich_model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("saved") / "1"
-    Servable(rich_model).save(path)
-    return path
 
 
 class _Kept(verification._Loaders):
@@ -41,8 +35,8 @@ class _Kept(verification._Loaders):
 
 
 @pytest.fixture(scope="module")
-def loaders(saved: Path) -> Any:
-    kept = _Kept(saved)
+def loaders(rich_saved: Path) -> Any:
+    kept = _Kept(rich_saved)
     yield kept
     kept.session.close()
 
@@ -54,17 +48,16 @@ def session(loaders: _Kept) -> LoadedVersion:
 
 @pytest.fixture
 def loaded_once(loaders: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`verify` takes `saved` as it was loaded before: loading takes seconds, and is no matter of the test."""
+    """`verify` takes `rich_saved` as it was loaded before: loading takes seconds, and is no matter of the test."""
     monkeypatch.setattr(verification, "_Loaders", lambda directory: loaders)
 
 
-def test_the_report(rich_model: Any, rich_frame: pd.DataFrame, tmp_path: Path) -> None:
-    exported = htl.export.export_model(rich_model, tmp_path / "m", rows=rich_frame[:30], measure_latency=True)
-    report = exported.report
+def test_the_report(rich_version: ExportedVersion) -> None:
+    report = rich_version.report
     assert (report.rows, report.warmup_requests) == (94, 15)
     assert report.largest_difference <= 1e-5
-    summary = exported.path / "assets.extra" / "training_summary.json"
-    size = sum(p.stat().st_size for p in exported.path.rglob("*") if p.is_file())
+    summary = rich_version.path / "assets.extra" / "training_summary.json"
+    size = sum(p.stat().st_size for p in rich_version.path.rglob("*") if p.is_file())
     assert report.size_bytes == size - summary.stat().st_size
     assert set(report.load_seconds) == {"python", "session"}
     assert list(report.latency_ms) == SIGNATURES
@@ -75,7 +68,7 @@ def test_the_report(rich_model: Any, rich_frame: pd.DataFrame, tmp_path: Path) -
 @pytest.mark.parametrize("loader", ["python", "session"])
 @pytest.mark.parametrize("signature", SIGNATURES)
 def test_a_difference_in_any_signature_and_loader_is_found(
-    rich_model: Any, saved: Path, loaded_once: None, monkeypatch: pytest.MonkeyPatch, loader: str, signature: str
+    rich_model: Any, rich_saved: Path, loaded_once: None, monkeypatch: pytest.MonkeyPatch, loader: str, signature: str
 ) -> None:
     honest = _Kept.runs
     name = {"classify": "scores", "regress": "outputs"}.get(signature, "spend")
@@ -94,7 +87,7 @@ def test_a_difference_in_any_signature_and_loader_is_found(
 
     monkeypatch.setattr(_Kept, "runs", runs)
     with pytest.raises(VerificationError, match=f"{loader}, '{signature}': '{name}' differs at row 0"):
-        verify(rich_model, saved, probe_rows(rich_model.encoder))
+        verify(rich_model, rich_saved, probe_rows(rich_model.encoder))
 
 
 @pytest.mark.parametrize(
@@ -107,28 +100,33 @@ def test_a_difference_in_any_signature_and_loader_is_found(
     ids=["NaN", "missing output", "one row"],
 )
 def test_outputs_that_are_no_scores(
-    rich_model: Any, saved: Path, loaded_once: None, monkeypatch: pytest.MonkeyPatch, change: Any, message: str
+    rich_model: Any, rich_saved: Path, loaded_once: None, monkeypatch: pytest.MonkeyPatch, change: Any, message: str
 ) -> None:
     honest = verification._python_scores
     monkeypatch.setattr(verification, "_python_scores", lambda *args: change(honest(*args)))
     with pytest.raises(VerificationError, match=message):
-        verify(rich_model, saved, probe_rows(rich_model.encoder))
+        verify(rich_model, rich_saved, probe_rows(rich_model.encoder))
 
 
-def test_other_weights_are_a_difference(rich_model: Any, saved: Path, loaded_once: None) -> None:
+def test_other_weights_are_a_difference(rich_model: Any, rich_saved: Path, loaded_once: None) -> None:
     kernel = rich_model.towers[-1].head.kernel
     before = kernel.numpy()
     kernel.assign(before * 1.001)
     try:
         with pytest.raises(VerificationError, match="'spend' differs"):
-            verify(rich_model, saved, probe_rows(rich_model.encoder))
+            verify(rich_model, rich_saved, probe_rows(rich_model.encoder))
     finally:
         kernel.assign(before)
 
 
 def test_a_failed_verification_publishes_nothing(
-    rich_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rich_model: Any, rich_saved: Path, loaded_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(
+        publish,
+        "Servable",
+        lambda model: SimpleNamespace(save=lambda path: shutil.copytree(rich_saved, path, dirs_exist_ok=True)),
+    )
     monkeypatch.setattr(verification, "_python_scores", lambda *args: {})
     with pytest.raises(VerificationError):
         htl.export.export_model(rich_model, tmp_path / "m", warmup_rows=(1,))
@@ -136,24 +134,24 @@ def test_a_failed_verification_publishes_nothing(
     assert [p.name for p in (tmp_path / "m").iterdir()] == [".lock"]
 
 
-def test_a_missing_signature(rich_model: Any, saved: Path, tmp_path: Path) -> None:
-    shutil.copytree(saved, tmp_path / "1")
-    message = saved_model_pb2.SavedModel.FromString((saved / "saved_model.pb").read_bytes())
+def test_a_missing_signature(rich_model: Any, rich_saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(rich_saved, tmp_path / "1")
+    message = saved_model_pb2.SavedModel.FromString((rich_saved / "saved_model.pb").read_bytes())
     del message.meta_graphs[0].signature_def["regress"]
     (tmp_path / "1" / "saved_model.pb").write_bytes(message.SerializeToString())
     with pytest.raises(VerificationError, match=r"signatures .* were expected"):
         verify(rich_model, tmp_path / "1", probe_rows(rich_model.encoder))
 
 
-def test_what_cannot_be_loaded(rich_model: Any, saved: Path, tmp_path: Path) -> None:
-    shutil.copytree(saved, tmp_path / "1")
+def test_what_cannot_be_loaded(rich_model: Any, rich_saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(rich_saved, tmp_path / "1")
     (tmp_path / "1" / "variables" / "variables.index").unlink()
     with pytest.raises(VerificationError, match="cannot be loaded"):
         verify(rich_model, tmp_path / "1", probe_rows(rich_model.encoder))
 
 
 def test_warm_up_has_every_signature_and_size(
-    rich_model: Any, saved: Path, session: LoadedVersion, tmp_path: Path
+    rich_model: Any, rich_saved: Path, session: LoadedVersion, tmp_path: Path
 ) -> None:
     rows = probe_rows(rich_model.encoder)
     path = tmp_path / WARMUP_FILE

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -20,7 +21,6 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 import htlnet_tf as htl
 from htlnet_tf.errors import InputError
 from htlnet_tf.export.models_config import CONFIG_FILE, read_config
-from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.versions import list_versions, promote, rollback, to_text
 from htlnet_tf.serving import EmbeddedServer
 from htlnet_tf.serving.clients.model_service_client import ModelServiceClient, ServedVersion
@@ -238,8 +238,10 @@ def test_a_running_server_takes_it(models: Path, server: FakeServer) -> None:
     assert [dict(c.model_config_list.config[0].version_labels)["stable"] for c in server.configs] == [2, 1, 2]
 
 
-def test_the_embedded_server_takes_it(make_model: Any, tmp_path: Path) -> None:
-    Servable(make_model()).save(tmp_path / "m" / "1")
+def test_the_embedded_server_takes_it(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.same = tf.function(lambda x: {"y": x}, input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    tf.saved_model.save(module, str(tmp_path / "m" / "1"), signatures=module.same)
     shutil.copytree(tmp_path / "m" / "1", tmp_path / "m" / "2")
     with EmbeddedServer(tmp_path, port=0, grpc_port=0) as embedded:
         metadata = f"{embedded.url}/v1/models/m/labels/stable/metadata"

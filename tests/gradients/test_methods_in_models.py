@@ -22,7 +22,10 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("kind", NAMES.values())
+# Every one runs in a graph in test_every_method.py; inside a model the one that computes most is for every day.
+@pytest.mark.parametrize(
+    "kind", [kind if kind is htl.NashMTL else pytest.param(kind, marks=pytest.mark.slow) for kind in NAMES.values()]
+)
 def test_every_method_trains(
     make_model: Callable[..., Any], schema: htl.Schema, frame: pd.DataFrame, encoder: Any, kind: Any
 ) -> None:

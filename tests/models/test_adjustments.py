@@ -30,7 +30,8 @@ Build = Callable[..., Any]
     ],
     ids=["scheduled", "sum", "pcgrad", "metabalance", "own function"],
 )
-@pytest.mark.parametrize("model", [htl.HTLNet, htl.SharedBottom])
+# Of a model that takes one backward pass per target the pieces are in test_models.py; the product takes its time.
+@pytest.mark.parametrize("model", [htl.HTLNet, pytest.param(htl.SharedBottom, marks=pytest.mark.slow)])
 def test_every_adjustment_trains_every_model(
     make_model: Build, schema: htl.Schema, frame: pd.DataFrame, encoder: Any, adjustment: Any, model: Any
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,19 @@ def trained(request: pytest.FixtureRequest, schema: htl.Schema, frame: pd.DataFr
     return model, model.fit(dataset, epochs=3, verbose=0).history["loss"]
 
 
-@pytest.mark.parametrize("trained", sorted(MODELS), indirect=True)
+def each(names: Iterable[str]) -> list[Any]:
+    """As parameters. A fit and an export take seconds: of the baselines one is for every day; all take a step below."""
+    daily = ("htlnet", "shared_bottom")
+    return [name if name in daily else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("trained", each(sorted(MODELS)), indirect=True)
 def test_trains_under_a_mirrored_strategy(trained: Any) -> None:
     _, losses = trained
     assert losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("trained", BASELINES, indirect=True)
+@pytest.mark.parametrize("trained", each(BASELINES), indirect=True)
 def test_saves_predicts_and_exports(trained: Any, make_model: Build, frame: pd.DataFrame, tmp_path: Path) -> None:
     model, _ = trained
     scores = htl.predict(model, frame[:50])
@@ -181,8 +187,7 @@ class TestAdaTT:
     def test_several_experts_train(self, make_model: Build, batch: Any) -> None:
         model = make_model(MODELS["adatt"], num_experts=2)
         first = float(model.train_step(batch)["loss"])
-        for _ in range(30):
-            model.train_step(batch)
+        model.fit(tf.data.Dataset.from_tensors(batch).repeat(30), verbose=0)  # so many steps are faster in a graph
         model.reset_metrics()
         assert float(model.test_step(batch)["loss"]) < first
 
@@ -289,8 +294,7 @@ class TestAITM:
         for weight in (0.0, 20.0):
             model = make_model(MODELS["aitm"], calibrator=weight)
             first[weight] = float(model.test_step(broken)["loss"])
-            for _ in range(20):
-                model.train_step(broken)
+            model.fit(tf.data.Dataset.from_tensors(broken).repeat(20), verbose=0)  # faster in a graph
             scores = model(features)
             excess[weight] = float(tf.reduce_mean(tf.nn.relu(scores["buy"] - scores["click"])))
         assert first[0.0] == first[20.0]

@@ -22,6 +22,9 @@ from htlnet_tf.runs.folder import Run, export_run, load_held_out, load_model
 from htlnet_tf.runs.preparation import prepare
 from htlnet_tf.runs.training import load_test_rows, train
 
+# What a module's fixture makes has its pictures; those of the tests' own runs are never looked at.
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = """
 data: {loader: generated, num_rows: 4000}
 model: {name: htlnet, arguments: {tower_units: [16, 8], gradient_adjustment: {gamma: 0.2}}}
@@ -86,21 +89,19 @@ def test_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
     assert RunConfig.from_yaml(path).with_data("x.csv").data.path == str(Path("x.csv").resolve())
 
 
-def test_a_seed_makes_a_run_reproducible(trained: tuple[Run, Path, list[str]], tmp_path: Path) -> None:
-    one, two = trained[0], train(config(tmp_path), tmp_path / "run", write=lambda _: None)
-    for a, b in zip(one.model.get_weights(), two.model.get_weights(), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # sums of floats in another order
-
-
-def test_an_existing_folder_is_kept_unless_told_otherwise(tmp_path: Path) -> None:
+def test_an_existing_folder_is_kept_unless_told_otherwise_and_a_seed_makes_a_run_reproducible(
+    trained: tuple[Run, Path, list[str]], tmp_path: Path
+) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "precious").write_text("x")
     with pytest.raises(htl.InputError, match="exists already"):
         train(config(tmp_path), tmp_path / "run")
     assert (tmp_path / "run" / "precious").exists()
-    train(config(tmp_path), tmp_path / "run", overwrite=True, write=lambda _: None)
+    again = train(config(tmp_path), tmp_path / "run", overwrite=True, write=lambda _: None)
     assert not (tmp_path / "run" / "precious").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "run"]
+    for a, b in zip(trained[0].model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # sums of floats in another order
 
 
 def test_settings_in_place_of_the_file_s(tmp_path: Path) -> None:
@@ -143,15 +144,17 @@ def test_without_early_stopping_the_last_weights_are_kept(tmp_path: Path) -> Non
     assert last == pytest.approx(run.history["val_loss"][-1], rel=1e-5)
 
 
-def test_validations_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validations_within_an_epoch_and_a_raw_core_is_kept_in_the_run_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines: list[str] = []
     levelled: list[int] = []
     fit_level = htl.HTLNet.fit_level
     monkeypatch.setattr(
         htl.HTLNet, "fit_level", lambda model, rows, **options: (levelled.append(len(rows)), fit_level(model, rows))[1]
     )
-    often = config(tmp_path, SMALL.replace("epochs: 2", "epochs: 2, validations_per_epoch: 3"))
-    run = train(often, tmp_path / "run", write=lines.append)
+    text = SMALL.replace("epochs: 2", "epochs: 2, validations_per_epoch: 3") + "standardise: false\n"
+    run = train(config(tmp_path, text), tmp_path / "run", write=lines.append)
     # By hand: 3,200 rows are 13 steps of 256, and a third of them, rounded, 4.
     assert len(run.history["val_relative_loss"]) == len(run.seconds) == 6
     assert len(run.gradient_history["click_gradient_norm"]) == 24
@@ -160,6 +163,9 @@ def test_validations_within_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (np.array(run.seconds) > 0).all()
     # Once, on all training rows, though Keras' epochs are thirds of them without an end.
     assert levelled == [13]
+    kept, model = load_model(tmp_path / "run")
+    assert kept.standardise is False and kept.schema == model.schema == run.model.schema
+    assert model.schema.core.standardise is False
 
 
 @pytest.mark.parametrize(
@@ -300,14 +306,6 @@ def test_standardise_stands_in_for_the_schemas(tmp_path: Path, asked: bool | Non
     assert load_rows(again).schema == loaded.schema
 
 
-def test_a_raw_core_is_kept_in_the_run_folder(tmp_path: Path) -> None:
-    text = SMALL.replace("epochs: 2", "epochs: 1") + "standardise: false\n"
-    run = train(config(tmp_path, text), tmp_path / "run", write=lambda _: None)
-    kept, model = load_model(tmp_path / "run")
-    assert kept.standardise is False and kept.schema == model.schema == run.model.schema
-    assert model.schema.core.standardise is False
-
-
 def test_shipped_configurations() -> None:
     assert find_config("generated").data.loader == "generated"
     funnel = find_config("funnel_1m")
@@ -325,10 +323,10 @@ def test_shipped_configurations() -> None:
 
 
 def test_one_class_in_validation_is_undefined_and_no_crash(
-    schema: htl.Schema, frame: pd.DataFrame, make_model: object
+    schema: htl.Schema, frame: pd.DataFrame, reused_model: object
 ) -> None:
     rows = frame.assign(buy=0, spend=0.0)
-    model = make_model()  # type: ignore[operator]
+    model = reused_model()  # type: ignore[operator]
     dataset = htl.data.make_dataset(frame, schema, model.encoder)
     one_class = htl.data.make_dataset(rows, schema, model.encoder)
     lines: list[str] = []
@@ -341,8 +339,8 @@ def test_one_class_in_validation_is_undefined_and_no_crash(
     assert "undefined" in str(report)
 
 
-def test_keep_best_ends_with_the_best_weights(schema: htl.Schema, frame: pd.DataFrame, make_model: object) -> None:
-    model = make_model()  # type: ignore[operator]
+def test_keep_best_ends_with_the_best_weights(schema: htl.Schema, frame: pd.DataFrame, reused_model: object) -> None:
+    model = reused_model()  # type: ignore[operator]
     dataset = htl.data.make_dataset(frame, schema, model.encoder, batch_size=32)
     valid = htl.data.make_dataset(frame[::-1].reset_index(drop=True)[:60], schema, model.encoder)
     history = model.fit(dataset, validation_data=valid, epochs=12, verbose=0, callbacks=[KeepBest(20)]).history

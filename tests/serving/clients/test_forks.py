@@ -92,6 +92,7 @@ def test_an_asynchronous_client_too(ranker_server: EmbeddedServer) -> None:
 GRPC = {"imports": "import htlnet_tf\nfrom htlnet_tf.serving import GrpcClient", "predict": "client.predict(rows(key))"}
 
 
+@pytest.mark.slow
 def test_a_grpc_client_where_grpc_supports_forks(ranker_server: EmbeddedServer) -> None:
     assert errors(
         **GRPC,
@@ -101,6 +102,7 @@ def test_a_grpc_client_where_grpc_supports_forks(ranker_server: EmbeddedServer) 
     ) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_grpc_client_says_that_grpc_does_not_outlive_a_fork(ranker_server: EmbeddedServer) -> None:
     make = f"GrpcClient('{ranker_server.grpc_target}', 'ranker')"
     children, parent = errors(

@@ -247,7 +247,8 @@ def test_addresses_that_cannot_be_used(models: Path, server: EmbeddedServer) -> 
         EmbeddedServer(models, port=70000)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+# SIGTERM is sent every day in test_server_load.py, to a server that is at work.
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_serve_forever_ends_in_order_on_a_signal(models: Path, stop: signal.Signals) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
