@@ -17,7 +17,8 @@ import pandas as pd
 import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
+from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio, ratios_text
+from htlnet_tf.text_tables import aligned
 
 NUM_STRINGS = 21
 NUM_INTEGERS = 22
@@ -61,17 +62,13 @@ class DataBenchmark:
 
     def to_text(self) -> str:
         """Tables: the cases, the ratios beside what is to be reached, and the single measurements."""
-        lines = [f"{'case':<34}{'rows per second':>16}   quartiles"]
+        cases = [["case", "rows per second", "quartiles"]]
         for name, t in self.seconds.items():
-            lines.append(f"{name:<34}{1 / t.median:>16,.0f}   {1 / t.high:,.0f} .. {1 / t.low:,.0f}")
-        lines += ["", f"{'ratio':<34}{'median':>16}   {'quartiles':<18}to reach"]
-        for name, t in self.ratios.items():
-            spread = f"{t.low:.2f} .. {t.high:.2f}"
-            lines.append(f"{name:<34}{t.median:>16.2f}   {spread:<18}{TARGETS[name]}")
-        lines += ["", f"{'once':<34}{'':>16}   {'':<18}to reach"]
-        for name, value in self.facts.items():
-            lines.append(f"{name:<34}{value:>16,.2f}   {'':<18}{LIMITS.get(name, '')}".rstrip())
-        return "\n".join(lines)
+            cases.append([name, f"{1 / t.median:,.0f}", f"{1 / t.high:,.0f} .. {1 / t.low:,.0f}"])
+        facts = [["once", "", "to reach"]]
+        facts += [[name, f"{value:,.2f}", LIMITS.get(name, "")] for name, value in self.facts.items()]
+        tables = (aligned(cases, left=(0, 2)), ratios_text("ratio", self.ratios, TARGETS), aligned(facts, left=(0, 2)))
+        return "\n\n".join(tables)
 
 
 def bench_data(

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
+from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio, ratios_text
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving import GrpcClient, RestClient
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, Signature
+from htlnet_tf.text_tables import aligned
 
 CANDIDATES = (1, 100, 500)
 CONCURRENCY = (1, 4, 16)
@@ -86,17 +87,11 @@ class ServingBenchmark:
 
     def to_text(self) -> str:
         """Two tables: the loads, and the ratios beside what is to be reached."""
-        lines = [f"{'request':<18}{'candidates':>11}{'concurrency':>13}{'p50 ms':>10}{'p99 ms':>10}{'per second':>13}"]
+        loads = [["request", "candidates", "concurrency", "p50 ms", "p99 ms", "per second"]]
         for load in self.loads:
-            lines.append(
-                f"{load.kind:<18}{load.candidates:>11}{load.concurrency:>13}{load.p50 * 1e3:>10.1f}"
-                f"{load.p99 * 1e3:>10.1f}{load.requests_per_second:>13,.0f}"
-            )
-        lines += ["", f"{'one at a time':<44}{'median':>8}   {'quartiles':<18}to reach"]
-        for name, t in self.ratios.items():
-            spread = f"{t.low:.2f} .. {t.high:.2f}"
-            lines.append(f"{name:<44}{t.median:>8.2f}   {spread:<18}{TARGETS[name]}")
-        return "\n".join(lines)
+            speed = (f"{load.p50 * 1e3:.1f}", f"{load.p99 * 1e3:.1f}", f"{load.requests_per_second:,.0f}")
+            loads.append([load.kind, f"{load.candidates}", f"{load.concurrency}", *speed])
+        return f"{aligned(loads)}\n\n{ratios_text('one at a time', self.ratios, TARGETS)}"
 
 
 def bench_serving(

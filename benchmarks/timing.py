@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from htlnet_tf.text_tables import aligned
+
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
@@ -72,3 +74,12 @@ def interleaved(
 def ratio(numerator: list[float], denominator: list[float]) -> Timing:
     """The ratio of two cases, round by round."""
     return Timing.of([a / b for a, b in zip(numerator, denominator, strict=True)])
+
+
+def ratios_text(title: str, ratios: Mapping[str, Timing], targets: Mapping[str, str], *, decimals: int = 2) -> str:
+    """A table of ratios with their spread, beside what is to be reached."""
+    table = [[title, "median", "quartiles", "to reach"]]
+    for name, t in ratios.items():
+        spread = f"{t.low:.{decimals}f} .. {t.high:.{decimals}f}"
+        table.append([name, f"{t.median:.{decimals}f}", spread, targets[name]])
+    return aligned(table, left=(0, 2, 3))

@@ -13,10 +13,11 @@ import tensorflow as tf
 
 import htlnet_tf as htl
 from htlnet_tf.benchmarks.naive import NaiveHTLNet
-from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
+from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio, ratios_text
 from htlnet_tf.encoding.kinds.categorical import Vocabulary
 from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.text_tables import aligned
 
 FEATURES = 43
 BATCHES = 8
@@ -62,14 +63,10 @@ class TrainingBenchmark:
 
     def to_text(self) -> str:
         """Two tables: the cases, and the ratios beside what is to be reached."""
-        lines = [f"{'case':<34}{'ms per step':>12}   quartiles"]
+        cases = [["case", "ms per step", "quartiles"]]
         for name, t in self.seconds.items():
-            lines.append(f"{name:<34}{t.median * 1e3:>12.2f}   {t.low * 1e3:.2f} .. {t.high * 1e3:.2f}")
-        lines += ["", f"{'ratio':<34}{'median':>12}   {'quartiles':<18}to reach"]
-        for name, t in self.ratios.items():
-            spread = f"{t.low:.3f} .. {t.high:.3f}"
-            lines.append(f"{name:<34}{t.median:>12.3f}   {spread:<18}{TARGETS[name]}")
-        return "\n".join(lines)
+            cases.append([name, f"{t.median * 1e3:.2f}", f"{t.low * 1e3:.2f} .. {t.high * 1e3:.2f}"])
+        return f"{aligned(cases, left=(0, 2))}\n\n{ratios_text('ratio', self.ratios, TARGETS, decimals=3)}"
 
 
 def bench_training(*, rounds: int = 15, write: Callable[[str], None] = print) -> TrainingBenchmark:

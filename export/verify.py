@@ -21,6 +21,7 @@ from htlnet_tf.schema.features import argument_name
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.server.warmup import replay_warmup
+from htlnet_tf.text_tables import aligned
 
 TOLERANCE = 1e-5
 LATENCY_ROWS = (1, 100, 500)
@@ -67,12 +68,8 @@ class VerificationReport:
         ]
         if self.latency_ms:
             sizes = list(next(iter(self.latency_ms.values())))
-            width = max(map(len, self.latency_ms))
-            lines.append(f"{'latency, ms':<{width}}" + "".join(f"{f'{size} rows':>10}" for size in sizes))
-            lines += [
-                f"{name:<{width}}" + "".join(f"{by_size[size]:>10.2f}" for size in sizes)
-                for name, by_size in self.latency_ms.items()
-            ]
+            rows = [[name, *(f"{by_size[size]:.2f}" for size in sizes)] for name, by_size in self.latency_ms.items()]
+            lines.append(aligned([["latency, ms", *(f"{size} rows" for size in sizes)], *rows]))
         return "\n".join(lines)
 
 

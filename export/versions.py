@@ -14,6 +14,7 @@ from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import read_config
 from htlnet_tf.export.promotion import promote, rollback
 from htlnet_tf.files import local_path
+from htlnet_tf.text_tables import aligned
 
 __all__ = ["VersionInfo", "list_versions", "promote", "rollback", "to_text"]
 
@@ -91,16 +92,7 @@ def to_text(versions: Sequence[VersionInfo]) -> str:
         return "no versions"
     header = ["model", "version", "labels", "age", "training rows", "size", "test metrics"]
     table = [header, *(_cells(info) for info in versions)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    right = (1, 3, 4, 5)
-    lines = [
-        "  ".join(
-            f"{cell:>{w}}" if i in right else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(table, left=(0, 2, 6), rule=False)
 
 
 def _info(model: str, version: int, path: Path, labels: tuple[str, ...]) -> VersionInfo:

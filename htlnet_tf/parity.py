@@ -19,6 +19,7 @@ from htlnet_tf.runs.folder import load_held_out, load_model
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.prediction import predict
 from htlnet_tf.serving.clients.opening import open_client
+from htlnet_tf.text_tables import aligned
 
 TOLERANCE = 1e-5
 _ROWS_PER_REQUEST = 1000
@@ -87,14 +88,15 @@ class ParityReport:
 
     def to_text(self) -> str:
         """The report for people: one line per score, with the unit of its difference."""
-        width = max(len(score.name) for score in self.scores)
         lines = [f"{self.rows:,} rows, online ({self.server}) against offline; tolerance {self.tolerance:g}"]
-        lines += [
-            f"{score.name:{width}}  largest difference {score.difference:.2e} ({score.unit})"
+        found = [
+            f"largest difference {score.difference:.2e} ({score.unit})"
             f"{'' if score.difference <= self.tolerance else ' TOO LARGE'}"
             f" at row {score.row} of {score.file}: {score.online:.9g} online, {score.offline:.9g} offline"
             for score in self.scores
         ]
+        names = [score.name for score in self.scores]
+        lines.append(aligned(list(zip(names, found, strict=True)), left=(0, 1), rule=False))
         return "\n".join([*lines, "equal" if self.ok else "NOT EQUAL: another model, version or encoding is served"])
 
 

@@ -1,8 +1,8 @@
 """A servable and its scores: clients for TensorFlow Serving's API, and a server that answers like it.
 
 The names below are loaded on first use. The REST clients import neither TensorFlow nor anything of the model code, so
-they work in a ranking service that has only httpx, numpy and pandas; `GrpcClient` needs tensorflow-serving-api, which
-imports TensorFlow.
+they work in a ranking service that has only httpx, numpy and pandas (with `schema=` also pyarrow, pydantic and PyYAML).
+`GrpcClient` needs tensorflow-serving-api, which imports TensorFlow.
 """
 
 import lazy_loader

@@ -13,6 +13,7 @@ from htlnet_tf.comparison.variants import SUBJECT, Table
 from htlnet_tf.judging.reports import METRICS, Report, format_value
 from htlnet_tf.judging.summaries import summarise_reports
 from htlnet_tf.schema import Continuous, Schema
+from htlnet_tf.text_tables import markdown
 
 Records = Mapping[str, Sequence[RunRecord]]
 
@@ -97,18 +98,6 @@ def legend(seeds: int, *, tested: bool, references: Iterable[str] = ()) -> str:
             "over var(y) (core), both without the labels' noise; the oracle predicts the truth"
         )
     return "; ".join(lines) + "."
-
-
-def markdown(cells: Sequence[Sequence[str]]) -> str:
-    """A Markdown table that reads well as text too: the first row is the header, the first column the labels."""
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-
-    def line(row: Sequence[str]) -> str:
-        padded = (c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-        return f"| {' | '.join(padded)} |"
-
-    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])
 
 
 def _target_cells(

@@ -23,6 +23,7 @@ from htlnet_tf.inspection.sample import Sample
 from htlnet_tf.inspection.ties import Tie
 from htlnet_tf.inspection.values import MISSING_CODE
 from htlnet_tf.schema import Categorical, Schema
+from htlnet_tf.text_tables import aligned
 
 RANDOM_SPLIT = "{by: random, fractions: [0.8, 0.1, 0.1]}"
 # A number that is above 0 so many times as often after a step belongs to the row, not to the past.
@@ -164,8 +165,7 @@ def schema_text(schema: Schema, profiles: Mapping[str, ColumnProfile], proposals
         ]
     dropped = {name: p.reason for name, p in proposals.items() if p.role == "left out"}
     if dropped:
-        width = max(map(len, dropped))
-        lines += ["#", "# Left out:", *(f"#   {name.ljust(width)}  {reason}" for name, reason in dropped.items())]
+        lines += ["#", "# Left out:", aligned(list(dropped.items()), left=(0, 1), indent="#   ", rule=False)]
     for key in ("features", "targets"):
         lines.append(f"{key}:")
         for item in document.pop(key):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from htlnet_tf import text_tables
+
 WIDTH = 120  # of the whole report, in characters
 BAR_WIDTH = 20
 
 
-def aligned(table: Sequence[Sequence[str]], *, left: Sequence[int] = (0,), indent: str = "  ") -> str:
-    """Columns padded to their widest cell, those in `left` to the left; a rule below the header."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = zip(row, widths, strict=True)
-        lines.append(
-            indent + "  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(cells)).rstrip()
-        )
-    return "\n".join([lines[0], indent + "-" * (max(map(len, lines)) - len(indent)), *lines[1:]])
+def aligned(table: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """A table below a heading of the report."""
+    return text_tables.aligned(table, left=left, indent="  ")
 
 
 def percent(share: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.text_tables import aligned
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
@@ -193,7 +194,7 @@ class Report:
                     format_value(value, decimals_of(metric, value, kind, digits)) for metric, value in values.items()
                 ]
                 table.append([target + unit, *cells])
-            blocks.append(align_columns(table, left=1))
+            blocks.append(aligned(table))
         if self.out_of_vocabulary:
             blocks.append(self._vocabulary_line())
         reasons = [f"undefined: {r.target} {METRICS[r.metric].label}: {r.note}" for r in self.rows if r.note]
@@ -224,13 +225,3 @@ def format_value(value: float, decimals: int) -> str:
     if np.isnan(value):
         return "undefined"
     return f"{value:.3e}" if decimals > _MOST_DECIMALS or abs(value) >= _LARGEST else f"{value:,.{decimals}f}"
-
-
-def align_columns(table: Sequence[Sequence[str]], *, left: int) -> str:
-    """Columns padded to their widest cell, the first `left` of them to the left; a rule below the header."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = zip(row, widths, strict=True)
-        lines.append("  ".join(c.ljust(w) if i < left else c.rjust(w) for i, (c, w) in enumerate(cells)).rstrip())
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

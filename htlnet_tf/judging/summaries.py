@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.judging.reports import METRICS, Report, align_columns, decimals_of, format_value
+from htlnet_tf.judging.reports import METRICS, Report, decimals_of, format_value
+from htlnet_tf.text_tables import aligned
 
 Reports = Mapping[str, Union[Report, Sequence[Report]]]  # one report per model, or one per run (seed) of each model
 
@@ -106,4 +107,4 @@ def comparison_text(reports: Reports, *, digits: int = 4) -> str:
     legend = "↑ higher is better, ↓ lower is better, * best"
     if any(" ± " in cell for row in lines for cell in row):
         legend += "; mean ± sample standard deviation over n runs"
-    return f"{align_columns(lines, left=2)}\n\n{legend}"
+    return f"{aligned(lines, left=(0, 1))}\n\n{legend}"

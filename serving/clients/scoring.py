@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
@@ -17,6 +18,8 @@ from htlnet_tf.serving.clients.score_files import score_file_writer
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
+
+_Result = TypeVar("_Result")
 
 _ROWS_PER_REQUEST = 1000
 _ROWS_PER_REPORT = 100_000
@@ -70,18 +73,25 @@ def score_file(
         if destination is not None:
             files.require_other(local_path(destination))
         with score_file_writer(destination) as append:
-            for file, rows in files.pieces(_ROWS_PER_REQUEST):
-                try:
-                    scores = client.predict(rows)
-                except InputError as error:
-                    if settled is not None:
-                        raise  # names the file itself
-                    raise InputError(f"'{file}': {error} ({_ADVICE})") from error
+            pieces = files.pieces(_ROWS_PER_REQUEST)
+            while (piece := _advised(lambda: next(pieces, None), schema)) is not None:
+                file, rows = piece
+                scores = _advised(functools.partial(client.predict, rows), schema, f"'{file}': ")
                 append(_beside(rows, files.keep, scores))
                 before, scored = scored, scored + len(rows)
                 if write is not None and scored // _ROWS_PER_REPORT > before // _ROWS_PER_REPORT:
                     write(f"{scored:,} rows scored")
     return scored
+
+
+def _advised(call: Callable[[], _Result], schema: object, place: str = "") -> _Result:
+    """What a call returns; its refusals, if files are read without a schema, say the place and what to try."""
+    try:
+        return call()
+    except InputError as error:
+        if schema is not None:
+            raise
+        raise InputError(f"{place}{error} ({_ADVICE})") from error
 
 
 def _beside(rows: pd.DataFrame, keep: Sequence[str], scores: pd.DataFrame) -> pd.DataFrame:

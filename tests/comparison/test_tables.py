@@ -6,7 +6,7 @@ import pandas as pd
 
 import htlnet_tf as htl
 from htlnet_tf.comparison.runs import RunRecord
-from htlnet_tf.comparison.tables import good_reports, legend, markdown, runs_table, table_markdown
+from htlnet_tf.comparison.tables import good_reports, legend, runs_table, table_markdown
 from htlnet_tf.comparison.variants import plan
 from htlnet_tf.judging.reports import MetricRow, Report
 
@@ -80,13 +80,6 @@ def test_one_seed_has_no_spread_and_no_test() -> None:
     assert "±" not in text
     assert not any(line.startswith("| p ") for line in text.splitlines())
     assert "±" not in legend(1, tested=False)
-
-
-def test_a_markdown_table_is_read_back() -> None:
-    text = markdown([["", "a ↑", "b"], ["x", "1", "22222"], ["yyyy", "3", "4"]])
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert rows == [["", "a ↑", "b"], [":---", "--:", "----:"], ["x", "1", "22222"], ["yyyy", "3", "4"]]
-    assert len({len(line) for line in text.splitlines()}) == 1
 
 
 def test_a_record_survives_its_file(tmp_path: object) -> None:
