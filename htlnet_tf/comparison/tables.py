@@ -80,7 +80,8 @@ def legend(seeds: int, *, tested: bool, references: Iterable[str] = ()) -> str:
         "NRMSE: RMSE / std(y), NMAE: MAE / mean|y|, GAUC: AUC per user, weighted by rows, XAUC: share of the pairs of "
         "rows in the right order, Gini: of the core along the ranking, over that of the perfect one, deciles: mean "
         "distance of mean prediction and mean label over ten groups of rows by prediction, over mean|y|, level: total "
-        "predicted over total actual, ECE: as deciles, of a probability, NE: LogLoss over that of the base rate",
+        "predicted over total actual, negative: share of the predictions below 0, ECE: as deciles, of a probability, "
+        "NE: LogLoss over that of the base rate",
     ]
     if seeds > 1:
         lines.append(f"mean ± sample standard deviation over {seeds} seeds")
@@ -104,10 +105,10 @@ def _target_cells(
     target: str, table: Table, summary: pd.DataFrame, tests: pd.DataFrame | None, references: Mapping[str, Report]
 ) -> list[list[str]]:
     of_target = summary[summary["target"] == target]
-    metrics = [m for m in dict.fromkeys(of_target["metric"]) if METRICS[m].is_compared]
+    metrics = [m for m in dict.fromkeys(of_target["metric"]) if METRICS[m].is_tabled]
     rows = {(row["model"], row["metric"]): row for row in of_target.to_dict("records")}
     against = {} if tests is None else _best_others(tests, target)
-    cells = [["", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)]]
+    cells = [["", *(f"{METRICS[m].label} {METRICS[m].arrow}".rstrip() for m in metrics)]]
     for label, report in references.items():
         values = {row.metric: row.value for row in report.rows if row.target == target}
         if values:

@@ -24,12 +24,14 @@ class Metric(NamedTuple):
       better: Where it is, 1: higher, -1: lower, 0: neither.
       in_unit: Whether it is in the target's unit.
       is_main: False: another metric says the same of models that are compared on the same rows.
+      is_context: True: others say little without it, as an MAE without the level.
     """
 
     label: str
     better: int
     in_unit: bool = False
     is_main: bool = True
+    is_context: bool = False
 
     @property
     def arrow(self) -> str:
@@ -40,6 +42,11 @@ class Metric(NamedTuple):
     def is_compared(self) -> bool:
         """Whether models are compared by it: it has a better direction, no unit, and no other says the same."""
         return self.better != 0 and not self.in_unit and self.is_main
+
+    @property
+    def is_tabled(self) -> bool:
+        """Whether tables of models show it: by what they are compared, and what has to be read beside it."""
+        return self.is_compared or self.is_context
 
 
 METRICS: dict[str, Metric] = {
@@ -57,8 +64,8 @@ METRICS: dict[str, Metric] = {
     "gini": Metric("Gini", 1),
     "xauc": Metric("XAUC", 1),
     "decile_error": Metric("deciles", -1),
-    "level": Metric("level", 0),
-    "negative_share": Metric("negative", -1, is_main=False),
+    "level": Metric("level", 0, is_context=True),
+    "negative_share": Metric("negative", -1, is_main=False, is_context=True),
     "regret": Metric("regret", -1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),
