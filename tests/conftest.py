@@ -6,13 +6,15 @@ import dataclasses
 import gc
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.pop("TF_USE_LEGACY_KERAS", None)  # the package sets it; test_imports.py looks at that
+if "htlnet_tf" not in sys.modules:  # a script of the tests may have imported it before this file
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)  # the package sets it; test_imports.py looks at that
 
 import numpy as np
 import pandas as pd
