@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,12 +44,11 @@ class Servable(tf.Module):
             lambda raw: model(encoder(raw), training=False), input_signature=[encoder.raw_specs()], autograph=False
         )
         self._signatures = signatures_of(schema)
-        self._functions = {
-            name: tf.function(
-                signature.function(model, scored), input_signature=[signature.spec(encoder)], autograph=False
-            ).get_concrete_function()
-            for name, signature in self._signatures.items()
-        }
+        self._functions = {}
+        for name, signature in self._signatures.items():
+            outputs = functools.partial(signature.outputs, model, scored)
+            function = tf.function(outputs, input_signature=[signature.spec(encoder)], autograph=False)
+            self._functions[name] = function.get_concrete_function()
         # Only what the functions read: neither the optimizer's slots nor the Gumbel temperature travels along.
         self._weights = list({v.ref(): v for f in self._functions.values() for v in f.variables}.values())
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import local_path
+from htlnet_tf.files import atomic_file, local_path
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -26,6 +26,15 @@ def read_yaml(path: str | Path) -> Any:
         raise InputError(f"cannot read '{path}': {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' is not valid YAML: {error}") from error
+
+
+def yaml_text(document: Any, path: str | Path | None = None) -> str:
+    """A plain document as YAML text; also written to `path` if one is given."""
+    text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=120)
+    if path is not None:
+        with atomic_file(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return text
 
 
 def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder, stacked
-from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, Signature, named
+from htlnet_tf.export.signatures.serving_default import ServingDefault
+from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, named
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.schema import Schema
@@ -17,7 +18,7 @@ from htlnet_tf.schema import Schema
 _USERS = 4
 
 
-class Candidates(Signature):
+class Candidates(ServingDefault):
     """Columns of group user and context [1], of group item [N]; left out where no column is of group item."""
 
     name = "candidates"
@@ -30,19 +31,15 @@ class Candidates(Signature):
         """One value of the user's and the context's columns, one per candidate of the others."""
         return candidate_specs(encoder)
 
-    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[Mapping[str, tf.Tensor]], Scores]:
+    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """Scores of the candidates."""
-
-        def candidates(raw: Mapping[str, tf.Tensor]) -> Scores:
-            return named(candidate_scores(model, raw))
-
-        return candidates
+        return named(candidate_scores(model, inputs))
 
     def feeds(self, encoder: FeatureEncoder, raw: Arrays, user: int = 0) -> dict[str, np.ndarray]:
         """All rows' items as candidates of the user and context of row `user`."""
         items = item_columns(encoder.schema)
         chosen = {name: values if name in items else values[user : user + 1] for name, values in raw.items()}
-        return {name: tf.constant(chosen[name], spec.dtype).numpy() for name, spec in encoder.raw_specs().items()}
+        return super().feeds(encoder, chosen)
 
     def questions(self, model: MultiTaskModel, raw: Arrays) -> Iterator[Question]:
         """The items of all rows for the users of some, the first of which have missing and unknown values."""

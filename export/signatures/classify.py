@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,9 @@ class Classify(OfExamples):
     input_name = "inputs"
     method_name = tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME
 
-    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[tf.Tensor], Scores]:
+    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """The steps' scores side by side, and their labels."""
-
-        def classify(inputs: tf.Tensor) -> Scores:
-            return _classes(model.schema, scored(parse_examples(model.encoder, inputs)))
-
-        return classify
+        return _classes(model.schema, scored(parse_examples(model.encoder, inputs)))
 
     def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
         """The steps' probabilities."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
@@ -37,10 +35,6 @@ class Examples(OfExamples):
     name = "examples"
     input_name = "examples"
 
-    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[tf.Tensor], Scores]:
+    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """Scores of the examples."""
-
-        def examples(examples: tf.Tensor) -> Scores:
-            return named(scored(parse_examples(model.encoder, examples)))
-
-        return examples
+        return named(scored(parse_examples(model.encoder, inputs)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -23,13 +22,9 @@ class Regress(OfExamples):
     input_name = "inputs"
     method_name = tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME
 
-    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[tf.Tensor], Scores]:
+    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """The core's score."""
-
-        def regress(inputs: tf.Tensor) -> Scores:
-            return {"outputs": scored(parse_examples(model.encoder, inputs))[model.schema.core.name]}
-
-        return regress
+        return {"outputs": scored(parse_examples(model.encoder, inputs))[model.schema.core.name]}
 
     def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
         """The core's prediction."""

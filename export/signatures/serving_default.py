@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.export.signatures.signature import Arrays, Scored, Scores, Signature, named
+from htlnet_tf.export.signatures.signature import Arrays, Scored, Scores, Signature, named, raw_tensors
 from htlnet_tf.models.base import MultiTaskModel
 
 
@@ -21,14 +21,10 @@ class ServingDefault(Signature):
         """Every raw column."""
         return encoder.raw_specs()
 
-    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[Mapping[str, tf.Tensor]], Scores]:
+    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """Scores of the columns."""
-
-        def serving_default(raw: Mapping[str, tf.Tensor]) -> Scores:
-            return named(scored(dict(raw)))
-
-        return serving_default
+        return named(scored(dict(inputs)))
 
     def feeds(self, encoder: FeatureEncoder, raw: Arrays) -> dict[str, np.ndarray]:
         """The columns."""
-        return {name: tf.constant(raw[name], spec.dtype).numpy() for name, spec in encoder.raw_specs().items()}
+        return {name: column.numpy() for name, column in raw_tensors(encoder, raw).items()}

@@ -52,12 +52,13 @@ class Signature:
         """The `tf.TensorSpec` of its inputs, alone or by name."""
         raise NotImplementedError
 
-    def function(self, model: MultiTaskModel, scored: Scored) -> Callable[[Any], Scores]:
+    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: Any) -> Scores:
         """The function that is exported, from the inputs to the outputs by name.
 
         Args:
           model: The trained model.
           scored: Its scores of raw columns.
+          inputs: As `spec` says.
         """
         raise NotImplementedError
 
@@ -89,9 +90,14 @@ class Signature:
         return request
 
 
+def raw_tensors(encoder: FeatureEncoder, raw: Arrays) -> dict[str, tf.Tensor]:
+    """Raw columns of the declared dtypes, in schema order."""
+    return {name: tf.constant(raw[name], spec.dtype) for name, spec in encoder.raw_specs().items()}
+
+
 def expected_scores(model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
     """By target, the trained model's scores; differences of an amount are measured in its deviation."""
-    columns = {name: tf.constant(raw[name], spec.dtype) for name, spec in model.encoder.raw_specs().items()}
+    columns = raw_tensors(model.encoder, raw)
     tiny = float(np.finfo(np.float32).tiny)
     scales = {name: max(amount.std, tiny) for name, amount in model.encoder.statistics.labels.items()}
     scores = model(model.encoder(columns), training=False)

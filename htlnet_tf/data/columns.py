@@ -79,7 +79,7 @@ def numbers(column: pd.Series, *, rule: str, decimal: str = ".") -> np.ndarray:
     # What pandas knows no number in: words for a missing value, true and false, fractions; or there is none.
     unread = np.flatnonzero(np.isnan(values) & column.notna().to_numpy())
     if len(unread):
-        read = [number(column.iloc[row]) for row in unread]
+        read = [number(value) for value in column.iloc[unread]]
         offends = np.zeros(len(column), bool)
         offends[unread] = [one is None for one in read]
         refuse(column, offends, rule=rule)

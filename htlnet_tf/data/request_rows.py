@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.schema import Categorical, Schema
+from htlnet_tf.schema import Categorical, Schema, Timestamp
 from htlnet_tf.schema.features import CategoricalDtype, Input
 
 _DTYPES: dict[str, CategoricalDtype] = {"DT_INT64": "int64", "DT_STRING": "string"}
@@ -45,4 +45,4 @@ def schema_of_model(schema: Schema, dtypes: Mapping[str, str]) -> Schema:
 def _sent_as(feature: Input) -> str:
     if isinstance(feature, Categorical):
         return next((sent for sent, dtype in _DTYPES.items() if dtype == feature.dtype), "DT_INVALID")
-    return "DT_INT64" if feature.kind == "timestamp" else "DT_FLOAT"
+    return "DT_INT64" if isinstance(feature, Timestamp) else "DT_FLOAT"

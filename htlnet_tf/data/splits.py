@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from pydantic import ConfigDict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -28,9 +27,8 @@ from htlnet_tf.data.split_config import (
     require_increasing,
 )
 from htlnet_tf.data.split_keys import parts_by_hash, parts_by_row, parts_by_value
-from htlnet_tf.documents import read_yaml, validate
+from htlnet_tf.documents import read_yaml, validate, yaml_text
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Schema
 
 __all__ = ["PARTS", "ColumnSplit", "HashSplit", "RandomSplit", "Split", "SplitConfig", "TimeSplit", "time_split"]
@@ -187,11 +185,7 @@ class Split:
 
     def to_yaml(self, path: str | Path | None = None) -> str:
         """The split as YAML text; also written to `path` if one is given."""
-        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
-        if path is not None:
-            with atomic_file(path) as partial:
-                partial.write_text(text, encoding="utf-8")
-        return text
+        return yaml_text(self.to_dict(), path)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Split:

@@ -23,6 +23,7 @@ from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
+from htlnet_tf.models.planning import planned_steps
 from htlnet_tf.models.progress import with_short_progress
 from htlnet_tf.models.saving import SavedByItsWeights, require_weights_only
 from htlnet_tf.models.task_gradients import task_gradients
@@ -274,6 +275,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         _require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
+        self.on_fit_start(planned_steps(given))
         try:
             history = super().fit(**(given | {"callbacks": callbacks}))
             self._level_after_fit(given)
@@ -445,6 +447,9 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         """The sum of what is trained per target, a scalar (the interface of `tfrs.Model`)."""
         features, targets, sample_weights = self._unpack(inputs)
         return tf.add_n(self._task_losses(targets, self._outputs(features, training), sample_weights))
+
+    def on_fit_start(self, steps: int | None) -> None:
+        """Hook for state that is planned by the steps that `fit` is to make; None: it does not know their number."""
 
     def on_step_end(self) -> None:
         """Hook for state that moves with the optimizer's steps, such as an annealed temperature."""

@@ -17,7 +17,6 @@ from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.base import Features, MultiTaskModel, Weights
 from htlnet_tf.models.label_states import Handed, LabelStates
 from htlnet_tf.models.nonfinite import Policy
-from htlnet_tf.models.planning import planned_steps
 from htlnet_tf.schema import Multiclass, Schema
 
 _TAU_DECAY = 1e-3
@@ -171,14 +170,6 @@ class HTLNet(MultiTaskModel):
         self.label_fusions = fusions("label", use_label_embedding)
         self.create_weights()
 
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As `MultiTaskModel.fit`; plans the annealing of the label embeddings by the steps that are ahead."""
-        steps = planned_steps(self._bound("fit", *args, **kwargs))
-        if steps is not None and self._tau_share is not None:
-            for unit in self.label_embeddings.values():
-                unit.plan(math.ceil(steps * self._tau_share))
-        return super().fit(*args, **kwargs)
-
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
         if self.label_states is not None:
@@ -285,6 +276,12 @@ class HTLNet(MultiTaskModel):
     def _fusion(self, unit: str, t: int) -> Any:
         """The Information Fusion Unit of tower t, or what stands in its place."""
         return (self.representation_fusions if unit == "representation" else self.label_fusions)[t]
+
+    def on_fit_start(self, steps: int | None) -> None:
+        """Plans the annealing of the label embeddings by the steps that are ahead."""
+        if steps is not None and self._tau_share is not None:
+            for unit in self.label_embeddings.values():
+                unit.plan(math.ceil(steps * self._tau_share))
 
     def on_step_end(self) -> None:
         """Anneals the Gumbel-softmax temperatures."""

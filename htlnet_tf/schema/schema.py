@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.documents import read_yaml, validate
+from htlnet_tf.documents import read_yaml, validate, yaml_text
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file, local_path
+from htlnet_tf.files import local_path
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import (
     Categorical,
@@ -219,11 +218,7 @@ class Schema:
 
     def to_yaml(self, path: str | Path | None = None) -> str:
         """The schema as YAML text; also written to `path` if one is given."""
-        text = yaml.safe_dump(self.to_dict(), sort_keys=False, default_flow_style=None, width=120)
-        if path is not None:
-            with atomic_file(path) as partial:
-                partial.write_text(text, encoding="utf-8")
-        return text
+        return yaml_text(self.to_dict(), path)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> Schema:

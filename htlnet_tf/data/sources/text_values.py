@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from htlnet_tf.data.values import MISSING_WORDS, number_of_text
-from htlnet_tf.schema import Binary, Categorical, Schema
+from htlnet_tf.schema import Binary, Categorical, Schema, Timestamp
 
 Kind = Literal["text", "integer", "number", "time", "bool"]
 
@@ -50,7 +50,7 @@ def declared_kinds(schema: Schema) -> dict[str, Kind]:
         kind: Kind = "number" if schema.decimal_of(feature) == "." else "text"
         if isinstance(feature, Categorical):
             kind = "integer" if feature.dtype == "int64" else "text"
-        elif feature.kind == "timestamp":
+        elif isinstance(feature, Timestamp):
             kind = "time" if feature.format is None else "text"
         read[feature.source] = kind if read.get(feature.source, kind) == kind else "text"
     return kinds | read

@@ -40,7 +40,7 @@ class Vocabulary:
     slots: int = 1
 
 
-class CategoricalCounter:
+class CategoricalCounter(Counter[Categorical]):
     """Counts the values of a column.
 
     Args:
@@ -54,14 +54,14 @@ class CategoricalCounter:
     def __init__(self, feature: Categorical, schema: Schema) -> None:
         owner = feature if feature.shares is None else schema.feature(feature.shares)
         assert isinstance(owner, Categorical)  # checked by the schema
-        self._source = feature.source
+        super().__init__(feature)
         self.counts = ValueCounts(feature, is_counted=owner.encoding != "hash" or owner.num_buckets is None)
 
     def update(self, frame: pd.DataFrame) -> None:
         """Adds rows."""
-        self.counts.update(frame[self._source])
+        self.counts.update(frame[self.feature.source])
 
-    def settled(self, others: Mapping[str, Counter]) -> tuple[Categorical, Vocabulary]:
+    def settled(self, others: Mapping[str, Counter[Any]]) -> tuple[Categorical, Vocabulary]:
         """The feature with dtype, encoding and buckets, and its vocabulary, counted with those that share its rows."""
         counts, feature = self.counts, self.counts.settled()
         if feature.shares is not None:

@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.encoding.kinds.kind import Block, Counter, Kind
+from htlnet_tf.encoding.kinds.kind import Block, Kind
 from htlnet_tf.encoding.layout import Field
-from htlnet_tf.schema import Cross, Schema
-
-
-class CrossCounter:
-    """Learns nothing: what a cross combines is counted where it is declared."""
-
-    def __init__(self, feature: Cross) -> None:
-        self._feature = feature
-
-    def update(self, frame: pd.DataFrame) -> None:
-        """Nothing to add."""
-
-    def settled(self, others: Mapping[str, Counter]) -> tuple[Cross, None]:
-        """The feature as it is."""
-        return self._feature, None
+from htlnet_tf.schema import Cross
 
 
 class CrossKind(Kind[Cross]):
@@ -33,11 +18,6 @@ class CrossKind(Kind[Cross]):
     def __init__(self, feature: Cross, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
         super().__init__(feature, learned, peers)
         self.columns = feature.of
-
-    @classmethod
-    def counter(cls, feature: Cross, schema: Schema) -> CrossCounter:
-        """Nothing to count."""
-        return CrossCounter(feature)
 
     def fields(self) -> list[Field]:
         """One."""

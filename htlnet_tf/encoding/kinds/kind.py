@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -53,8 +53,15 @@ class Numbers(NamedTuple):
     indicators: Sequence[tf.Tensor] = ()
 
 
-class Counter(Protocol):
-    """Learns from the training rows, in one pass, what a feature's encoding needs."""
+class Counter(Generic[FeatureT]):
+    """Learns from the training rows, in one pass, what a feature's encoding needs. This one learns nothing.
+
+    Args:
+      feature: As declared.
+    """
+
+    def __init__(self, feature: FeatureT) -> None:
+        self.feature = feature
 
     def update(self, frame: pd.DataFrame) -> None:
         """Adds rows.
@@ -63,12 +70,13 @@ class Counter(Protocol):
           InputError: A value is none that the feature may have.
         """
 
-    def settled(self, others: Mapping[str, Counter]) -> tuple[Feature, Any]:
+    def settled(self, others: Mapping[str, Counter[Any]]) -> tuple[FeatureT, Any]:
         """The feature with everything decided that was left open, and what was learnt: a `learned_type` of its kind.
 
         Args:
           others: The counters of all features by name, for features that share.
         """
+        return self.feature, None
 
 
 class Kind(Generic[FeatureT]):
@@ -95,14 +103,14 @@ class Kind(Generic[FeatureT]):
         self.padding: Mapping[str, int] = {}
 
     @classmethod
-    def counter(cls, feature: FeatureT, schema: Schema) -> Counter:
+    def counter(cls, feature: FeatureT, schema: Schema) -> Counter[FeatureT]:
         """A counter for the training rows.
 
         Args:
           feature: As declared.
           schema: That it is declared in.
         """
-        raise NotImplementedError
+        return Counter(feature)
 
     def fields(self) -> list[Field]:
         """The fields that it has in the embedding; none, if it is fed as a number alone."""

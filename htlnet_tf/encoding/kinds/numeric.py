@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,29 +39,30 @@ class Moments:
     boundaries: tuple[float, ...] | None = None
 
 
-class NumericCounter:
+class NumericCounter(Counter[Numeric]):
     """Mean and deviation of a column, or its quantiles."""
 
     def __init__(self, feature: Numeric, schema: Schema) -> None:
-        self._feature, self._decimal = feature, schema.decimal
+        super().__init__(feature)
+        self._decimal = schema.decimal
         self._moments, self._sample = RunningMoments(), UniformSample()
 
     def update(self, frame: pd.DataFrame) -> None:
         """Adds rows."""
-        feature = self._feature
+        feature = self.feature
         values = numeric_values(frame[feature.source], feature, decimal=self._decimal)
         if feature.quantile_buckets is not None:
             self._sample.update(values)
         else:
             self._moments.update(np.log1p(values) if feature.log1p else values)
 
-    def settled(self, others: Mapping[str, Counter]) -> tuple[Numeric, Moments]:
+    def settled(self, others: Mapping[str, Counter[Any]]) -> tuple[Numeric, Moments]:
         """The feature as it is, and its moments or bounds."""
-        buckets = self._feature.quantile_buckets
+        buckets = self.feature.quantile_buckets
         if buckets is not None:
-            return self._feature, Moments(boundaries=self._sample.boundaries(buckets))
+            return self.feature, Moments(boundaries=self._sample.boundaries(buckets))
         moments = self._moments
-        return self._feature, Moments(moments.mean, moments.std, moments.has_missing)
+        return self.feature, Moments(moments.mean, moments.std, moments.has_missing)
 
 
 class NumericKind(Kind[Numeric]):

@@ -19,19 +19,12 @@ TIME_PARTS = {"hour": 24, "weekday": 7}
 _THURSDAY = 3  # 1970-01-01, where Monday is 0
 
 
-class TimestampCounter:
+class TimestampCounter(Counter[Timestamp]):
     """Learns nothing; but a time that cannot be read is told while the training rows are counted."""
-
-    def __init__(self, feature: Timestamp) -> None:
-        self._feature = feature
 
     def update(self, frame: pd.DataFrame) -> None:
         """Checks rows."""
-        time_values(frame[self._feature.source], self._feature)
-
-    def settled(self, others: Mapping[str, Counter]) -> tuple[Timestamp, None]:
-        """The feature as it is."""
-        return self._feature, None
+        time_values(frame[self.feature.source], self.feature)
 
 
 class TimestampKind(Kind[Timestamp]):
