@@ -12,7 +12,7 @@ from tensorflow.python.saved_model import fingerprinting_utils
 
 from htlnet_tf.export.signatures import signatures_of
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema.features import argument_name
+from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.signatures import target_tensor
 
 
@@ -23,7 +23,7 @@ class Servable(tf.Module):
 
     A column whose name no Python argument can have (`class`, `from`) is an input of that name to the server, as every
     column is. Only who calls a signature in Python, after `tf.saved_model.load`, calls it `class_`, see
-    `htlnet_tf.schema.features.argument_name`. The targets' order is in the names of the outputs' tensors, see
+    `htlnet_tf.schema.names.argument_name`. The targets' order is in the names of the outputs' tensors, see
     `htlnet_tf.serving.signatures.target_tensor`.
 
     A Keras object that is saved along may load in Python and still be refused by the server, so the module owns the

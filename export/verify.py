@@ -17,7 +17,7 @@ from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
 from htlnet_tf.export.signatures.signature import Arrays, Expected
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.schema.features import argument_name
+from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.server.warmup import replay_warmup

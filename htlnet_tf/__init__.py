@@ -63,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scoring.prediction": ["predict"],
         "runs.folder": ["load_run", "save_run"],
         "schema.features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],
+        "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],
         "schema.schema": ["Schema"],
         "schema.targets": ["Binary", "Continuous", "Multiclass"],
     },

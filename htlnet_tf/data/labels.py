@@ -94,6 +94,18 @@ def label_values(frame: pd.DataFrame, schema: Schema) -> tuple[Arrays, Arrays | 
     return values, weights
 
 
+def sample_weights(frame: pd.DataFrame, schema: Schema) -> np.ndarray:
+    """The schema's `sample_weight` of each row, float64 [N]; 1 where none is declared.
+
+    Raises:
+      InputError: As for `label_values`.
+    """
+    if schema.sample_weight is None:
+        return np.ones(len(frame))
+    require_columns(frame, [schema.sample_weight], purpose="sample weights")
+    return _row_weights(frame[schema.sample_weight], schema)
+
+
 def require_observed(schema: Schema, counts: Mapping[str, int], *, purpose: str) -> None:
     """Checks that every target has labels to learn from.
 

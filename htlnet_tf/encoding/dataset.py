@@ -30,6 +30,7 @@ def make_dataset(
     shuffle_buffer: int = 262_144,
     num_shards: int = 1,
     shard_index: int = 0,
+    training: bool | None = None,
 ) -> tf.data.Dataset:
     """Encodes and batches rows.
 
@@ -54,6 +55,8 @@ def make_dataset(
       shuffle_buffer: Rows in the buffer of a stream that is not cached.
       num_shards: Workers that share the files of a stream.
       shard_index: Which of them this one is: it reads every `num_shards`-th file.
+      training: The rows are those that the encoder was fitted on, for a model to learn from: history statistics leave
+        out a row's own label. None: as `shuffle`.
 
     Returns:
       A dataset of pairs (features, targets), or of triples with weights where labels are masked or rows weighted, and
@@ -74,17 +77,18 @@ def make_dataset(
     if batch_size < 1 or shuffle_buffer < 1:
         raise InputError(f"batch_size and shuffle_buffer must be at least 1, received {batch_size}, {shuffle_buffer}")
     require_same_schema(schema, encoder.schema)
+    is_training = shuffle if training is None else training
     if not isinstance(rows, Stream):
         if num_shards != 1 or cache is False:
             raise InputError("num_shards and cache=False are for streams; received rows in memory")
-        encoded = rows if isinstance(rows, EncodedRows) else encode_rows(rows, encoder)
+        encoded = rows if isinstance(rows, EncodedRows) else encode_rows(rows, encoder, training=is_training)
         return _in_memory(encoded, batch_size, shuffle, seed, drop_remainder)
     stream = dataclasses.replace(rows, schema=encoder.schema)
     files = rows.shard(num_shards, shard_index)
     if cache:
         if num_shards != 1:
             raise InputError("cache keeps all rows, so it takes no shards; shard the stream or leave cache out")
-        return _in_memory(encode_rows(stream, encoder), batch_size, shuffle, seed, drop_remainder)
+        return _in_memory(encode_rows(stream, encoder, training=is_training), batch_size, shuffle, seed, drop_remainder)
     return stream_dataset(
         stream,
         encoder,
@@ -93,6 +97,7 @@ def make_dataset(
         seed=seed,
         drop_remainder=drop_remainder,
         files=files,
+        training=is_training,
     )
 
 

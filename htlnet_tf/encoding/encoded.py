@@ -80,23 +80,42 @@ Rows = Union[pd.DataFrame, Stream]
 """Logged impressions: in memory, or in files."""
 
 
-def encode_frame(frame: pd.DataFrame, encoder: FeatureEncoder) -> EncodedRows:
+def encode_frame(frame: pd.DataFrame, encoder: FeatureEncoder, *, training: bool = False) -> EncodedRows:
     """Encodes a frame.
 
+    Args:
+      frame: The rows.
+      encoder: Fitted on the training rows.
+      training: They are training rows: history statistics leave out what a row's own label is in.
+
     Raises:
-      InputError: A column is missing or holds a value its kind does not allow.
+      InputError: A column is missing or holds a value its kind does not allow; or `training`, and they are not rows
+        that the encoder was fitted on.
     """
     labels, weights = label_values(frame, encoder.schema)
     amounts = {target.name: labels[target.name].astype(np.float32) for target in encoder.schema.amounts}
-    return EncodedRows(encoder.encode(frame), labels | amounts, weights)
+    features = encoder.encode(frame)
+    if training and encoder.schema.history:
+        if encoder.history is None:
+            raise InputError(
+                "history statistics of training rows need the encoder that was fitted on them; one that was read from "
+                "a file knows what is served alone"
+            )
+        encoder.history.leave_out(encoder, frame, features)
+    return EncodedRows(features, labels | amounts, weights)
 
 
-def encode_rows(rows: Rows, encoder: FeatureEncoder) -> EncodedRows:
+def encode_rows(rows: Rows, encoder: FeatureEncoder, *, training: bool = False) -> EncodedRows:
     """Encodes rows into memory: some 200 bytes per row, whatever their strings take in files.
 
+    Args:
+      rows: A frame or a stream.
+      encoder: Fitted on the training rows.
+      training: As for `encode_frame`.
+
     Raises:
-      InputError: There are no rows, a column is missing or holds a value its kind does not allow.
+      InputError: There are no rows, or as for `encode_frame`.
     """
     if isinstance(rows, Stream):
-        return EncodedRows.concatenate(encode_frame(frame, encoder) for frame in rows)
-    return encode_frame(rows, encoder)
+        return EncodedRows.concatenate(encode_frame(frame, encoder, training=training) for frame in rows)
+    return encode_frame(rows, encoder, training=training)

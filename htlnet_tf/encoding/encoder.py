@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,13 +12,14 @@ import tensorflow as tf
 
 from htlnet_tf.data import columns
 from htlnet_tf.data.raw_features import raw_features
+from htlnet_tf.encoding.history import TrainingHistory, frames_of
 from htlnet_tf.encoding.kinds import kinds_of
 from htlnet_tf.encoding.kinds.kind import Numbers
 from htlnet_tf.encoding.row_blocks import lay_out
 from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import RowError
 from htlnet_tf.schema import Schema
-from htlnet_tf.schema.features import argument_name
+from htlnet_tf.schema.names import argument_name
 
 _CHUNK_ROWS = 65_536  # small enough for the caches: twice as fast as a million rows at once
 
@@ -33,6 +35,8 @@ class FeatureEncoder(tf.Module):
 
     Args:
       statistics: Counted on the training rows.
+      history: What history statistics need to leave a training row's own label out; None: the schema has none, or they
+        are not needed any more.
 
     Attributes:
       schema: The schema with everything settled that was left open.
@@ -49,8 +53,9 @@ class FeatureEncoder(tf.Module):
       TensorShape([1, 4])
     """
 
-    def __init__(self, statistics: TrainingStatistics) -> None:
+    def __init__(self, statistics: TrainingStatistics, history: TrainingHistory | None = None) -> None:
         super().__init__(name="feature_encoder")
+        self.history = history
         self.statistics = statistics
         self.schema: Schema = statistics.schema
         self.kinds = kinds_of(self.schema, statistics.learned)
@@ -65,16 +70,23 @@ class FeatureEncoder(tf.Module):
 
     @classmethod
     def fit(cls, schema: Schema, train: pd.DataFrame | Iterable[pd.DataFrame]) -> FeatureEncoder:
-        """Fits the encoder on the training rows, and only on them, in one pass.
+        """Fits the encoder on the training rows, and only on them.
 
         Args:
           schema: The declared columns.
-          train: One frame, or a stream of frames that is read once.
+          train: One frame, or a stream of frames. It is read once; with history statistics once more, for their values
+            must be known, and with those that are `ordered` a third time.
 
         Raises:
-          InputError: A column is missing or holds a value its kind does not allow; names column, row and value.
+          InputError: A column is missing or holds a value its kind does not allow; names column, row and value. Or
+            there are history statistics, and `train` can be read only once.
         """
-        return cls(TrainingStatistics.fit(schema, train))
+        if not schema.history:
+            return cls(TrainingStatistics.fit(schema, train))
+        frames = frames_of(train)
+        plain = cls(TrainingStatistics.fit(schema.without_history(), frames))
+        history = TrainingHistory.count(plain, schema, frames)
+        return cls(plain.statistics.with_history(schema, history.learned), history)
 
     def save(self, path: str | Path) -> None:
         """Writes the encoder to one JSON file."""
@@ -104,10 +116,17 @@ class FeatureEncoder(tf.Module):
         """The width of the numeric part: one per number and one per missing-value indicator."""
         return sum(kind.num_numbers for kind in self.kinds.values())
 
+    @property
+    def value_columns(self) -> dict[str, slice]:
+        """By feature that gives numbers, the columns of the numeric part with its values, not indicators."""
+        widths = {name: kind.num_numbers - kind.num_indicators for name, kind in self.kinds.items()}
+        ends = itertools.accumulate(widths.values())
+        return {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True) if widths[name]}
+
     def raw_specs(self) -> dict[str, tf.TensorSpec]:
         """The raw columns by name, in schema order: shape [None], dtype string, int64 or float32.
 
-        A specification's own name is that of the argument in Python, see `htlnet_tf.schema.features.argument_name`.
+        A specification's own name is that of the argument in Python, see `htlnet_tf.schema.names.argument_name`.
         """
         return {
             kind.feature.name: tf.TensorSpec([None], kind.dtype, name=argument_name(kind.feature.name))

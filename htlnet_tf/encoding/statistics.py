@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationInfo, field_validator
@@ -16,11 +17,13 @@ from htlnet_tf.data import columns
 from htlnet_tf.data.labels import read_labels, require_observed
 from htlnet_tf.documents import validate
 from htlnet_tf.encoding.kinds import kind_of
+from htlnet_tf.encoding.kinds.history import HistoryKind
 from htlnet_tf.encoding.label_counting import LabelCounter
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.schema import Schema
+from htlnet_tf.schema.history import History
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -86,6 +89,22 @@ class TrainingStatistics:
             labels={name: amount.statistics() for name, amount in amounts.items()},
             num_rows=num_rows,
         )
+
+    def with_history(
+        self, schema: Schema, learn: Callable[[type[HistoryKind[Any]], History], Any]
+    ) -> TrainingStatistics:
+        """The same with history statistics.
+
+        Args:
+          schema: As declared, with them.
+          learn: Gives what is kept of one, by its kind.
+        """
+        settled = {feature.name: feature for feature in self.schema.features}
+        features = [settled.get(feature.name, feature) for feature in schema.features]
+        kinds = {f.name: cast("type[HistoryKind[Any]]", kind_of(f)) for f in schema.history}
+        learned = self.learned | {f.name: learn(kinds[f.name], f) for f in schema.history}
+        in_order = {feature.name: learned[feature.name] for feature in features}
+        return dataclasses.replace(self, schema=schema.with_features(features), learned=in_order)
 
     def save(self, path: str | Path) -> None:
         """Writes the statistics as one JSON file."""

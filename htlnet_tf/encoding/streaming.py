@@ -41,6 +41,7 @@ def stream_dataset(
     seed: int | None,
     drop_remainder: bool,
     files: list[int],
+    training: bool = False,
 ) -> tf.data.Dataset:
     """Batches of a stream; see `make_dataset`.
 
@@ -52,6 +53,7 @@ def stream_dataset(
       seed: Of the order of files and rows.
       drop_remainder: Leave out a smaller last batch.
       files: Positions of the files to read.
+      training: As for `make_dataset`.
     """
     epochs = itertools.count()
 
@@ -59,7 +61,7 @@ def stream_dataset(
         random = np.random.default_rng(None if seed is None else [seed, next(epochs)])
         try:
             order = list(random.permutation(files)) if shuffle_buffer else files
-            encoded = (encode_frame(frame, encoder) for frame in stream.frames(order))
+            encoded = (encode_frame(frame, encoder, training=training) for frame in stream.frames(order))
             rows = shuffled(encoded, shuffle_buffer, random) if shuffle_buffer else encoded
             count = 0
             for block in regrouped(rows, batch_size * _BATCHES_PER_BLOCK):

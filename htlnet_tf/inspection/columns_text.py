@@ -11,7 +11,8 @@ from htlnet_tf.inspection.profile import MAX_COUNTED, ColumnProfile
 from htlnet_tf.inspection.tables import WIDTH, aligned, number, percent, shortened
 from htlnet_tf.inspection.values import EPOCH_UNITS
 from htlnet_tf.schema import Schema
-from htlnet_tf.schema.features import Named, Numeric
+from htlnet_tf.schema.features import Numeric
+from htlnet_tf.schema.names import Named
 
 if TYPE_CHECKING:
     from htlnet_tf.inspection.report import Inspection

@@ -6,7 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from htlnet_tf.schema.features import Group, argument_name
+from htlnet_tf.schema.features import Group
+from htlnet_tf.schema.names import argument_name
 
 
 def _words(text: str) -> frozenset[str]:

@@ -70,7 +70,7 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         if isinstance(part, Stream) and config.data.streaming:
             encoded[name] = part
         else:
-            encoded[name] = encode_rows(part, encoder)
+            encoded[name] = encode_rows(part, encoder, training=name == "train")
         coverage = _coverage(encoded[name], encoder)
         if not coverage.num_rows:
             raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import keyword
 from dataclasses import KW_ONLY
 from typing import Annotated, Literal, Union
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
+
+from htlnet_tf.schema.history import CountEncoding, TargetEncoding
+from htlnet_tf.schema.names import STRICT, ColumnName, DecimalMark, Named, SourceName
 
 Group = Literal["user", "item", "context"]
 CategoricalDtype = Literal["string", "int64"]
@@ -18,36 +20,8 @@ TimePart = Literal["hour", "weekday"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 UNITS_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
-# Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
-ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
-# What a table calls a column may be anything.
-SourceName = Annotated[str, Field(min_length=1)]
-DecimalMark = Literal[".", ","]
-
-
-def argument_name(column: str) -> str:
-    """A column's name as an argument of a Python function, which each signature of an exported model is in Python:
-    `class_` for `class`, as for every keyword of Python and `self`; any other name as it is.
-    """
-    return f"{column}_" if keyword.iskeyword(column) or column == "self" else column
-
-
 EmbeddingDim = Annotated[int, Field(ge=1, le=4096)]
 Buckets = Annotated[int, Field(ge=2, le=2**30)]
-
-_STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
-
-
-class Named:
-    """What a column of a table is read for, under a name that the model and its servable use."""
-
-    name: str
-    column: str | None
-
-    @property
-    def source(self) -> str:
-        """The column's name in the table."""
-        return self.name if self.column is None else self.column
 
 
 def checked_format(text: str) -> str:
@@ -69,7 +43,7 @@ def checked_format(text: str) -> str:
 TimeFormat = Annotated[str, AfterValidator(checked_format)]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Categorical(Named):
     """A column of discrete values, each with its own embedding row.
 
@@ -136,7 +110,7 @@ class Categorical(Named):
         return False
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Sequence(Categorical):
     """A multi-valued column in order of time, such as the items that a user saw last; the newest value stands last.
 
@@ -162,7 +136,7 @@ class Sequence(Categorical):
         return True
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Numeric(Named):
     """A column of numbers, standardised with the mean and standard deviation of the training rows.
 
@@ -198,7 +172,7 @@ class Numeric(Named):
         return self
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Timestamp(Named):
     """A column of points in time, of which the hour of the day and the day of the week have embedding rows.
 
@@ -234,7 +208,7 @@ class Timestamp(Named):
         return self
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Cross:
     """The combination of two single-valued categorical features; it has no column of its own.
 
@@ -259,4 +233,6 @@ class Cross:
 Input = Union[Categorical, Sequence, Numeric, Timestamp]
 """A feature that has a raw column."""
 
-Feature = Annotated[Union[Categorical, Sequence, Numeric, Timestamp, Cross], Field(discriminator="kind")]
+Feature = Annotated[
+    Union[Categorical, Sequence, Numeric, Timestamp, Cross, TargetEncoding, CountEncoding], Field(discriminator="kind")
+]

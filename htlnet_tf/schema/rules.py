@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from htlnet_tf.schema.features import Categorical, Cross, Named, Timestamp
-from htlnet_tf.schema.targets import Binary
+from htlnet_tf.schema.features import Categorical, Cross, Timestamp
+from htlnet_tf.schema.history import CountEncoding, History, TargetEncoding
+from htlnet_tf.schema.names import Named
+from htlnet_tf.schema.targets import Binary, Continuous
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
@@ -46,6 +48,28 @@ def check_columns(schema: Schema) -> None:
             raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
 
 
+def _check_history(feature: History, schema: Schema) -> None:
+    """A history statistic is of a value that has rows, and of a target that has its scale."""
+    values = [f.name for f in schema.features if isinstance(f, (Categorical, Cross))]
+    if feature.of not in values:
+        raise ValueError(
+            f"statistic '{feature.name}': of must name a categorical feature, a sequence or a cross; "
+            f"received '{feature.of}'"
+        )
+    if isinstance(feature, CountEncoding):
+        return
+    targets = {t.name: t for t in schema.targets}
+    target = targets.get(feature.target)
+    if target is None:
+        raise ValueError(f"statistic '{feature.name}': no target '{feature.target}'; there are {list(targets)}")
+    if feature.scale == "log" and not (isinstance(target, Continuous) and target.non_negative):
+        raise ValueError(
+            f"statistic '{feature.name}': the log scale is for an amount that is not negative; received '{target.name}'"
+        )
+    if feature.scheme == "ordered" and schema.timestamp is None:
+        raise ValueError(f"statistic '{feature.name}': the scheme 'ordered' needs the schema's timestamp")
+
+
 def _check_sources(schema: Schema) -> None:
     """What the table calls an outcome, a weight or the time is not read as something else under another name."""
     if schema.delimiter in '\r\n"':
@@ -78,6 +102,8 @@ def check_references(schema: Schema) -> None:
                     raise ValueError(f"cross '{feature.name}': '{name}' must be a single-valued categorical feature")
             if feature.of[0] == feature.of[1]:
                 raise ValueError(f"cross '{feature.name}' combines '{feature.of[0]}' with itself")
+        elif isinstance(feature, (TargetEncoding, CountEncoding)):
+            _check_history(feature, schema)
         elif isinstance(feature, Categorical) and feature.shares is not None:
             owner = categoricals.get(feature.shares)
             if owner is None or owner is feature or owner.shares is not None:

@@ -9,30 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pydantic
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.documents import read_yaml, validate, yaml_text
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.objectives import Objective, declared
-from htlnet_tf.schema.features import (
-    Categorical,
-    DecimalMark,
-    Feature,
-    Input,
-    Named,
-    TimeFormat,
-    Timestamp,
-    argument_name,
-)
+from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, Timestamp
+from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
+from htlnet_tf.schema.names import STRICT, DecimalMark, Named, argument_name
 from htlnet_tf.schema.rules import check_columns, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
 
-_STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Schema:
     """What a table of logged impressions holds.
 
@@ -50,6 +41,7 @@ class Schema:
         declare their own.
       timestamp_format: How the column `timestamp` writes its times, as for `Timestamp`; if that is a feature, the
         feature says it.
+      statistics: History statistics in short; they become features, behind the others, and this becomes None.
 
     Raises:
       pydantic.ValidationError: A rule is broken; the message names the field.
@@ -63,6 +55,7 @@ class Schema:
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     decimal: DecimalMark = "."
     timestamp_format: TimeFormat | None = None
+    statistics: HistoryStatistics | None = None
 
     @field_validator("features", "targets")
     @classmethod
@@ -73,7 +66,7 @@ class Schema:
             raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
         # TensorFlow makes an exported column's name lower case and its other characters "_".
         exported: dict[str, str] = {}
-        for name in names:
+        for name in (item.name for item in items if isinstance(item, Named)):
             other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", argument_name(name).lower()), name)
             if other != name:
                 raise ValueError(f"'{other}' and '{name}' would have the same name in the exported model")
@@ -81,6 +74,10 @@ class Schema:
 
     @model_validator(mode="after")
     def _is_a_funnel(self) -> Schema:
+        if self.statistics is not None:
+            features = self._unique((*self.features, *self.statistics.features(self.targets)))
+            object.__setattr__(self, "features", features)
+            object.__setattr__(self, "statistics", None)
         if not any(isinstance(f, Categorical) for f in self.features):
             raise ValueError("features: at least one Categorical is needed, the towers share its embedding")
         if len(self.targets) < 2:
@@ -126,8 +123,13 @@ class Schema:
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The features that have a raw column, in schema order: all but the crosses."""
+        """The features that have a raw column, in schema order: all but crosses and history statistics."""
         return tuple(f for f in self.features if isinstance(f, Named))
+
+    @property
+    def history(self) -> tuple[History, ...]:
+        """The history statistics, in schema order."""
+        return tuple(f for f in self.features if isinstance(f, (TargetEncoding, CountEncoding)))
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -176,6 +178,17 @@ class Schema:
         # What is no input may have a name that an input cannot have; "user" shows in messages only.
         return next((f for f in self.categoricals if f.source == self.user_source), Categorical("user", group="user"))
 
+    def target(self, name: str) -> Target:
+        """The target of a name.
+
+        Raises:
+          InputError: There is none.
+        """
+        for target in self.targets:
+            if target.name == name:
+                return target
+        raise InputError(f"no target '{name}'; there are {[t.name for t in self.targets]}")
+
     def feature(self, name: str) -> Feature:
         """The feature of a name.
 
@@ -190,6 +203,10 @@ class Schema:
     def with_features(self, features: Iterable[Feature]) -> Schema:
         """The same schema with other features."""
         return dataclasses.replace(self, features=tuple(features))
+
+    def without_history(self) -> Schema:
+        """The same schema without history statistics."""
+        return self.with_features(f for f in self.features if f not in self.history)
 
     def with_targets(self, targets: Iterable[Target]) -> Schema:
         """The same schema with other targets."""

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_v
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.objectives import BinaryCrossEntropy, Objective, Poisson, SoftmaxCrossEntropy, Squared, objective_of
-from htlnet_tf.schema.features import ColumnName, DecimalMark, Named, SourceName
+from htlnet_tf.schema.names import ColumnName, DecimalMark, Named, SourceName
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 

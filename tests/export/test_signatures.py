@@ -19,7 +19,7 @@ from htlnet_tf.export.servable import Servable
 from htlnet_tf.export.signatures import SIGNATURES
 from htlnet_tf.export.signatures.candidates import Candidates, candidate_scores, candidate_specs, item_columns, of_user
 from htlnet_tf.export.signatures.classify import class_labels
-from htlnet_tf.schema.features import argument_name
+from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.server.servables import LoadedVersion
 
 

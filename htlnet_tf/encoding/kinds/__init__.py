@@ -7,10 +7,20 @@ from typing import Any
 
 from htlnet_tf.encoding.kinds.categorical import CategoricalKind
 from htlnet_tf.encoding.kinds.cross import CrossKind
+from htlnet_tf.encoding.kinds.history import CountEncodingKind, TargetEncodingKind
 from htlnet_tf.encoding.kinds.kind import Kind
 from htlnet_tf.encoding.kinds.numeric import NumericKind
 from htlnet_tf.encoding.kinds.timestamp import TimestampKind
-from htlnet_tf.schema import Categorical, Cross, Numeric, Schema, Sequence, Timestamp
+from htlnet_tf.schema import (
+    Categorical,
+    CountEncoding,
+    Cross,
+    Numeric,
+    Schema,
+    Sequence,
+    TargetEncoding,
+    Timestamp,
+)
 from htlnet_tf.schema.features import Feature
 
 KINDS: dict[type, type[Kind[Any]]] = {
@@ -19,6 +29,8 @@ KINDS: dict[type, type[Kind[Any]]] = {
     Numeric: NumericKind,
     Timestamp: TimestampKind,
     Cross: CrossKind,
+    TargetEncoding: TargetEncodingKind,
+    CountEncoding: CountEncodingKind,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -15,9 +14,10 @@ from htlnet_tf.schema import Cross
 class CrossKind(Kind[Cross]):
     """Pairs of rows are hashed into buckets, or counted off where the buckets suffice for all pairs."""
 
-    def __init__(self, feature: Cross, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
-        super().__init__(feature, learned, peers)
-        self.columns = feature.of
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the two."""
+        return self.feature.of
 
     def fields(self) -> list[Field]:
         """One."""

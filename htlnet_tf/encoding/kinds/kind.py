@@ -88,7 +88,6 @@ class Kind(Generic[FeatureT]):
       peers: The kinds of all features by name, this one among them.
 
     Attributes:
-      columns: The features whose raw columns it reads; a kind without a column of its own reads those of others.
       dtype: Of its raw column in a request; None: it has none.
       learned_type: The dataclass that is kept of the training rows; None: nothing is.
     """
@@ -98,9 +97,13 @@ class Kind(Generic[FeatureT]):
 
     def __init__(self, feature: FeatureT, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
         self.feature, self.learned, self.peers = feature, learned, peers
-        self.columns: tuple[str, ...] = (feature.name,)
         self.blocks: Mapping[str, Block] = {}
         self.padding: Mapping[str, int] = {}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The features whose raw columns it reads; a kind without a column of its own reads those of others."""
+        return (self.feature.name,)
 
     @classmethod
     def counter(cls, feature: FeatureT, schema: Schema) -> Counter[FeatureT]:
@@ -133,6 +136,11 @@ class Kind(Generic[FeatureT]):
     @property
     def num_numbers(self) -> int:
         """How many numbers, indicators among them, it gives."""
+        return 0
+
+    @property
+    def num_indicators(self) -> int:
+        """How many of its numbers are indicators."""
         return 0
 
     def place(self, blocks: Mapping[str, Block], padding: Mapping[str, int]) -> None:

@@ -94,6 +94,11 @@ class NumericKind(Kind[Numeric]):
         """The number and its indicator, if any; none in buckets."""
         return 0 if self.learned.boundaries is not None else 1 + self.learned.has_missing
 
+    @property
+    def num_indicators(self) -> int:
+        """One, where the training rows had missing values."""
+        return int(self.num_numbers == 2)
+
     def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The bucket's row."""
         if self.learned.boundaries is None:

@@ -1,0 +1,137 @@
+"""History statistics: the mean of a target, or the number of rows, of the training rows that share a value."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+from pydantic import ConfigDict, PlainSerializer, PlainValidator
+from pydantic.dataclasses import dataclass
+
+from htlnet_tf.encoding.kinds.kind import Kind, Numbers
+from htlnet_tf.encoding.kinds.numeric import CLIP
+from htlnet_tf.schema import CountEncoding, TargetEncoding
+from htlnet_tf.schema.history import History
+
+HistoryT = TypeVar("HistoryT", bound=History)
+
+
+def _packed(array: np.ndarray) -> str:
+    """float32 as text that is a third larger at most: a million values are no million numbers in JSON."""
+    return base64.b64encode(zlib.compress(np.ascontiguousarray(array, "<f4").tobytes(), 1)).decode("ascii")
+
+
+def _unpacked(document: Any) -> np.ndarray:
+    if isinstance(document, np.ndarray):
+        return np.ascontiguousarray(document, np.float32)
+    if not isinstance(document, str):
+        raise ValueError(f"numbers are kept as base64, received {type(document).__name__}")
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(document, validate=True)), "<f4").astype(np.float32)
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"numbers are damaged: {error}") from error
+
+
+Floats = Annotated[np.ndarray, PlainValidator(_unpacked), PlainSerializer(_packed)]
+
+
+@dataclass(frozen=True, eq=False, config=ConfigDict(extra="forbid"))
+class ValueSums:
+    """What was added up over the training rows of each value.
+
+    Args:
+      weights: By row of the value's block, float32 [V]: weights in the target's loss, or of the rows that are counted.
+        0 for unknown and missing values.
+      sums: Weighted sums of the target, float32 [K * V], those of one number together; none where rows are counted.
+      priors: The same mean of all training rows, [K].
+      mean: Of each number over the training rows, [K], by which it is standardised.
+      std: Likewise their deviation.
+    """
+
+    weights: Floats
+    sums: Floats
+    priors: tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+class HistoryKind(Kind[HistoryT]):
+    """Numbers by the row of a value, (x - mean) / std, clipped to [-10, 10]; of several values their mean."""
+
+    learned_type = ValueSums
+    learned: ValueSums
+
+    def __init__(self, feature: HistoryT, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
+        super().__init__(feature, learned, peers)
+        self._table: tf.Tensor | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the value that it is a statistic of."""
+        return self.peers[self.feature.of].columns
+
+    @property
+    def num_numbers(self) -> int:
+        """One, or of a multiclass target one per class."""
+        return len(self.learned.mean)
+
+    def raw(self, weights: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The statistic, in its own unit.
+
+        Args:
+          weights: float64 [N].
+          sums: float64 [K, N].
+
+        Returns:
+          float64 [K, N].
+        """
+        raise NotImplementedError
+
+    def standardised(self, weights: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The statistic as the model sees it, float32 [K, N]; arguments as for `raw`."""
+        mean, std = (np.asarray(values)[:, np.newaxis] for values in (self.learned.mean, self.learned.std))
+        return np.clip((self.raw(weights, sums) - mean) / std, -CLIP, CLIP).astype(np.float32)
+
+    def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> Numbers:
+        """The statistic of the value in a row, the mean of those of several values."""
+        of, table = self.feature.of, self._served()
+        start, found = self.blocks[of].start, rows[of]
+        if found.shape[1] == 1:
+            return Numbers(tf.unstack(tf.gather(table, found[:, 0] - start), num=self.num_numbers, axis=1))
+        used = tf.not_equal(found, self.padding[of])
+        gathered = tf.gather(table, tf.where(used, found - start, len(self.learned.weights)))
+        count = tf.reduce_sum(tf.cast(used, tf.float32), axis=1, keepdims=True)
+        mean = tf.reduce_sum(gathered, axis=1) / tf.maximum(count, 1.0)
+        return Numbers(tf.unstack(mean, num=self.num_numbers, axis=1))
+
+    def _served(self) -> tf.Tensor:
+        """The statistic by the value's row in its block, float32 [V + 1, K]; the last line is for unused slots."""
+        if self._table is None:
+            learned = self.learned
+            sums = learned.sums.reshape(-1, len(learned.weights)).astype(np.float64)
+            values = self.standardised(learned.weights.astype(np.float64), sums)
+            # Made outside of any graph, so that all signatures of a servable share it.
+            with tf.init_scope():
+                self._table = tf.constant(np.append(values, np.zeros((len(values), 1), np.float32), axis=1).T)
+        return self._table
+
+
+class TargetEncodingKind(HistoryKind[TargetEncoding]):
+    """(sum of w y + smoothing prior) / (sum of w + smoothing)."""
+
+    def raw(self, weights: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The smoothed mean."""
+        smoothing, priors = self.feature.smoothing, np.asarray(self.learned.priors)[:, np.newaxis]
+        return np.asarray((sums + smoothing * priors) / (weights + smoothing))
+
+
+class CountEncodingKind(HistoryKind[CountEncoding]):
+    """log(1 + n)."""
+
+    def raw(self, weights: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """The count on the log scale."""
+        return np.log1p(weights)[np.newaxis]

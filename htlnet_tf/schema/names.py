@@ -1,0 +1,36 @@
+"""What columns are called: in tables, in the exported signature, in Python."""
+
+from __future__ import annotations
+
+import keyword
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+"""Of every declaration: an argument that it does not know is an error."""
+
+# Column names become tensor names in the exported signature, so they keep to what TensorFlow accepts there.
+ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
+# What a table calls a column may be anything.
+SourceName = Annotated[str, Field(min_length=1)]
+DecimalMark = Literal[".", ","]
+
+
+def argument_name(column: str) -> str:
+    """A column's name as an argument of a Python function, which each signature of an exported model is in Python:
+    `class_` for `class`, as for every keyword of Python and `self`; any other name as it is.
+    """
+    return f"{column}_" if keyword.iskeyword(column) or column == "self" else column
+
+
+class Named:
+    """What a column of a table is read for, under a name that the model and its servable use."""
+
+    name: str
+    column: str | None
+
+    @property
+    def source(self) -> str:
+        """The column's name in the table."""
+        return self.name if self.column is None else self.column
