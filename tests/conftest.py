@@ -36,7 +36,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Notes what a test of every day takes of the processor; how much that is, is the machine's affair and fails none."""
+    """Notes what a test of every day takes of the processor. It fails none: that is the machine's affair."""
     before = time.process_time()
     yield
     used = time.process_time() - before

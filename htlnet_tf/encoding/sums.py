@@ -52,18 +52,18 @@ class Cells:
           earlier: Of the blocks before alone.
 
         Returns:
-          float64 [C, N], and bool [N], whether the pair of value and block occurred.
+          float64 [C, N], and bool [N], whether the pair of value and block occurred; else the
+          numbers mean nothing.
         """
         keys = values * self.blocks + blocks
         places = self._places_of(keys)
-        known = np.zeros(len(keys), bool)
         inside = places < len(self.keys)
-        known[inside] = self.keys[places[inside]] == keys[inside]
-        if earlier:
-            starts = np.searchsorted(self.keys, np.arange(int(values.max(initial=-1)) + 1) * self.blocks)[values]
-            return self._running[:, places] - self._running[:, starts], known
-        own = np.where(known, self.sums[:, np.minimum(places, max(len(self.keys) - 1, 0))], 0.0)
-        return self.totals_of(values) - own, known
+        places = np.where(inside, places, 0)
+        known = inside & (self.keys[places] == keys) if len(self.keys) else np.zeros(len(keys), bool)
+        others = self._earlier if earlier else self._others
+        # By rows, for one row's numbers lie together.
+        found = np.take(others, places, axis=0) if len(others) else np.zeros((len(keys), len(self.sums)))
+        return found.T, known
 
     def _places_of(self, keys: np.ndarray) -> np.ndarray:
         """As `np.searchsorted`, by a table of all keys where that is not too large."""
@@ -83,9 +83,16 @@ class Cells:
         return np.stack([np.bincount(found, line) for line in self.sums])
 
     @functools.cached_property
-    def _running(self) -> np.ndarray:
-        """The sums of all cells before each, float64 [C, M + 1]."""
-        return np.pad(np.cumsum(self.sums, axis=1), ((0, 0), (1, 0)))
+    def _others(self) -> np.ndarray:
+        """Of each cell the sums of its value's other cells, float64 [M, C]."""
+        return np.ascontiguousarray((self._by_value[:, self.keys // self.blocks] - self.sums).T)
+
+    @functools.cached_property
+    def _earlier(self) -> np.ndarray:
+        """Of each cell the sums of its value's cells before it, float64 [M, C]."""
+        before = np.cumsum(self.sums, axis=1) - self.sums
+        starts = np.searchsorted(self.keys, self.keys // self.blocks * self.blocks)
+        return np.ascontiguousarray((before - before[:, starts]).T)
 
 
 def added(values: np.ndarray, blocks: np.ndarray, numbers: np.ndarray, num_blocks: int) -> Cells:
