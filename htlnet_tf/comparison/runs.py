@@ -23,10 +23,10 @@ from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.regret import regret
 from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.models import HTLNet
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.config import ModelConfig, RunConfig
-from htlnet_tf.runs.folder import numbered
 from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.trained import write_histories
 from htlnet_tf.runs.training import fit
 from htlnet_tf.schema import Schema
 
@@ -78,10 +78,10 @@ class RunRecord:
       seed: Its seed.
       settings: See `Job.settings`.
       parameters: Trained numbers, embedding rows included.
-      epochs: Passes over the training rows; a part of a pass counts as such.
-      best_epoch: After how many passes the weights that were judged were taken.
+      epochs: Passes over the training rows; a part of a pass counts as such. Of an ensemble, the members' mean.
+      best_epoch: After how many passes the weights that were judged were taken, likewise.
       seconds_per_epoch: Of training alone, without validation and, where there are several parts of passes, without
-        the first one, in which the step is traced: the median over the parts.
+        the first one, in which the step is traced: the median over the parts; of an ensemble, the members' sum.
       versions: Of Python and the packages that the numbers depend on.
       report: Metrics on the test rows; None if training diverged.
       failure: Why it did, else empty.
@@ -150,18 +150,16 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) 
     record = RunRecord(
         **about,
         parameters=sum(int(np.prod(w.shape)) for w in run.model.trainable_variables),
-        epochs=len(run.history["loss"]) / per_epoch,
-        best_epoch=run.best_check / per_epoch,
-        seconds_per_epoch=float(np.median(run.seconds[1:] or run.seconds)) * per_epoch,
+        epochs=float(np.mean([len(member.seconds) for member in run.trained])) / per_epoch,
+        best_epoch=float(np.mean([member.best_check for member in run.trained])) / per_epoch,
+        seconds_per_epoch=sum(float(np.median(m.seconds[1:] or m.seconds)) for m in run.trained) * per_epoch,
         report=_with_regret(run.report, run.scored, prepared),
     )
     schema, scored = prepared.schema, run.scored
     with atomic_directory(root / job.folder) as stage:
         _write(record, job, stage)
-        numbered(run.history, "check").to_csv(stage / "history.csv")
+        write_histories(run.trained, stage, index="check")
         calibration_table(schema, scored.labels, scored.predictions).to_csv(stage / "calibration.csv", index=False)
-        if run.gradient_history:
-            numbered(run.gradient_history, "step").to_csv(stage / "gradient_history.csv")
         attention = _attention(run.model, prepared.test)
         if attention is not None:
             attention.to_csv(stage / "attention.csv", index=False)
@@ -183,8 +181,8 @@ def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
     return dataclasses.replace(report, rows=(*report.rows, *rows))
 
 
-def _attention(model: MultiTaskModel, rows: Rows) -> pd.DataFrame | None:
-    """The attention weights of HTLNet on the rows; None if the model has none."""
+def _attention(model: ScoringModel, rows: Rows) -> pd.DataFrame | None:
+    """The attention weights of HTLNet on the rows; None if the model has none, as an ensemble has."""
     if not isinstance(model, HTLNet):
         return None
     parts = [model.encoder.encode(frame) for frame in ([rows] if isinstance(rows, pd.DataFrame) else rows)]
