@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.comparison.variants import objective_in
+from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_directory
@@ -40,8 +40,9 @@ class Job:
 
     Attributes:
       variant: Its name.
-      seed: Of the initial weights, the order of the rows and the noise.
-      config: With the variant's model and the seed.
+      seed: Of the initial weights, the order of the rows and the noise; of an ensemble of N the first member's is
+        seed * N, so that S seeds are S * N independent trainings.
+      config: With the variant's model and that seed.
       below: The part of the comparison's folder that it belongs to: `"runs"`, or `"extra"` for one that is in no table.
     """
 
@@ -52,9 +53,11 @@ class Job:
 
     @classmethod
     def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
-        """The job of a variant and a seed."""
-        training = dataclasses.replace(config.training, seed=seed)
-        objective = objective_in(variant) or config.objective
+        """The job of a variant and a seed; the members of ensembles have seeds that no other run's members have."""
+        name = VariantName.parse(variant)
+        members = name.ensemble or config.training.ensemble
+        training = dataclasses.replace(config.training, seed=seed * members, ensemble=members)
+        objective = name.objective or config.objective
         return cls(variant, seed, dataclasses.replace(config, model=model, training=training, objective=objective))
 
     @property
