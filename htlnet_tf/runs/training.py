@@ -102,8 +102,8 @@ def train_members(
 ) -> tuple[Trained, ...]:
     """Trains every network of the configured model on the same encoded rows, one after the other.
 
-    A training uses all cores by itself. Arguments and errors are those of `train_model`; what a step that is not finite
-    leaves in `last_good` is the member that made it, as a single model.
+    Arguments and errors are those of `train_model`. What a step that is not finite leaves in `last_good` is the member
+    that made it, as a single model.
     """
     members = config.training.members
     trained = []
