@@ -22,7 +22,7 @@ from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
 from htlnet_tf.files import checkpoint_path, local_path
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.serving.server.warmup import WARMUP_FILE
 
 
@@ -54,7 +54,7 @@ class ExportedVersion:
 
 
 def export_model(
-    model: MultiTaskModel,
+    model: ScoringModel,
     path: str | Path,
     *,
     rows: pd.DataFrame | None = None,

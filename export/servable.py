@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from htlnet_tf.export.signatures import signatures_of
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.signatures import target_tensor
 
@@ -33,7 +33,7 @@ class Servable(tf.Module):
       model: A trained model.
     """
 
-    def __init__(self, model: MultiTaskModel) -> None:
+    def __init__(self, model: ScoringModel) -> None:
         super().__init__(name="servable")
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.objectives import declared
 
 _PACKAGES = (
@@ -27,7 +27,7 @@ _HASHED = (
 )
 
 
-def training_summary(model: MultiTaskModel, summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def training_summary(model: ScoringModel, summary: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The summary of a model.
 
     Args:
@@ -36,7 +36,7 @@ def training_summary(model: MultiTaskModel, summary: Mapping[str, Any] | None = 
     """
     statistics, core = model.encoder.statistics, model.schema.core
     return {
-        "model": type(model).__name__,
+        "model": model.title,
         "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "parameters": int(sum(np.prod(w.shape) for w in model.trainable_variables)),
         "training_rows": statistics.num_rows,

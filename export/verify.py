@@ -16,7 +16,7 @@ from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
 from htlnet_tf.export.signatures.signature import Arrays, Expected
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
@@ -73,9 +73,7 @@ class VerificationReport:
         return "\n".join(lines)
 
 
-def verify(
-    model: MultiTaskModel, directory: Path, rows: Arrays, *, measure_latency: bool = False
-) -> VerificationReport:
+def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latency: bool = False) -> VerificationReport:
     """Loads a SavedModel as Python and as TensorFlow Serving do, and compares all signatures with the model.
 
     `candidates` is asked for the items of all rows with user and context of some of them, and compared with the model's
@@ -187,7 +185,7 @@ def _difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], s
     return largest
 
 
-def _latencies(model: MultiTaskModel, run: Run, signature: str, rows: Arrays) -> dict[int, float]:
+def _latencies(model: ScoringModel, run: Run, signature: str, rows: Arrays) -> dict[int, float]:
     medians = {}
     for size in LATENCY_ROWS:
         inputs = SIGNATURES[signature].feeds(model.encoder, repeated(rows, size))

@@ -53,6 +53,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "layers.uncertainty_weights": ["UncertaintyWeights"],
         "models.adatt": ["AdaTT"],
         "models.aitm": ["AITM"],
+        "models.ensemble": ["Ensemble"],
         "models.esmm": ["ESMM"],
         "models.htlnet": ["HTLNet"],
         "models.mmoe": ["MMoE"],

@@ -81,7 +81,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
     compare.add_argument(
-        "--models", metavar="A,B", help="models, model+method, model@objective, htlnet-part (default: all)"
+        "--models", metavar="A,B", help="models, model+method, model@objective, htlnet-part, 'model x3' (default: all)"
     )
     compare.add_argument("--methods", metavar="A,B", help="also each model with these optimisation methods; or: all")
     compare.add_argument(

@@ -66,9 +66,13 @@ def run_demo(
     other = fit(baseline, prepared, label="Shared-Bottom, ", write=write)
     with atomic_directory(output, overwrite=True) as stage:
         write_run(run, stage)
-        histories = {"HTLNet": run.gradient_history, "Shared-Bottom (plain sum)": other.gradient_history}
+        histories = {
+            "HTLNet": run.trained[0].gradient_history,
+            "Shared-Bottom (plain sum)": other.trained[0].gradient_history,
+        }
         plot_gradients(histories, prepared.schema, stage / "gradients.png")
-        plot_learning_curves(other.history, prepared.schema, stage / "learning_curves_shared_bottom.png")
+        curves = stage / "learning_curves_shared_bottom.png"
+        plot_learning_curves(other.trained[0].history, prepared.schema, curves)
 
     write(f"[3/5] Test metrics, {run.report.num_rows:,} rows")
     table = comparison_text({"HTLNet": run.report, "Shared-Bottom": other.report})

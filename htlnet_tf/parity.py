@@ -14,7 +14,7 @@ from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.files import local_path
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.folder import load_held_out, load_model
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.prediction import predict
@@ -183,7 +183,7 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
         yield chunk.file, chunk.frame
 
 
-def _largest(model: MultiTaskModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
+def _largest(model: ScoringModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
     for target in model.schema.targets:
         amount = model.encoder.statistics.labels.get(target.name)
         scale = 1.0 if amount is None else max(amount.std, np.finfo(np.float32).tiny)

@@ -13,6 +13,7 @@ from htlnet_tf.export.signatures.serving_default import ServingDefault
 from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, named
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel, mean_scores
 from htlnet_tf.schema import Schema
 
 _USERS = 4
@@ -31,7 +32,7 @@ class Candidates(ServingDefault):
         """One value of the user's and the context's columns, one per candidate of the others."""
         return candidate_specs(encoder)
 
-    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
+    def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """Scores of the candidates."""
         return named(candidate_scores(model, inputs))
 
@@ -41,7 +42,7 @@ class Candidates(ServingDefault):
         chosen = {name: values if name in items else values[user : user + 1] for name, values in raw.items()}
         return super().feeds(encoder, chosen)
 
-    def questions(self, model: MultiTaskModel, raw: Arrays) -> Iterator[Question]:
+    def questions(self, model: ScoringModel, raw: Arrays) -> Iterator[Question]:
         """The items of all rows for the users of some, the first of which have missing and unknown values."""
         count = len(next(iter(raw.values())))
         spread = {i * count // _USERS for i in range(_USERS)}
@@ -74,7 +75,7 @@ def item_columns(schema: Schema) -> frozenset[str]:
     return frozenset(f.name for f in schema.inputs if f.group == "item")
 
 
-def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores N candidates of one user in one context.
 
     Look-up, hashing, embedding and pooling of the user's and the context's fields are done on one row, and their result
@@ -92,10 +93,16 @@ def candidate_scores(model: MultiTaskModel, raw: Mapping[str, tf.Tensor]) -> dic
     items = item_columns(schema)
     count = tf.shape(next(raw[name] for name in raw if name in items))[0]
     rows = encoder.field_rows(raw)
-    embedded = _embed(model, rows, _shared_fields(encoder), count)
-    numbers = [tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)]
-    shared = model.shared_input(embedded, {"numeric": stacked(numbers, count)})
-    outputs = model.task_outputs([shared] * len(schema.targets), training=False)
+    shared = _shared_fields(encoder)
+    numbers = stacked([tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)], count)
+    scores = [_member_scores(member, _embed(member, rows, shared, count), numbers) for member in model.members]
+    return dict(mean_scores(scores))
+
+
+def _member_scores(model: MultiTaskModel, embedded: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The scores of one network from the embedded fields, [N, width], and the numbers, [N, num_numeric]."""
+    shared = model.shared_input(embedded, {"numeric": numbers})
+    outputs = model.task_outputs([shared] * len(model.schema.targets), training=False)
     return {name: head.predict(output) for (name, head), output in zip(model.heads.items(), outputs, strict=True)}
 
 

@@ -13,7 +13,7 @@ from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.export.examples import parse_examples, to_examples
 from htlnet_tf.export.signatures.examples import OfExamples
 from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, expected_scores
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 
 
@@ -28,11 +28,11 @@ class Classify(OfExamples):
     input_name = "inputs"
     method_name = tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME
 
-    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: tf.Tensor) -> Scores:
+    def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """The steps' scores side by side, and their labels."""
         return _classes(model.schema, scored(parse_examples(model.encoder, inputs)))
 
-    def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
         """The steps' probabilities."""
         scores = {name: due.values for name, due in expected_scores(model, raw).items()}
         count = len(scores[model.schema.core.name])

@@ -12,7 +12,7 @@ from htlnet_tf.export.examples import parse_examples
 from htlnet_tf.export.signatures.classify import with_examples
 from htlnet_tf.export.signatures.examples import OfExamples
 from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, expected_scores
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 
 
 class Regress(OfExamples):
@@ -22,11 +22,11 @@ class Regress(OfExamples):
     input_name = "inputs"
     method_name = tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME
 
-    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: tf.Tensor) -> Scores:
+    def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """The core's score."""
         return {"outputs": scored(parse_examples(model.encoder, inputs))[model.schema.core.name]}
 
-    def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
         """The core's prediction."""
         return {"outputs": expected_scores(model, raw)[model.schema.core.name]}
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.export.signatures.signature import Arrays, Scored, Scores, Signature, named, raw_tensors
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 
 
 class ServingDefault(Signature):
@@ -21,7 +21,7 @@ class ServingDefault(Signature):
         """Every raw column."""
         return encoder.raw_specs()
 
-    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
+    def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """Scores of the columns."""
         return named(scored(dict(inputs)))
 

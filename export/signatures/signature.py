@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 
 Arrays = Mapping[str, np.ndarray]
@@ -52,7 +52,7 @@ class Signature:
         """The `tf.TensorSpec` of its inputs, alone or by name."""
         raise NotImplementedError
 
-    def outputs(self, model: MultiTaskModel, scored: Scored, inputs: Any) -> Scores:
+    def outputs(self, model: ScoringModel, scored: Scored, inputs: Any) -> Scores:
         """The function that is exported, from the inputs to the outputs by name.
 
         Args:
@@ -74,11 +74,11 @@ class Signature:
         """
         raise NotImplementedError
 
-    def expected(self, model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
         """By output, what the trained model says of rows."""
         return expected_scores(model, raw)
 
-    def questions(self, model: MultiTaskModel, raw: Arrays) -> Iterator[Question]:
+    def questions(self, model: ScoringModel, raw: Arrays) -> Iterator[Question]:
         """Requests about rows, and the answers that are due."""
         yield Question(self.feeds(model.encoder, raw), self.expected(model, raw))
 
@@ -95,7 +95,7 @@ def raw_tensors(encoder: FeatureEncoder, raw: Arrays) -> dict[str, tf.Tensor]:
     return {name: tf.constant(raw[name], spec.dtype) for name, spec in encoder.raw_specs().items()}
 
 
-def expected_scores(model: MultiTaskModel, raw: Arrays) -> dict[str, Expected]:
+def expected_scores(model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
     """By target, the trained model's scores; differences of an amount are measured in its deviation."""
     columns = raw_tensors(model.encoder, raw)
     tiny = float(np.finfo(np.float32).tiny)

@@ -132,7 +132,7 @@ class Folder:
         if not is_done(folder):
             return None
         record = RunRecord.load(folder, schema)
-        require_same(folder, job.settings, _settled(record.settings))
+        require_same(folder, job.settings, settled(record.settings))
         return record
 
     def write_json(self, name: str, document: Any) -> None:
@@ -195,8 +195,8 @@ def _identity(config: RunConfig) -> dict[str, Any]:
     return dict(document)
 
 
-def _settled(settings: dict[str, Any]) -> dict[str, Any]:
-    """A run's settings with what has got a default since it was made."""
+def settled(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run or a search with what has got a default since it was made."""
     known = {f.name: getattr(TrainingConfig(), f.name) for f in dataclasses.fields(TrainingConfig)}
     return settings | {"training": known | settings["training"]}
 

@@ -78,8 +78,9 @@ def compare(
     Args:
       config: As for `train`; which of its model's arguments hold for other models, see
         `htlnet_tf.comparison.variants.variant`.
-      models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`.
-      seeds: Seeds of the initial weights, the order of the rows and the Gumbel noise.
+      models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `htlnet x3`.
+      seeds: Seeds of the initial weights, the order of the rows and the Gumbel noise; the members of ensembles of N
+        have seed * N .. seed * N + N - 1.
       output: The folder.
       methods: Optimisation methods that each model is run with as well.
       objectives: Objectives of the core that each model is run with as well.
@@ -210,6 +211,7 @@ def _heading(config: RunConfig, prepared: Prepared, records: Records) -> str:
     """What the tables are of, for a reader who has nothing but them."""
     training, rows = config.training, prepared.encoder.statistics.num_rows
     rule = f"early stopping with patience {training.patience}" if training.early_stopping else "no early stopping"
+    ensembles = f", ensembles of {training.ensemble} unless a name says otherwise" if training.ensemble > 1 else ""
     runs = [record for of_variant in records.values() for record in of_variant]
     seeds = dict.fromkeys(str(run.seed) for run in runs)
     # Of the runs: the folder may have been begun with others than those of this process.
@@ -221,7 +223,7 @@ def _heading(config: RunConfig, prepared: Prepared, records: Records) -> str:
         f"# Models on `{config.data.loader}`\n\n"
         f"{rows:,} rows to train, {len(prepared.schema.features)} features; split by {config.split.by} "
         f"(`split.yaml`). Batches of {training.batch_size:,}, learning rate {training.learning_rate:g} unless "
-        f"tuned, epochs: at most {training.epochs}, {rule}. {'Seed' if len(seeds) == 1 else 'Seeds'} "
+        f"tuned, epochs: at most {training.epochs}, {rule}{ensembles}. {'Seed' if len(seeds) == 1 else 'Seeds'} "
         f"{', '.join(seeds)}. Made with {made}. All settings: `comparison.yaml`."
     )
 

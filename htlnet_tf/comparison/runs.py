@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.comparison.variants import objective_in
+from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_directory
@@ -23,10 +23,10 @@ from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.regret import regret
 from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.models import HTLNet
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.config import ModelConfig, RunConfig
-from htlnet_tf.runs.folder import numbered
 from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.trained import write_histories
 from htlnet_tf.runs.training import fit
 from htlnet_tf.schema import Schema
 
@@ -40,8 +40,9 @@ class Job:
 
     Attributes:
       variant: Its name.
-      seed: Of the initial weights, the order of the rows and the noise.
-      config: With the variant's model and the seed.
+      seed: Of the initial weights, the order of the rows and the noise; of an ensemble of N the first member's is
+        seed * N, so that S seeds are S * N independent trainings.
+      config: With the variant's model and that seed.
       below: The part of the comparison's folder that it belongs to: `"runs"`, or `"extra"` for one that is in no table.
     """
 
@@ -52,9 +53,11 @@ class Job:
 
     @classmethod
     def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
-        """The job of a variant and a seed."""
-        training = dataclasses.replace(config.training, seed=seed)
-        objective = objective_in(variant) or config.objective
+        """The job of a variant and a seed; the members of ensembles have seeds that no other run's members have."""
+        name = VariantName.parse(variant)
+        members = name.ensemble or config.training.ensemble
+        training = dataclasses.replace(config.training, seed=seed * members, ensemble=members)
+        objective = name.objective or config.objective
         return cls(variant, seed, dataclasses.replace(config, model=model, training=training, objective=objective))
 
     @property
@@ -78,10 +81,10 @@ class RunRecord:
       seed: Its seed.
       settings: See `Job.settings`.
       parameters: Trained numbers, embedding rows included.
-      epochs: Passes over the training rows; a part of a pass counts as such.
-      best_epoch: After how many passes the weights that were judged were taken.
+      epochs: Passes over the training rows; a part of a pass counts as such. Of an ensemble, the members' mean.
+      best_epoch: After how many passes the weights that were judged were taken, likewise.
       seconds_per_epoch: Of training alone, without validation and, where there are several parts of passes, without
-        the first one, in which the step is traced: the median over the parts.
+        the first one, in which the step is traced: the median over the parts; of an ensemble, the members' sum.
       versions: Of Python and the packages that the numbers depend on.
       report: Metrics on the test rows; None if training diverged.
       failure: Why it did, else empty.
@@ -150,18 +153,16 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) 
     record = RunRecord(
         **about,
         parameters=sum(int(np.prod(w.shape)) for w in run.model.trainable_variables),
-        epochs=len(run.history["loss"]) / per_epoch,
-        best_epoch=run.best_check / per_epoch,
-        seconds_per_epoch=float(np.median(run.seconds[1:] or run.seconds)) * per_epoch,
+        epochs=float(np.mean([len(member.seconds) for member in run.trained])) / per_epoch,
+        best_epoch=float(np.mean([member.best_check for member in run.trained])) / per_epoch,
+        seconds_per_epoch=sum(float(np.median(m.seconds[1:] or m.seconds)) for m in run.trained) * per_epoch,
         report=_with_regret(run.report, run.scored, prepared),
     )
     schema, scored = prepared.schema, run.scored
     with atomic_directory(root / job.folder) as stage:
         _write(record, job, stage)
-        numbered(run.history, "check").to_csv(stage / "history.csv")
+        write_histories(run.trained, stage, index="check")
         calibration_table(schema, scored.labels, scored.predictions).to_csv(stage / "calibration.csv", index=False)
-        if run.gradient_history:
-            numbered(run.gradient_history, "step").to_csv(stage / "gradient_history.csv")
         attention = _attention(run.model, prepared.test)
         if attention is not None:
             attention.to_csv(stage / "attention.csv", index=False)
@@ -183,8 +184,8 @@ def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
     return dataclasses.replace(report, rows=(*report.rows, *rows))
 
 
-def _attention(model: MultiTaskModel, rows: Rows) -> pd.DataFrame | None:
-    """The attention weights of HTLNet on the rows; None if the model has none."""
+def _attention(model: ScoringModel, rows: Rows) -> pd.DataFrame | None:
+    """The attention weights of HTLNet on the rows; None if the model has none, as an ensemble has."""
     if not isinstance(model, HTLNet):
         return None
     parts = [model.encoder.encode(frame) for frame in ([rows] if isinstance(rows, pd.DataFrame) else rows)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.comparison.folder import Folder, require_same
+from htlnet_tf.comparison.folder import Folder, require_same, settled
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.workers import run_all
 from htlnet_tf.errors import InputError, NonFiniteError
@@ -92,7 +92,8 @@ def tune_variants(
     The learning rate, from 0.3 to 3 times the configuration's, and a factor on the widths of all layers are searched
     for every variant; where HTLNet's adjustment is at work also alpha, gamma and C, and the one number that MetaBalance
     and CAGrad have. The first trial has the configuration's own settings. What is minimised is what early stopping goes
-    by, the mean of the targets' relative losses, with the configuration's own seed.
+    by, the mean of the targets' relative losses, with the configuration's own seed. Of an ensemble one member is
+    trained in each trial.
 
     Trials are kept one by one in `tuning/`; stopped at any point, the same call goes on with those that are missing.
     What a search was asked for is kept with it: another number of trials, seed or configuration is another search.
@@ -172,7 +173,7 @@ def _search(config: RunConfig, model: ModelConfig, trials: int) -> dict[str, Any
 
 def _require_same_search(path: Path, asked: dict[str, Any]) -> None:
     if path.is_file():
-        require_same(path, asked, json.loads(path.read_text(encoding="utf-8")))
+        require_same(path, asked, settled(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def _finished(study: optuna.Study) -> list[Any]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.errors import InputError
 from htlnet_tf.models import ESMM, MODELS, SingleTask, model_class
 from htlnet_tf.objectives import OBJECTIVES
@@ -82,7 +83,7 @@ def plan(
     """Works out what to run.
 
     Args:
-      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `mmoe+pcgrad@ziln`.
+      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `mmoe+pcgrad@ziln x3`.
       methods: Optimisation methods that each of the models is run with as well, where it takes any.
       objectives: Objectives of the core that each of the models is run with as well, where it has a form for them.
       ablations: Add the paper's Tables 3, 4 and 5.
@@ -106,23 +107,23 @@ def plan(
     tables = [Table("models", "Models", dict(zip(models, named, strict=True)))] if models else []
     if methods:
         rows: dict[str, str] = {}
-        for model in (name for name in named if "+" not in name and takes_methods(name)):
-            others = (f"{model}+{method}" for method in methods)
-            rows |= {model: model} | {name: name for name in others if variant_name(name, base) == name}
+        for model in map(VariantName.parse, named):
+            if model.method is None and takes_methods(model.stem):
+                others = (str(model._replace(method=method)) for method in methods)
+                rows |= {str(model): str(model)} | {name: name for name in others if variant_name(name, base) == name}
         if not rows:
             raise InputError(f"none of the models {list(models)} takes an optimisation method")
         tables.append(Table("methods", "Optimisation methods (a model by itself: with its own)", rows))
     if objectives:
-        by_objective = {
-            f"{model}@{objective}": f"{model}@{objective}"
-            for model in named
-            if "@" not in model
+        without = [name for name in map(VariantName.parse, named) if name.objective is None]
+        crossed = [
+            name._replace(objective=objective)
+            for name in without
             for objective in objectives
-            if takes_objective(model, objective)
-        }
-        tables.append(
-            Table("objectives", "Objectives of the core", {m: m for m in named if "@" not in m} | by_objective)
-        )
+            if takes_objective(name.stem, objective)
+        ]
+        rows = {str(name): str(name) for name in (*without, *crossed)}
+        tables.append(Table("objectives", "Objectives of the core", rows))
     if ablations:
         tables += _paper_tables(base)
     names = dict.fromkeys(name for table in tables for name in table.rows.values())
@@ -138,10 +139,9 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
     Raises:
       InputError: The name is not known.
     """
-    objective = objective_in(name)
-    if "@" in name and objective not in OBJECTIVES:
+    stem, method, objective, _ = VariantName.parse(name)
+    if objective is not None and objective not in OBJECTIVES:
         raise InputError(f"'{name}': objective '{objective}' is not known; there are {sorted(OBJECTIVES)}")
-    stem, plus, method = name.partition("@")[0].partition("+")
     if objective is not None and not takes_objective(stem, objective):
         raise InputError(f"'{name}': {stem} has no form for the objective '{objective}'")
     if stem in ABLATIONS:
@@ -153,7 +153,7 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
         model = ModelConfig(stem)
     of_base = base.name == model.name
     arguments = {key: value for key, value in base.arguments.items() if of_base or key in SHARED} | model.arguments
-    if plus:
+    if method is not None:
         if method not in METHODS:
             raise InputError(f"'{name}': method '{method}' is not known; there are {sorted(METHODS)}")
         if not takes_methods(stem):
@@ -167,19 +167,13 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
 
 def variant_name(name: str, base: ModelConfig) -> str:
     """The one name of a variant that several names mean: a model with the method that is its own is that model."""
-    model, at, objective = name.partition("@")
-    stem, _, method = model.partition("+")
-    return (stem if method == own_method(stem, base) else model) + at + objective
+    read = VariantName.parse(name)
+    return str(read._replace(method=None) if read.method == own_method(read.stem, base) else read)
 
 
-def objective_in(name: str) -> str | None:
-    """The objective that a variant's name says; None: it says none."""
-    return name.partition("@")[2] or None
-
-
-def takes_objective(name: str, objective: str) -> bool:
+def takes_objective(stem: str, objective: str) -> bool:
     """Whether a model has a form for an objective of the core."""
-    return MODELS.get(name.partition("+")[0]) is not ESMM or OBJECTIVES[objective]().can_be_given
+    return MODELS.get(stem) is not ESMM or OBJECTIVES[objective]().can_be_given
 
 
 def own_method(stem: str, base: ModelConfig) -> str:
@@ -193,9 +187,9 @@ def own_method(stem: str, base: ModelConfig) -> str:
     return str(declared if isinstance(declared, str) else declared.get("name", "htlnet"))
 
 
-def takes_methods(name: str) -> bool:
+def takes_methods(stem: str) -> bool:
     """Whether a model has shared parameters for an optimisation method to work on."""
-    return MODELS.get(name) is not SingleTask
+    return MODELS.get(stem) is not SingleTask
 
 
 def _paper_tables(base: ModelConfig) -> list[Table]:

@@ -27,7 +27,7 @@ from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.schema import Continuous, Schema
 
 if TYPE_CHECKING:
-    from htlnet_tf.models.base import MultiTaskModel
+    from htlnet_tf.models.scoring_model import ScoringModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ class Judged(NamedTuple):
     observed: npt.NDArray[np.bool_]
 
 
-def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
+def evaluate(model: ScoringModel, rows: Rows) -> Report:
     """Predicts every row and computes the exact metrics of each target.
 
     Args:
@@ -87,7 +87,7 @@ def evaluate(model: MultiTaskModel, rows: Rows) -> Report:
     return score(model, rows).report(model.schema)
 
 
-def score(model: MultiTaskModel, rows: Rows) -> Scored:
+def score(model: ScoringModel, rows: Rows) -> Scored:
     """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
     from htlnet_tf.scoring.prediction import predict_encoded  # judging ready-made predictions must not need it
 

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
 import tensorflow as tf
 from absl import logging
 from typing_extensions import TypedDict
@@ -21,11 +20,13 @@ from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
+from htlnet_tf.models.encoded_batches import require_encoded
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
 from htlnet_tf.models.planning import planned_steps
 from htlnet_tf.models.progress import with_short_progress
-from htlnet_tf.models.saving import SavedByItsWeights, require_weights_only
+from htlnet_tf.models.saving import require_weights_only
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.models.task_gradients import task_gradients
 from htlnet_tf.objectives.metrics import RelativeLoss, Total
 from htlnet_tf.objectives.rows import RowLosses, weights_by_target
@@ -65,7 +66,7 @@ class ModelOptions(TypedDict, total=False):
     on_nonfinite: Policy
 
 
-class MultiTaskModel(SavedByItsWeights, abc.ABC):
+class MultiTaskModel(ScoringModel):
     """Base of the models: a shared embedding below, one output per target on top.
 
     The shared parameters are the embedding rows. A step sums each task's gradient there over equal rows, forms the Gram
@@ -217,6 +218,11 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         """Raw columns -> what this model takes."""
         return self._encoder[0]
 
+    @property
+    def members(self) -> tuple[MultiTaskModel, ...]:
+        """The model itself, which is one network."""
+        return (self,)
+
     def create_weights(self) -> None:
         """Creates every weight by running an empty batch; subclasses call it once their layers exist."""
         self(
@@ -268,11 +274,11 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
           InputError: A stream of rows could not be read to its end, a frame of raw rows is given, or a callback would
             save the whole model.
         """
-        _require_encoded("fit", *args, **kwargs)
+        require_encoded("fit", *args, **kwargs)
         given = self._bound("fit", *args, **kwargs)
         callbacks, validation = given.get("callbacks"), given.get("validation_data")
         require_weights_only(callbacks)
-        _require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
+        require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
         self.on_fit_start(planned_steps(given))
@@ -353,7 +359,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         Raises:
           InputError: A frame of raw rows is given.
         """
-        _require_encoded("evaluate", *args, **kwargs)
+        require_encoded("evaluate", *args, **kwargs)
         given = self._bound("evaluate", *args, **kwargs)
         callbacks = with_short_progress(self.schema, given.get("callbacks"), given.get("verbose"))
         return super().evaluate(**(given | {"callbacks": callbacks}))
@@ -372,7 +378,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         Raises:
           InputError: A frame of raw rows is given.
         """
-        _require_encoded("predict", *args, **kwargs)
+        require_encoded("predict", *args, **kwargs)
         return super().predict(*args, **kwargs)
 
     def _bound(self, method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -569,13 +575,3 @@ def _has_an_end(x: Any) -> bool:
     if isinstance(x, tf.data.Dataset):
         return bool(x.cardinality() >= 0)
     return isinstance(x, (tf.keras.utils.Sequence, Mapping))
-
-
-def _require_encoded(method: str, x: Any = None, *_: Any, **__: Any) -> None:
-    """Of a frame Keras would say no more than that it cannot make a tensor of it."""
-    if isinstance(x, pd.DataFrame):
-        other = "" if method == "fit" else f"`htlnet_tf.{method}(model, frame)` takes raw rows, and "
-        raise InputError(
-            f"`model.{method}` takes encoded batches and received a DataFrame: {other}"
-            "`htlnet_tf.data.make_dataset(frame, schema, encoder)` encodes them"
-        )

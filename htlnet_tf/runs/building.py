@@ -15,20 +15,42 @@ from htlnet_tf.gradients import ADJUSTMENTS, Adjustment
 from htlnet_tf.layers.uncertainty_weights import LossWeighting, UncertaintyWeights
 from htlnet_tf.models import MODELS, model_class
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.ensemble import Ensemble
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.optimizers import LazyAdam
 from htlnet_tf.runs.config import ModelConfig, RunConfig
 from htlnet_tf.schema import Schema
 
 
 def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
-    """Builds and compiles the configured model; arguments and errors are those of `create_model`."""
-    model = create_model(config, schema, encoder)
-    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    """Builds and compiles one network to train; arguments and errors are those of `create_model`.
+
+    Of an ensemble's configuration it is a member.
+    """
+    model = _create_network(config, schema, encoder)
+    compile_model(model, config)
     return model
 
 
-def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
-    """Builds the configured model.
+def compile_model(model: ScoringModel, config: RunConfig) -> None:
+    """Gives every network of a model the configured optimizer."""
+    for member in model.members:
+        member.compile(optimizer=LazyAdam(config.training.learning_rate))
+
+
+def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> ScoringModel:
+    """Builds the configured model: one network, or an ensemble of `config.training.ensemble`.
+
+    Raises:
+      InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
+    """
+    if config.training.ensemble == 1:
+        return _create_network(config, schema, encoder)
+    return Ensemble([_create_network(config, schema, encoder) for _ in range(config.training.ensemble)])
+
+
+def _create_network(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> MultiTaskModel:
+    """Builds one network of the configured class.
 
     Raises:
       InputError: The model or one of its arguments is not known, or an argument's value is not allowed.
@@ -45,15 +67,28 @@ def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> 
         raise InputError(f"model '{config.model.name}', arguments {sorted(arguments)}: {error}") from error
 
 
-def model_config(model: MultiTaskModel) -> ModelConfig:
-    """The configuration from which `build_model` builds a model again.
+def model_config(model: ScoringModel) -> ModelConfig:
+    """The configuration from which `create_model` builds a model again; of an ensemble, that of each member.
 
     Args:
       model: Of any origin; its arguments are those that its constructor was called with.
 
     Raises:
-      InputError: The model is of a class that no configuration names, or an argument has no form in one.
+      InputError: The model is of a class that no configuration names, or an argument has no form in one; or the members
+        of an ensemble differ in class or arguments.
     """
+    first, *others = [_network_config(member) for member in model.members]
+    for number, other in enumerate(others, start=2):
+        # What Keras calls a member is no matter.
+        if other.name != first.name or other.arguments | {"name": None} != first.arguments | {"name": None}:
+            raise InputError(
+                f"a configuration has one model for all members of an ensemble, but member {number} is {other} and the "
+                f"first {first}; `htlnet_tf.save_run` keeps each member by itself"
+            )
+    return first
+
+
+def _network_config(model: MultiTaskModel) -> ModelConfig:
     name = next((name for name, known in MODELS.items() if known is type(model)), None)
     if name is None:
         raise InputError(f"a {type(model).__name__} is none of the package's models, {sorted(MODELS)}; {_OF_YOUR_OWN}")
@@ -64,9 +99,9 @@ def model_config(model: MultiTaskModel) -> ModelConfig:
     return ModelConfig(name, {key: _declared(key, value) for key, value in arguments.items() if value is not None})
 
 
-def learning_rate(model: MultiTaskModel) -> float | None:
-    """That of a model's optimizer; None if it has none, or a schedule."""
-    rate = getattr(getattr(model, "optimizer", None), "learning_rate", None)
+def learning_rate(model: ScoringModel) -> float | None:
+    """That of a model's optimizer, of an ensemble the first member's; None if it has none, or a schedule."""
+    rate = getattr(getattr(model.members[0], "optimizer", None), "learning_rate", None)
     return float(rate.numpy()) if isinstance(rate, tf.Variable) else None
 
 

@@ -98,6 +98,9 @@ class TrainingConfig:
       validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
         begin to overfit in the second one.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
+      ensemble: Models to train, with the seeds `seed`, `seed + 1`, ...; each stops by its own validation, and what is
+        judged, saved and exported is the one model whose predictions are their mean, see `htlnet_tf.models.Ensemble`.
+        1: a single model.
     """
 
     epochs: int = Field(default=10, ge=1)
@@ -107,6 +110,12 @@ class TrainingConfig:
     early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
+    ensemble: int = Field(default=1, ge=1)
+
+    @property
+    def members(self) -> list[TrainingConfig]:
+        """The training of each member, a single model with a seed of its own."""
+        return [dataclasses.replace(self, seed=self.seed + i, ensemble=1) for i in range(self.ensemble)]
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -19,11 +19,11 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.reports import Report
-from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.optimizers import LazyAdam
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
-from htlnet_tf.runs.building import create_model, learning_rate, model_config
+from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
+from htlnet_tf.runs.trained import Trained, write_histories
 
 if TYPE_CHECKING:
     from htlnet_tf.export import ExportedVersion
@@ -35,9 +35,8 @@ class Run:
 
     Attributes:
       config: What was asked for.
-      model: Has the weights of its best epoch.
-      history: Per epoch, Keras' `History.history`.
-      gradient_history: Per step, see `GradientHistory`; empty for a model without gradient metrics.
+      model: The trained model, or the ensemble of them.
+      trained: How it was trained; of an ensemble, each member in the order of the seeds.
       report: Exact metrics on the test rows.
       held_out: Some test rows, for the export to compare scores on.
       split: The rule that split the rows.
@@ -45,26 +44,20 @@ class Run:
         not in it.
       bad_rows: The rows that were skipped; None if they were not looked for.
       scored: The test rows with the model's predictions, which the report is of.
-      best_check: The validation, from 1, whose weights the model has; there are
-        `config.training.validations_per_epoch` in a pass over the training rows.
-      seconds: Of training before each validation.
     """
 
     config: RunConfig
-    model: MultiTaskModel
-    history: dict[str, list[float]]
-    gradient_history: dict[str, list[float]]
+    model: ScoringModel
+    trained: tuple[Trained, ...]
     report: Report
     held_out: pd.DataFrame
     split: Split
     out_of_vocabulary: pd.DataFrame
     bad_rows: BadRows | None
     scored: Scored
-    best_check: int
-    seconds: list[float]
 
 
-def save_model(config: RunConfig, model: MultiTaskModel, directory: Path) -> None:
+def save_model(config: RunConfig, model: ScoringModel, directory: Path) -> None:
     """Writes what `load_model` needs into an existing directory."""
     (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
     model.encoder.save(directory / "encoder.json")
@@ -75,29 +68,24 @@ def write_run(run: Run, directory: Path) -> None:
     """Writes a run's files into an existing directory."""
     schema = run.model.schema
     save_model(run.config, run.model, directory)
-    numbered(run.history, "epoch").to_csv(directory / "history.csv")
+    write_histories(run.trained, directory)
     _write_report(run.report, directory)
     run.held_out.to_parquet(directory / "held_out.parquet")
     run.split.to_yaml(directory / "split.yaml")
     run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
     if run.bad_rows:
         run.bad_rows.write(directory / "bad_rows.csv")
-    plot_learning_curves(run.history, schema, directory / "learning_curves.png")
-    if run.gradient_history:
-        numbered(run.gradient_history, "step").to_csv(directory / "gradient_history.csv")
-        plot_gradients({type(run.model).__name__: run.gradient_history}, schema, directory / "gradients.png")
+    for member in run.trained:
+        of_member = f"_seed_{member.seed}" if len(run.trained) > 1 else ""
+        plot_learning_curves(member.history, schema, directory / f"learning_curves{of_member}.png")
+        if member.gradient_history:
+            histories = {member.model.title: member.gradient_history}
+            plot_gradients(histories, schema, directory / f"gradients{of_member}.png")
 
 
 def _write_report(report: Report, directory: Path) -> None:
     metrics = json.dumps(report.to_dict(), indent=2, allow_nan=False)
     (directory / "metrics.json").write_text(metrics, encoding="utf-8")
-
-
-def numbered(history: dict[str, list[float]], index: str) -> pd.DataFrame:
-    """A history as a table, its rows counted from 1 under the name `index`."""
-    table = pd.DataFrame(history)
-    table.index = pd.RangeIndex(1, len(table) + 1, name=index)
-    return table
 
 
 def load_config(directory: str | Path) -> RunConfig:
@@ -112,7 +100,7 @@ def load_config(directory: str | Path) -> RunConfig:
     return RunConfig.from_yaml(path)
 
 
-def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
+def load_model(directory: str | Path) -> tuple[RunConfig, ScoringModel]:
     """The configuration and the trained model of a run folder.
 
     Raises:
@@ -124,11 +112,11 @@ def load_model(directory: str | Path) -> tuple[RunConfig, MultiTaskModel]:
     schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
     model = create_model(config, schema, encoder)
     _load_weights(model, folder)
-    model.compile(optimizer=LazyAdam(config.training.learning_rate))
+    compile_model(model, config)
     return config, model
 
 
-def _load_weights(model: MultiTaskModel, folder: Path) -> None:
+def _load_weights(model: ScoringModel, folder: Path) -> None:
     try:
         # The optimizer's state may be in the checkpoint too; it is not needed to score.
         status = model.load_weights(folder / "weights" / "model")
@@ -149,7 +137,7 @@ class LoadedRun:
       split: The rule that split the rows; None if it is not known.
     """
 
-    model: MultiTaskModel
+    model: ScoringModel
     config: RunConfig
     report: Report | None
     held_out: pd.DataFrame | None
@@ -157,7 +145,7 @@ class LoadedRun:
 
 
 def save_run(
-    model: MultiTaskModel,
+    model: ScoringModel,
     directory: str | Path,
     *,
     report: Report | None = None,
@@ -171,7 +159,7 @@ def save_run(
     the learning rate alone is kept.
 
     Args:
-      model: A model of this package.
+      model: A model of this package, or an ensemble of models of one class with the same arguments.
       directory: The folder to write.
       report: What `htlnet_tf.evaluate` said of the model, kept as its test metrics.
       held_out: Raw rows to keep, on which an export compares scores.
@@ -181,12 +169,14 @@ def save_run(
       InputError: The folder exists already or cannot be written to, or the model is of a class or has an argument (a
         function as gradient adjustment, say) that a configuration cannot name; nothing is written.
     """
-    rate = learning_rate(model)
+    if len(model.members) == 1:
+        model = model.members[0]  # which is what a configuration without an ensemble builds
+    rate, training = learning_rate(model), TrainingConfig(ensemble=len(model.members))
     config = RunConfig(
         data=DataConfig(loader="generic"),
         schema=model.schema,
         model=model_config(model),
-        training=TrainingConfig() if rate is None else TrainingConfig(learning_rate=rate),
+        training=training if rate is None else dataclasses.replace(training, learning_rate=rate),
     )
     with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
         # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model

@@ -18,34 +18,16 @@ from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import score
 from htlnet_tf.models import model_class
-from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
+from htlnet_tf.runs.trained import Trained
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A trained model that has not been judged yet.
-
-    Attributes:
-      model: Has the weights of its best validation, or without early stopping the last ones.
-      history: Per validation, Keras' `History.history`.
-      gradient_history: Per step, see `GradientHistory`.
-      best_check: The number of the validation whose weights the model has, from 1.
-      seconds: Of training before each validation.
-    """
-
-    model: MultiTaskModel
-    history: dict[str, list[float]]
-    gradient_history: dict[str, list[float]]
-    best_check: int
-    seconds: list[float]
 
 
 def train_model(
@@ -56,10 +38,10 @@ def train_model(
     last_good: Path | None = None,
     write: Write = print,
 ) -> Trained:
-    """Trains the configured model; the test rows are not looked at.
+    """Trains one network of the configured model; the test rows are not looked at.
 
     Args:
-      config: Which model and how to train it.
+      config: Which model and how to train it; of an ensemble the member with `config.training.seed`.
       prepared: The rows.
       label: Put before each progress line.
       last_good: Where to leave configuration, encoder and weights if a step is not finite; None: nowhere.
@@ -107,7 +89,29 @@ def train_model(
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
-    return Trained(model, history, gradients.history, kept, timer.seconds)
+    return Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
+
+
+def train_members(
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    label: str = "",
+    last_good: Path | None = None,
+    write: Write = print,
+) -> tuple[Trained, ...]:
+    """Trains every network of the configured model on the same encoded rows, one after the other.
+
+    Arguments and errors are those of `train_model`. What a step that is not finite leaves in `last_good` is the member
+    that made it, as a single model.
+    """
+    members = config.training.members
+    trained = []
+    for number, training in enumerate(members, start=1):
+        of_member = f"member {number}/{len(members)}, " if len(members) > 1 else ""
+        member = dataclasses.replace(config, training=training)
+        trained.append(train_model(member, prepared, label=label + of_member, last_good=last_good, write=write))
+    return tuple(trained)
 
 
 def fit(
@@ -130,25 +134,23 @@ def fit(
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
-    trained = train_model(config, prepared, label=label, last_good=last_good, write=write)
-    scored = score(trained.model, prepared.test)
+    trained = train_members(config, prepared, label=label, last_good=last_good, write=write)
+    model = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
+    scored = score(model, prepared.test)
     bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
     if bad:
         raise NonFiniteError(f"target '{bad[0]}': the trained model's predictions on the test rows are not all finite")
     test = prepared.test if isinstance(prepared.test, pd.DataFrame) else next(iter(prepared.test))
     return Run(
         config=config,
-        model=trained.model,
-        history=trained.history,
-        gradient_history=trained.gradient_history,
+        model=model,
+        trained=trained,
         report=scored.report(prepared.schema),
         held_out=test.head(HELD_OUT_ROWS),
         split=prepared.split,
         out_of_vocabulary=prepared.out_of_vocabulary.assign(test=pd.Series(scored.out_of_vocabulary, dtype=float)),
         bad_rows=prepared.bad_rows,
         scored=scored,
-        best_check=trained.best_check,
-        seconds=trained.seconds,
     )
 
 
@@ -165,7 +167,9 @@ def train(
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
     `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, and for a model with gradient
     metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split the rows),
-    `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped.
+    `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped. Of an ensemble the
+    weights and the metrics are those of the whole; the tables of the histories have the member's seed as first column,
+    and the pictures are one per member, `learning_curves_seed_0.png`.
 
     Args:
       config: What to do.

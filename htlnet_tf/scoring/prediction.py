@@ -16,10 +16,10 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
-    from htlnet_tf.models.base import MultiTaskModel
+    from htlnet_tf.models.scoring_model import ScoringModel
 
 
-def predict(model: MultiTaskModel, rows: Rows, *, batch_size: int = 8192) -> pd.DataFrame:
+def predict(model: ScoringModel, rows: Rows, *, batch_size: int = 8192) -> pd.DataFrame:
     """Scores raw rows.
 
     Args:
@@ -53,7 +53,7 @@ def predict(model: MultiTaskModel, rows: Rows, *, batch_size: int = 8192) -> pd.
     return pd.concat(parts)
 
 
-def predict_encoded(model: MultiTaskModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:
+def predict_encoded(model: ScoringModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:
     """As `predict`, from what the model's encoder made of the rows.
 
     Args:

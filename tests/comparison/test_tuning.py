@@ -16,7 +16,7 @@ from htlnet_tf.comparison import compare, tuning
 from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.variants import variant
 from htlnet_tf.runs.config import ModelConfig, RunConfig
-from htlnet_tf.runs.training import Trained
+from htlnet_tf.runs.trained import Trained
 
 pytestmark = pytest.mark.usefixtures("undrawn")  # pictures of comparisons are for test_protocol.py
 
@@ -43,7 +43,8 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[RunConfig]:
         if widest(config) < 128:
             raise htl.NonFiniteError("target 'spend': loss inf")
         loss = abs(math.log10(config.training.learning_rate) + 2.8)
-        return Trained(None, {"val_relative_loss": [loss + 1.0, loss, loss + 0.5]}, {}, 2, [])  # type: ignore[arg-type]
+        history = {"val_relative_loss": [loss + 1.0, loss, loss + 0.5]}
+        return Trained(None, config.training.seed, history, {}, 2, [])  # type: ignore[arg-type]
 
     monkeypatch.setattr(tuning, "train_model", train_model)
     return asked

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 import htlnet_tf as htl
+from htlnet_tf.comparison.names import VariantName
+from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.variants import ABLATIONS, METHODS, plan, variant, variant_name
 from htlnet_tf.gradients import ADJUSTMENTS
 from htlnet_tf.models import MODELS
-from htlnet_tf.runs.config import ModelConfig
+from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 
 
 def test_models_stand_in_one_table_in_their_order() -> None:
@@ -103,3 +105,37 @@ def test_every_variant_can_be_built(name: str, schema: htl.Schema, encoder: htl.
 def test_unknown_names(arguments: dict[str, list[str]], message: str) -> None:
     with pytest.raises(htl.InputError, match=message):
         plan(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_number_of_members_is_the_last_part_of_a_name() -> None:
+    assert VariantName.parse("mmoe+pcgrad@ziln x3") == ("mmoe", "pcgrad", "ziln", 3)
+    assert VariantName.parse("htlnet") == ("htlnet", None, None, None)
+    assert str(VariantName.parse("htlnet  x12")) == "htlnet x12"
+    chosen = plan(["htlnet x3", "htlnet", "mmoe@ziln"], methods=["htlnet", "sum"], objectives=["tweedie"])
+    assert chosen.variants["htlnet x3"] == chosen.variants["htlnet"] == ModelConfig("htlnet")
+    assert list(chosen.tables[1].rows) == [
+        *("htlnet x3", "htlnet+sum x3", "htlnet", "htlnet+sum"),
+        *("mmoe@ziln", "mmoe+htlnet@ziln"),
+    ]
+    assert list(chosen.tables[2].rows) == ["htlnet x3", "htlnet", "htlnet@tweedie x3", "htlnet@tweedie"]
+    assert chosen.variants["htlnet+sum x3"].arguments == {"gradient_adjustment": "sum"}
+    assert variant_name("htlnet+htlnet x3", ModelConfig()) == "htlnet x3"
+    with pytest.raises(htl.InputError, match="'htlnet x0': an ensemble needs at least one member"):
+        plan(["htlnet x0"])
+    with pytest.raises(htl.InputError, match="a model is named twice"):
+        plan(["htlnet x3", "htlnet  x3"])
+    with pytest.raises(htl.InputError, match="model 'htlnet y3' is not known"):
+        plan(["htlnet y3"])
+
+
+def test_the_members_of_ensembles_have_seeds_of_their_own() -> None:
+    config = RunConfig(DataConfig("generated"), training=TrainingConfig(ensemble=2))
+
+    def seeds(name: str, seed: int) -> list[int]:
+        return [member.seed for member in Job.of(config, name, ModelConfig(), seed).config.training.members]
+
+    assert [seeds("htlnet x3", seed) for seed in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert [seeds("htlnet", seed) for seed in range(2)] == [[0, 1], [2, 3]]  # as the configuration has it
+    assert [seeds("htlnet x1", seed) for seed in range(2)] == [[0], [1]]
+    job = Job.of(config, "htlnet@ziln x3", ModelConfig(), 1)
+    assert (job.seed, job.config.objective, job.config.training.seed) == (1, "ziln", 3)

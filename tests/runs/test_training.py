@@ -135,13 +135,14 @@ def test_wrong_settings_in_place_of_the_file_s(tmp_path: Path, change: str, mess
 def test_without_early_stopping_the_last_weights_are_kept(tmp_path: Path) -> None:
     text = SMALL.replace("epochs: 2", "epochs: 3, early_stopping: false, patience: 0, learning_rate: 0.1")
     run = train(config(tmp_path, text), tmp_path / "run", write=lambda _: None)
-    assert len(run.history["loss"]) == run.best_check == 3
+    history = run.trained[0].history
+    assert len(history["loss"]) == run.trained[0].best_check == 3
     _, model = load_model(tmp_path / "run")
     valid = prepare(run.config, write=lambda _: None).valid
     batches = htl.data.make_dataset(valid, model.schema, model.encoder, batch_size=8192)
     # The loss is of the outputs; what is judged has the level since, which fit sets at its end.
     last = model.evaluate(batches, verbose=0, return_dict=True)["loss"]
-    assert last == pytest.approx(run.history["val_loss"][-1], rel=1e-5)
+    assert last == pytest.approx(history["val_loss"][-1], rel=1e-5)
 
 
 def test_validations_within_an_epoch_and_a_raw_core_is_kept_in_the_run_folder(
@@ -156,11 +157,12 @@ def test_validations_within_an_epoch_and_a_raw_core_is_kept_in_the_run_folder(
     text = SMALL.replace("epochs: 2", "epochs: 2, validations_per_epoch: 3") + "standardise: false\n"
     run = train(config(tmp_path, text), tmp_path / "run", write=lines.append)
     # By hand: 3,200 rows are 13 steps of 256, and a third of them, rounded, 4.
-    assert len(run.history["val_relative_loss"]) == len(run.seconds) == 6
-    assert len(run.gradient_history["click_gradient_norm"]) == 24
-    assert run.best_check == 1 + int(np.argmin(run.history["val_relative_loss"]))
+    (member,) = run.trained
+    assert len(member.history["val_relative_loss"]) == len(member.seconds) == 6
+    assert len(member.gradient_history["click_gradient_norm"]) == 24
+    assert member.best_check == 1 + int(np.argmin(member.history["val_relative_loss"]))
     assert any("epoch 0.333333/2: " in line for line in lines)
-    assert (np.array(run.seconds) > 0).all()
+    assert (np.array(member.seconds) > 0).all()
     # Once, on all training rows, though Keras' epochs are thirds of them without an end.
     assert levelled == [13]
     kept, model = load_model(tmp_path / "run")

@@ -1,0 +1,69 @@
+"""What scores rows, whether it is one trained network or several: all that scoring, judging and export need to know."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.models.saving import SavedByItsWeights
+from htlnet_tf.schema import Schema
+
+if TYPE_CHECKING:
+    from htlnet_tf.models.base import MultiTaskModel
+
+Scores = Mapping[str, tf.Tensor]
+
+
+class ScoringModel(SavedByItsWeights, abc.ABC):
+    """From encoded rows to a score per target.
+
+    Attributes:
+      schema: The declared columns.
+    """
+
+    schema: Schema
+
+    @property
+    @abc.abstractmethod
+    def encoder(self) -> FeatureEncoder:
+        """Raw columns -> what the model takes."""
+
+    @property
+    @abc.abstractmethod
+    def members(self) -> tuple[MultiTaskModel, ...]:
+        """The trained networks, whose scores' mean is the model's; of one network, itself."""
+
+    @abc.abstractmethod
+    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> Scores:
+        """Predicts from encoded features.
+
+        Args:
+          features: `"ids"` int32 [B, num_slots] and `"numeric"` float32 [B, num_numeric].
+          training: Run as in a training step.
+
+        Returns:
+          By target name: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in its own unit.
+        """
+
+    @property
+    def title(self) -> str:
+        """What people call it, e.g. `"HTLNet"`."""
+        return type(self).__name__
+
+
+def mean_scores(members: Sequence[Scores]) -> Scores:
+    """The mean of several members' scores of the same rows, by target; one member's are given back as they are.
+
+    It is taken of probabilities and of amounts in their unit, not of logits or logarithms: what an equal mixture of the
+    members predicts, by the law of total expectation.
+
+    Args:
+      members: Per member, by target name, float32 [B] or [B, K].
+    """
+    if len(members) == 1:
+        return members[0]
+    return {name: tf.add_n([scores[name] for scores in members]) / len(members) for name in members[0]}
