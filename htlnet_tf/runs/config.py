@@ -97,6 +97,8 @@ class TrainingConfig:
       early_stopping: False makes all the `epochs`, whatever the validation says, and keeps the last weights.
       validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
         begin to overfit in the second one.
+      level_share: Fit the level of amounts on the latest share of the training rows in order of time, in (0, 1], which
+        the following days are like; None: on all of them. Needs a `timestamp`.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
     """
 
@@ -106,6 +108,7 @@ class TrainingConfig:
     patience: int = Field(default=1, ge=0)
     early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
+    level_share: float | None = Field(default=None, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
 
 

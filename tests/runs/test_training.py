@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import htlnet_tf as htl
+from htlnet_tf.data.split_config import RandomSplit
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.runs.building import build_model
@@ -20,7 +21,7 @@ from htlnet_tf.runs.callbacks import KeepBest, ProgressLines
 from htlnet_tf.runs.config import DataConfig, RunConfig, find_config, load_rows, shipped
 from htlnet_tf.runs.folder import Run, export_run, load_held_out, load_model
 from htlnet_tf.runs.preparation import prepare
-from htlnet_tf.runs.training import load_test_rows, train
+from htlnet_tf.runs.training import load_test_rows, train, train_model
 
 # What a module's fixture makes has its pictures; those of the tests' own runs are never looked at.
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -262,6 +263,26 @@ def test_the_data_path_is_kept_for_evaluate(tmp_path: Path, monkeypatch: pytest.
     kuairand = find_config("kuairand_pure")
     assert kuairand.with_data("rows").data.path == str(tmp_path / "rows")
     assert kuairand.with_data(None) is kuairand
+
+
+def test_the_level_is_that_of_the_latest_training_rows(tmp_path: Path) -> None:
+    text = SMALL.replace("epochs: 2", "epochs: 1, validations_per_epoch: 2, level_share: 0.25")
+    asked = config(tmp_path, text)
+    prepared = prepare(asked, write=lambda _: None)
+    assert prepared.level is not None and len(prepared.level) == 800  # of 3,200
+    model = train_model(asked, prepared, write=lambda _: None).model
+    # The training rows are in order of time, and of 3,200 the last quarter begins with the 2,401st.
+    latest = {name: values[2400:] for name, values in prepared.train.features.items()}
+    total = model.predict(latest, batch_size=800, verbose=0)["spend"].sum()
+    assert total == pytest.approx(prepared.train.labels["spend"][2400:].sum(), rel=1e-4)
+
+
+def test_a_level_of_the_latest_rows_needs_times(tmp_path: Path) -> None:
+    asked = config(tmp_path, SMALL.replace("epochs: 2", "epochs: 1, level_share: 0.5"))
+    timeless = dataclasses.replace(generate_funnel(1000).schema, timestamp=None)
+    asked = dataclasses.replace(asked, schema=timeless, split=RandomSplit(fractions=(0.8, 0.1, 0.1)))
+    with pytest.raises(htl.InputError, match=r"training\.level_share: .*'timestamp' is None"):
+        prepare(asked, write=lambda _: None)
 
 
 def test_generated_rows_come_as_asked_for_with_their_truth(tmp_path: Path) -> None:
