@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar, Union
+from typing import TypeVar, Union, cast
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def latest_rows(rows: RowsT, schema: Schema, share: float) -> RowsT:
     # Of a split that begins its second part where the share begins, and ends it where the training rows end.
     thirds = TimeSplit(fractions=((1.0 - share), share / 2, share / 2))
     cuts = (found.point(earlier.max()), found.point(last))
-    return rows.of(Split(thirds, schema.time_column, cuts, schema.time_format), "valid")
+    return cast("RowsT", rows.of(Split(thirds, schema.time_column, cuts, schema.time_format), "valid"))
 
 
 def _first(times: np.ndarray, share: float) -> np.generic:
