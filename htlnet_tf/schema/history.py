@@ -140,10 +140,12 @@ class HistoryStatistics:
         """
         amounts = {target.name for target in targets if target.kind == "continuous" and target.non_negative}
         names = [target.name for target in targets] if self.targets is None else self.targets
-        buckets = {"quantile_buckets": self.quantile_buckets, "embedding_dim": self.embedding_dim}
         made: list[History] = []
         for of in self.of:
-            made += [CountEncoding(of=of, **buckets)] if self.counts else []
+            if self.counts:
+                made.append(
+                    CountEncoding(of=of, quantile_buckets=self.quantile_buckets, embedding_dim=self.embedding_dim)
+                )
             for name in names:
                 for scale in ("linear", "log") if self.log and name in amounts else ("linear",):
                     made.append(
@@ -154,7 +156,8 @@ class HistoryStatistics:
                             smoothing=self.smoothing,
                             scheme=self.scheme,
                             folds=self.folds,
-                            **buckets,
+                            quantile_buckets=self.quantile_buckets,
+                            embedding_dim=self.embedding_dim,
                         )
                     )
         return tuple(made)
