@@ -23,6 +23,7 @@ from htlnet_tf.layers.cross_network import cross_network
 from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
+from htlnet_tf.models.averaging import with_averaged_weights
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
 from htlnet_tf.models.planning import planned_steps
@@ -300,6 +301,7 @@ class MultiTaskModel(SavedByItsWeights, abc.ABC):
         _require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
+        callbacks = with_averaged_weights(self.optimizer, callbacks)
         self.on_fit_start(planned_steps(given))
         try:
             history = super().fit(**(given | {"callbacks": callbacks}))
