@@ -85,6 +85,29 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ScheduleConfig:
+    """How the learning rate moves over all steps of a training, those of `epochs` passes over the training rows.
+
+    Where early stopping ends it sooner, the rest of the schedule is not reached: plan `epochs` accordingly.
+
+    Args:
+      name: `"constant"`, `"linear"`, `"cosine"` or `"exponential"`, as the rate falls.
+      warmup: Share of the steps in which the rate rises to `learning_rate` before.
+      end: The last step's rate, as a share of `learning_rate`.
+    """
+
+    name: Literal["constant", "linear", "cosine", "exponential"]
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    end: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> ScheduleConfig:
+        if self.name == "exponential" and self.end == 0:
+            raise ValueError("an exponential schedule never falls to 0; give the 'end', such as 0.01")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrainingConfig:
     """How to train; the same for every model that is compared.
 
@@ -92,6 +115,10 @@ class TrainingConfig:
       epochs: At most this many.
       batch_size: Rows per step.
       learning_rate: Of `LazyAdam`.
+      schedule: How the learning rate moves, by name or with arguments, `{name: cosine, warmup: 0.05}`; None: not at
+        all.
+      ema_momentum: Average the weights over the steps: the share of the average that a step leaves, in (0, 1), such as
+        0.999. Validation, early stopping and whatever is kept have the averages. None: no average.
       patience: Passes over the training rows without a better validation (the mean of the targets' relative losses, see
         `htlnet_tf.objectives.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
       early_stopping: False makes all the `epochs`, whatever the validation says, and keeps the last weights.
@@ -105,11 +132,18 @@ class TrainingConfig:
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: ScheduleConfig | None = None
+    ema_momentum: float | None = Field(default=None, gt=0, lt=1)
     patience: int = Field(default=1, ge=0)
     early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
     level_share: float | None = Field(default=None, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _by_name(cls, schedule: Any) -> Any:
+        return {"name": schedule} if isinstance(schedule, str) else schedule
 
 
 @dataclass(frozen=True, config=_STRICT)
