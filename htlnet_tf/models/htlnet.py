@@ -44,8 +44,8 @@ class HTLNet(MultiTaskModel):
       label_embedding_dim: Width L of a label embedding.
       fusion_width: Width of what each Information Fusion Unit returns.
       core: Target that plays the core's part in the gradient adjustment; None: the last one.
-      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings, or the
-        plain sum where a loss weighting stands in its place.
+      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()`, or the plain sum where a loss
+        weighting stands in its place.
       loss_weighting: Losses -> weighted losses, see `ModelOptions`; None: as they are.
       tau_start: Gumbel-softmax temperature at the first step.
       tau_min: Temperature that the annealing ends at.
@@ -62,7 +62,8 @@ class HTLNet(MultiTaskModel):
         states' predicted probabilities, which is the law of total expectation. `"soft"`, `"hard"` and `"expected"`: the
         predicted label, see `LabelEmbedding`.
       label_start: Standard deviation of the label embeddings' start values.
-      paper: The published form: `label_embedding="soft"`, and start values of the label embeddings as small as Keras'.
+      paper: The published form: `label_embedding="soft"`, start values of the label embeddings as small as Keras', and
+        the guard C of the gradient adjustment as published, `relative_clip=False`, unless one is given.
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`.
       on_nonfinite: `"raise"` or `"skip"`, see `ModelOptions`.
@@ -114,8 +115,10 @@ class HTLNet(MultiTaskModel):
         cross_rank: int = 64,
         name: str = "htlnet",
     ) -> None:
-        if gradient_adjustment is None:
-            gradient_adjustment = GradientAdjustment() if loss_weighting is None else GradientSum()
+        if gradient_adjustment is None and loss_weighting is None:
+            gradient_adjustment = GradientAdjustment(relative_clip=not paper)
+        elif gradient_adjustment is None:
+            gradient_adjustment = GradientSum()
         super().__init__(
             schema,
             encoder,
