@@ -5,11 +5,12 @@ from __future__ import annotations
 from htlnet_tf.errors import InputError
 from htlnet_tf.models.adatt import AdaTT
 from htlnet_tf.models.aitm import AITM
-from htlnet_tf.models.base import ModelOptions, MultiTaskModel
+from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.esmm import ESMM
 from htlnet_tf.models.htlnet import HTLNet
 from htlnet_tf.models.mmoe import MMoE
+from htlnet_tf.models.options import ModelOptions
 from htlnet_tf.models.ple import PLE
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.models.shared_bottom import SharedBottom

@@ -9,7 +9,9 @@ from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.information_fusion import InformationFusion
-from htlnet_tf.models.base import ModelOptions, MultiTaskModel, Weights
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.options import ModelOptions
+from htlnet_tf.models.shown_metrics import Weights
 from htlnet_tf.objectives.rows import RowLosses
 from htlnet_tf.schema import Binary, Schema
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import abc
-import inspect
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-from absl import logging
-from typing_extensions import TypedDict
 
 from htlnet_tf.distribution import num_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.encoding.streaming import stream_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
@@ -22,65 +17,16 @@ from htlnet_tf.layers.cross_network import cross_network
 from htlnet_tf.layers.embedding_tables import shared_embedding
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
-from htlnet_tf.models.averaging import with_averaged_weights
-from htlnet_tf.models.encoded_batches import require_encoded
 from htlnet_tf.models.heads import Head
+from htlnet_tf.models.keras_calls import KerasCalls
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
-from htlnet_tf.models.planning import planned_steps
-from htlnet_tf.models.progress import with_short_progress
-from htlnet_tf.models.saving import require_weights_only
-from htlnet_tf.models.scoring_model import ScoringModel
+from htlnet_tf.models.shown_metrics import Features, Weights
 from htlnet_tf.models.task_gradients import task_gradients
-from htlnet_tf.objectives.metrics import RelativeLoss, Total
 from htlnet_tf.objectives.rows import RowLosses, weights_by_target
-from htlnet_tf.optimizers import LazyAdam
 from htlnet_tf.schema import Schema, require_same_schema
 
-Features = Mapping[str, tf.Tensor]
-Weights = Mapping[str, tf.Tensor] | None
 
-
-class ModelOptions(TypedDict, total=False):
-    """The keyword arguments that the models share.
-
-    Attributes:
-      embedding_dim: Width d of the embedding rows of features that declare none of their own; 10.
-      core: Name of the target that plays the core's part in the gradient adjustment, and that cosines are measured
-        against; None: the last one.
-      gradient_adjustment: Gram matrix -> coefficients, see `htlnet_tf.gradients`; None: the plain sum.
-      loss_weighting: Losses -> weighted losses, see `LossWeighting`, e.g. `UncertaintyWeights`; None: as they are. The
-        weighted losses are what is trained and what the gradient adjustment and metrics see; the losses that `fit`
-        shows are not weighted.
-      embedding_l2: Strength l of l * ||row||^2, added for each embedding row that a batch touches (under a strategy, by
-        each replica with 1 / replicas of it); 1e-5.
-      gradient_metrics: Show norm, cosine and coefficient of every task in `fit`. False, the default, with the plain sum
-        takes the ordinary backward pass; otherwise there is one per task (one in all if the towers are independent).
-      on_nonfinite: What to do about a step whose losses or gradients are not finite: `"raise"`, the default, stops
-        `fit` with a `NonFiniteError` before the step is applied; `"skip"` leaves it out and counts it as
-        `skipped_steps`.
-      dropout: Share of each hidden activation of the towers that is dropped in training, in [0, 1); 0.
-      cross_layers: Cross layers between the embedding and the towers, x <- x_0 * (U V x + b) + x with x_0 the shared
-        input; 0. They are trained by the sum of the losses, see `MultiTaskModel.shared_input`.
-      cross_rank: Rank r of U, [W, r], and V, [r, W]; 64.
-
-    References:
-      Wang et al.: "DCN V2: Improved Deep & Cross Network and Practical Lessons for Web-scale Learning to Rank Systems",
-      WWW 2021, arXiv:2008.13535, equation 2: the cross layers.
-    """
-
-    embedding_dim: int
-    core: str | None
-    gradient_adjustment: GramFunction | None
-    loss_weighting: LossWeighting | None
-    embedding_l2: float
-    gradient_metrics: bool
-    on_nonfinite: Policy
-    dropout: float
-    cross_layers: int
-    cross_rank: int
-
-
-class MultiTaskModel(ScoringModel):
+class MultiTaskModel(KerasCalls):
     """Base of the models: a shared embedding below, one output per target on top.
 
     The shared parameters are the embedding rows. A step sums each task's gradient there over equal rows, forms the Gram
@@ -156,10 +102,7 @@ class MultiTaskModel(ScoringModel):
         self.embedding_l2 = embedding_l2
         self.embedding = self._make_embedding(embedding_dim)
         self.heads = {t.name: Head(t, encoder.statistics) for t in self.schema.targets}
-        heads = list(self.heads.values())
-        self._total_loss = Total([head.mean_loss for head in heads], "loss")
-        self._relative_loss = RelativeLoss([h.judged_loss for h in heads], [h.constant_loss for h in heads])
-        self._level_function: Any = None
+        self._create_metrics()
         names = [t.name for t in self.schema.targets]
         core = core or names[-1]
         if core not in names:
@@ -226,20 +169,6 @@ class MultiTaskModel(ScoringModel):
         return {}
 
     @property
-    def metrics(self) -> list[tf.keras.metrics.Metric]:
-        """What `evaluate` gives, in its order, the loss first; then what these and `fit` are computed with."""
-        shown = [*self._shown_metrics(), self._relative_loss]
-        return [*shown, *(m for m in super().metrics if all(m is not other for other in shown))]
-
-    @property
-    def metrics_names(self) -> list[str]:
-        """The names of what `evaluate` and `test_on_batch` give as a list, in its order: the loss first.
-
-        `train_on_batch` gives as a list what comes before the last one, `relative_loss`, which training does not have.
-        """
-        return [m.name for m in (*self._shown_metrics(), self._relative_loss)]
-
-    @property
     def encoder(self) -> FeatureEncoder:
         """Raw columns -> what this model takes."""
         return self._encoder[0]
@@ -258,27 +187,6 @@ class MultiTaskModel(ScoringModel):
             }
         )
 
-    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
-        """As `tf.keras.Model.compile`, without a loss: the schema's targets fix it.
-
-        Args:
-          optimizer: `LazyAdam(1e-3)` if left out.
-          **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`.
-
-        Raises:
-          TypeError: Another argument is given, such as `loss` or `metrics`.
-          ValueError: `jit_compile` with `on_nonfinite="raise"`: XLA drops the check that stops a bad step.
-        """
-        if kwargs.get("jit_compile") and self._guard.policy == "raise":
-            raise ValueError('jit_compile needs on_nonfinite="skip": XLA drops the check that stops a bad step')
-        unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
-        if unknown:
-            raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
-        self.embedding.portable = bool(kwargs.get("jit_compile"))
-        self._level_function = None
-        optimizer = LazyAdam(1e-3) if optimizer is None else optimizer
-        super().compile(optimizer, weighted_metrics=[], **kwargs)  # none: or Keras warns of datasets with weights
-
     def call(self, features: Features, training: bool = False) -> dict[str, tf.Tensor]:
         """Predicts from encoded features.
 
@@ -291,128 +199,6 @@ class MultiTaskModel(ScoringModel):
         """
         outputs = self._outputs(features, training)
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.fit`; prints the losses and one metric per target, `History` has all of them.
-
-        Raises:
-          NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
-          InputError: A stream of rows could not be read to its end, a frame of raw rows is given, or a callback would
-            save the whole model.
-        """
-        require_encoded("fit", *args, **kwargs)
-        given = self._bound("fit", *args, **kwargs)
-        callbacks, validation = given.get("callbacks"), given.get("validation_data")
-        require_weights_only(callbacks)
-        require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
-        self._guard.error()  # what a step outside of fit has recorded is none of this one's
-        callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
-        callbacks = with_averaged_weights(self.optimizer, callbacks)
-        self.on_fit_start(planned_steps(given))
-        try:
-            history = super().fit(**(given | {"callbacks": callbacks}))
-            self._level_after_fit(given)
-        except tf.errors.OpError as failed:
-            error = self._guard.error() or stream_error(failed)
-            if error is None:
-                raise
-            raise error from None
-        return history
-
-    def fit_level(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> dict[str, float]:
-        """Brings the total of each amount that has a level to that of rows, which should be the training rows.
-
-        `fit` does it at its end. It takes one pass over the rows, without a backward pass.
-
-        Args:
-          x: As for `fit`: a dataset of encoded batches, or features with `y` and `sample_weight` beside them.
-          y: Targets by name, if `x` are features.
-          sample_weight: As for `fit`; weights multiply both sums.
-          **kwargs: `batch_size` and `steps`, as for `evaluate`.
-
-        Returns:
-          The factors, by target name.
-        """
-        levels = {name: head.level for name, head in self.heads.items() if head.level is not None}
-        if not levels:
-            return {}
-        # Keras' evaluation takes every kind of data and strategy; only its step is another.
-        ordinary: Any = self.test_function
-        self.test_function = self._level_function
-        self._fits_level = True
-        try:
-            super().evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **kwargs)
-            self._level_function = self.test_function
-        finally:
-            self._fits_level, self.test_function = False, ordinary
-        return {name: level.settle() for name, level in levels.items()}
-
-    _fits_level = False
-    test_function: Any
-    level_rows: tf.data.Dataset | None = None
-    """Training rows that `fit` brings the level to at its end; None: those that it is given."""
-
-    def reset_metrics(self) -> None:
-        """As Keras'; while the level is fitted, what `fit` has shown last stays as it is."""
-        if not self._fits_level:
-            super().reset_metrics()
-            return
-        for head in self.heads.values():
-            if head.level is not None:
-                head.level.sums.reset_state()
-
-    def _level_after_fit(self, given: Mapping[str, Any]) -> None:
-        """Fits the level on `level_rows`, or on what `fit` was given: on one epoch's steps where that has no end."""
-        if self.level_rows is not None:
-            self.fit_level(self.level_rows)
-            return
-        x, steps = given.get("x"), given.get("steps_per_epoch")
-        rows = [x, given.get("y"), given.get("sample_weight")]
-        if isinstance(x, Iterator):
-            if any(head.level is not None for head in self.heads.values()):
-                logging.warning("fit was given an iterator, which cannot be read twice: call model.fit_level(dataset)")
-        elif steps is not None and not _has_an_end(x):
-            self.fit_level(x, steps=steps)
-        else:
-            if share := given.get("validation_split"):
-                # Keras takes the last rows for validation.
-                first = math.floor(len(tf.nest.flatten(x)[0]) * (1.0 - share))
-                rows = [None if part is None else tf.nest.map_structure(lambda a: a[:first], part) for part in rows]
-            self.fit_level(*rows, batch_size=given.get("batch_size"))
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.evaluate`, of encoded batches; `htlnet_tf.evaluate` takes raw rows.
-
-        Raises:
-          InputError: A frame of raw rows is given.
-        """
-        require_encoded("evaluate", *args, **kwargs)
-        given = self._bound("evaluate", *args, **kwargs)
-        callbacks = with_short_progress(self.schema, given.get("callbacks"), given.get("verbose"))
-        return super().evaluate(**(given | {"callbacks": callbacks}))
-
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.train_on_batch`; a list has what `metrics_names` names, a dict all."""
-        given = self._bound("train_on_batch", *args, **kwargs)
-        results = super().train_on_batch(**(given | {"return_dict": True}))
-        if given.get("return_dict"):
-            return results
-        return [results[name] for name in self.metrics_names if name in results]
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
-
-        Raises:
-          InputError: A frame of raw rows is given.
-        """
-        require_encoded("predict", *args, **kwargs)
-        return super().predict(*args, **kwargs)
-
-    def _bound(self, method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The arguments of one of Keras' methods by name."""
-        bound = inspect.signature(getattr(tf.keras.Model, method)).bind(self, *args, **kwargs).arguments
-        further = bound.pop("kwargs", {})
-        return {name: value for name, value in bound.items() if name != "self"} | further
 
     def make_train_function(self, force: bool = False) -> Any:
         """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
@@ -481,9 +267,6 @@ class MultiTaskModel(ScoringModel):
         features, targets, sample_weights = self._unpack(inputs)
         return tf.add_n(self._task_losses(targets, self._outputs(features, training), sample_weights))
 
-    def on_fit_start(self, steps: int | None) -> None:
-        """Hook for state that is planned by the steps that `fit` is to make; None: it does not know their number."""
-
     def on_step_end(self) -> None:
         """Hook for state that moves with the optimizer's steps, such as an annealed temperature."""
 
@@ -551,18 +334,6 @@ class MultiTaskModel(ScoringModel):
             return list(losses.values())
         return list(self.loss_weighting(list(losses.values()), [of_target.any_observed for of_target in rows.values()]))
 
-    def _update_metrics(
-        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights, *, training: bool
-    ) -> None:
-        for head, output, weight in self._by_head(outputs, weights):
-            head.update_metrics(head.labels(targets), output, weight, training=training)
-
-    def _by_head(
-        self, outputs: Sequence[tf.Tensor], weights: Weights
-    ) -> Iterator[tuple[Head, tf.Tensor, tf.Tensor | None]]:
-        for (name, head), output in zip(self.heads.items(), outputs, strict=True):
-            yield head, output, None if weights is None else weights.get(name)
-
     def _combine(self, rows: Any, gram: tf.Tensor, touched: Any) -> list[tf.IndexedSlices]:
         """Per table, the adjusted gradient of the touched embedding rows from the tasks', with the L2 term."""
         replicas = num_replicas()
@@ -581,26 +352,3 @@ class MultiTaskModel(ScoringModel):
             return self.gradient_adjustment(gram)
         ordered = tf.gather(tf.gather(gram, self._order), self._order, axis=1)
         return tf.gather(self.gradient_adjustment(ordered), tf.math.invert_permutation(self._order))
-
-    def _shown_metrics(self) -> list[tf.keras.metrics.Metric]:
-        """What training and validation both show, in order."""
-        heads = self.heads.values()
-        of_targets = [metric for head in heads for metric in head.judged]
-        return [self._total_loss, *(head.mean_loss for head in heads), *of_targets]
-
-    def _results(self, *, training: bool) -> dict[str, tf.Tensor]:
-        results = {metric.name: metric.result() for metric in self._shown_metrics()}
-        if not training:
-            results["relative_loss"] = self._relative_loss.result()
-        if training and self.gradient_statistics is not None and self._trained_tables():
-            results.update(self.gradient_statistics.result())
-        if training and self._skipped is not None:
-            results["skipped_steps"] = self._skipped.result()
-        return results
-
-
-def _has_an_end(x: Any) -> bool:
-    """Whether what Keras takes as rows is known to end by itself."""
-    if isinstance(x, tf.data.Dataset):
-        return bool(x.cardinality() >= 0)
-    return isinstance(x, (tf.keras.utils.Sequence, Mapping))

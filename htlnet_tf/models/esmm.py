@@ -10,7 +10,8 @@ from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.models.base import ModelOptions, MultiTaskModel
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.options import ModelOptions
 from htlnet_tf.objectives.functions import logit_of_both
 from htlnet_tf.schema import Binary, Multiclass, Schema
 

@@ -14,9 +14,10 @@ from htlnet_tf.gradients import GradientAdjustment, GradientSum, GramFunction
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
-from htlnet_tf.models.base import Features, MultiTaskModel, Weights
+from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.label_states import Handed, LabelStates
 from htlnet_tf.models.nonfinite import Policy
+from htlnet_tf.models.shown_metrics import Features, Weights
 from htlnet_tf.schema import Multiclass, Schema
 
 _TAU_DECAY = 1e-3

@@ -9,7 +9,8 @@ from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.customized_gate_control import CustomizedGateControl
-from htlnet_tf.models.base import ModelOptions, MultiTaskModel
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.options import ModelOptions
 from htlnet_tf.schema import Schema
 
 

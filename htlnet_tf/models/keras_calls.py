@@ -1,0 +1,110 @@
+"""Keras' methods of a model as they work here: what they take, print, return and refuse."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import tensorflow as tf
+
+from htlnet_tf.encoding.streaming import stream_error
+from htlnet_tf.models.averaging import with_averaged_weights
+from htlnet_tf.models.encoded_batches import require_encoded
+from htlnet_tf.models.level_fitting import FitsLevel
+from htlnet_tf.models.nonfinite import NonFiniteGuard
+from htlnet_tf.models.planning import planned_steps
+from htlnet_tf.models.progress import with_short_progress
+from htlnet_tf.models.saving import require_weights_only
+from htlnet_tf.optimizers import LazyAdam
+
+
+class KerasCalls(FitsLevel):
+    """A network that is compiled, fitted, evaluated and asked by encoded batches, as any Keras model is."""
+
+    embedding: Any
+    _guard: NonFiniteGuard
+
+    def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
+        """As `tf.keras.Model.compile`, without a loss: the schema's targets fix it.
+
+        Args:
+          optimizer: `LazyAdam(1e-3)` if left out.
+          **kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`.
+
+        Raises:
+          TypeError: Another argument is given, such as `loss` or `metrics`.
+          ValueError: `jit_compile` with `on_nonfinite="raise"`: XLA drops the check that stops a bad step.
+        """
+        if kwargs.get("jit_compile") and self._guard.policy == "raise":
+            raise ValueError('jit_compile needs on_nonfinite="skip": XLA drops the check that stops a bad step')
+        unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
+        if unknown:
+            raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
+        self.embedding.portable = bool(kwargs.get("jit_compile"))
+        self._level_function = None
+        optimizer = LazyAdam(1e-3) if optimizer is None else optimizer
+        super().compile(optimizer, weighted_metrics=[], **kwargs)  # none: or Keras warns of datasets with weights
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.fit`; prints the losses and one metric per target, `History` has all of them.
+
+        Raises:
+          NonFiniteError: A loss or gradient is not finite and `on_nonfinite` is `"raise"`.
+          InputError: A stream of rows could not be read to its end, a frame of raw rows is given, or a callback would
+            save the whole model.
+        """
+        require_encoded("fit", *args, **kwargs)
+        given = self._bound("fit", *args, **kwargs)
+        callbacks, validation = given.get("callbacks"), given.get("validation_data")
+        require_weights_only(callbacks)
+        require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
+        self._guard.error()  # what a step outside of fit has recorded is none of this one's
+        callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
+        callbacks = with_averaged_weights(self.optimizer, callbacks)
+        self.on_fit_start(planned_steps(given))
+        try:
+            history = super().fit(**(given | {"callbacks": callbacks}))
+            self._level_after_fit(given)
+        except tf.errors.OpError as failed:
+            error = self._guard.error() or stream_error(failed)
+            if error is None:
+                raise
+            raise error from None
+        return history
+
+    def on_fit_start(self, steps: int | None) -> None:
+        """Hook for state that is planned by the steps that `fit` is to make; None: it does not know their number."""
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.evaluate`, of encoded batches; `htlnet_tf.evaluate` takes raw rows.
+
+        Raises:
+          InputError: A frame of raw rows is given.
+        """
+        require_encoded("evaluate", *args, **kwargs)
+        given = self._bound("evaluate", *args, **kwargs)
+        callbacks = with_short_progress(self.schema, given.get("callbacks"), given.get("verbose"))
+        return super().evaluate(**(given | {"callbacks": callbacks}))
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.train_on_batch`; a list has what `metrics_names` names, a dict all."""
+        given = self._bound("train_on_batch", *args, **kwargs)
+        results = super().train_on_batch(**(given | {"return_dict": True}))
+        if given.get("return_dict"):
+            return results
+        return [results[name] for name in self.metrics_names if name in results]
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
+
+        Raises:
+          InputError: A frame of raw rows is given.
+        """
+        require_encoded("predict", *args, **kwargs)
+        return super().predict(*args, **kwargs)
+
+    def _bound(self, method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The arguments of one of Keras' methods by name."""
+        bound = inspect.signature(getattr(tf.keras.Model, method)).bind(self, *args, **kwargs).arguments
+        further = bound.pop("kwargs", {})
+        return {name: value for name, value in bound.items() if name != "self"} | further
