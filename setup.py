@@ -80,6 +80,7 @@ setup(
         "htlnet_tf.layers",
         "htlnet_tf.models",
         "htlnet_tf.objectives",
+        "htlnet_tf.optimizers",
         "htlnet_tf.plots",
         "htlnet_tf.runs",
         "htlnet_tf.schema",

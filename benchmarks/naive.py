@@ -83,6 +83,9 @@ class NaiveHTLNet(HTLNet):
         for gradient in gradients[:-1]:
             product = tf.minimum(tf.reduce_sum(gradient * core), 0.0)
             direction = gradient - adjustment.alpha * product / core_square * core
-            weight = tf.minimum(tf.sqrt(core_square) / tf.norm(direction), adjustment.clip)
+            allowed = adjustment.clip
+            if adjustment.relative_clip:
+                allowed *= tf.sqrt(core_square) / tf.norm(gradient)
+            weight = tf.minimum(tf.sqrt(core_square) / tf.norm(direction), allowed)
             total += adjustment.gamma * weight * direction + (1.0 - adjustment.gamma) * direction
         return total

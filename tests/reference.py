@@ -18,8 +18,9 @@ def table_gradient(ids: np.ndarray, upstream: np.ndarray, num_rows: int) -> np.n
     return gradient
 
 
-def adjust(gradients: np.ndarray, alpha: float, gamma: float, clip: float) -> np.ndarray:
-    """HTLNet, section 3.5: the adjusted gradients [T, n] of gradients [T, n], core last."""
+def adjust(gradients: np.ndarray, alpha: float, gamma: float, clip: float, *, relative_clip: bool = True) -> np.ndarray:
+    """HTLNet, section 3.5: the adjusted gradients [T, n] of gradients [T, n], core last; C may be in units of the ratio
+    of the norms before the projection."""
     core = gradients[-1]
     core_norm = np.linalg.norm(core)
     adjusted = []
@@ -27,7 +28,8 @@ def adjust(gradients: np.ndarray, alpha: float, gamma: float, clip: float) -> np
         inner = gradient @ core
         direction = gradient - alpha * inner / core_norm**2 * core if inner < 0 else gradient
         norm = np.linalg.norm(direction)
-        weight = min(core_norm / norm, clip) if norm > 0 else 0.0
+        allowed = clip * core_norm / np.linalg.norm(gradient) if relative_clip else clip
+        weight = min(core_norm / norm, allowed) if norm > 0 else 0.0
         adjusted.append(gamma * weight * direction + (1 - gamma) * direction)
     return np.asarray([*adjusted, core])
 

@@ -36,11 +36,18 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, scale: float, toleran
 
 
 @FEW
-@given(seeds, st.integers(2, 6), st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.5, 2.0, 100.0, 1e6]))
-def test_the_papers_steps(seed: int, tasks: int, alpha: float, gamma: float, clip: float) -> None:
+@given(
+    seeds,
+    st.integers(2, 6),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.sampled_from([0.5, 2.0, 100.0, 1e6]),
+    st.booleans(),
+)
+def test_the_papers_steps(seed: int, tasks: int, alpha: float, gamma: float, clip: float, relative: bool) -> None:
     gradients = draw(seed, tasks)
-    adjusted = reference.adjust(gradients, alpha, gamma, clip)
-    actual = combine(gradients, GradientAdjustment(alpha, gamma, clip))
+    adjusted = reference.adjust(gradients, alpha, gamma, clip, relative_clip=relative)
+    actual = combine(gradients, GradientAdjustment(alpha, gamma, clip, relative))
     assert_close(actual, adjusted.sum(axis=0), np.linalg.norm(adjusted, axis=1).sum())
 
 
@@ -96,6 +103,25 @@ def test_by_hand() -> None:
     # w = sqrt(2) / sqrt(1/2) = 2; gamma = 1/2: 3/2 G_1' = 3/2 G_1 + 3/4 G_T.
     coefficients = GradientAdjustment(alpha=1.0, gamma=0.5)(tf.constant([[1.0, -1.0], [-1.0, 2.0]]))
     np.testing.assert_allclose(coefficients, [1.5, 1.75], rtol=1e-6)
+
+
+def test_the_unit_of_the_core_does_not_matter_unless_the_papers_guard_is_asked_for() -> None:
+    gradients = np.asarray([[1.0, 0.2, 0.0], [-0.5, 1.0, 0.3], [0.4, -1.0, 2.0]])
+    shares = {}
+    for unit in (1.0, 1e6):
+        scaled = gradients * [[1.0], [1.0], [unit]]
+        for relative in (True, False):
+            of_steps = combine(scaled, GradientAdjustment(1.0, 1.0, 100.0, relative)) / unit
+            shares[unit, relative] = np.linalg.norm(of_steps - gradients[2])
+    assert shares[1e6, True] == pytest.approx(shares[1.0, True], rel=1e-5)
+    # By hand: what C = 100 lets through of two gradients of norm 1, beside a core of 10^6, is below 2 * 100 / 10^6.
+    assert shares[1e6, False] < 4e-4 < shares[1.0, False]
+
+
+def test_a_task_that_all_but_vanishes_stays_finite() -> None:
+    gram = tf.constant([[1e-38, 0.0], [0.0, 3e38]])
+    for relative in (True, False):
+        assert np.isfinite(GradientAdjustment(1.0, 1.0, 100.0, relative)(gram)).all()
 
 
 class TestProperties:

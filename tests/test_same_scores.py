@@ -43,6 +43,7 @@ SCHEMA = htl.Schema(
         htl.Cross("city_member", of=("city", "member"), num_buckets=32),
     ],
     targets=[htl.Binary("visit"), htl.Multiclass("stars", num_classes=3), htl.Continuous("amount")],
+    statistics=htl.HistoryStatistics(of=("user_id", "history", "tags", "city_member")),
 )
 
 

@@ -109,8 +109,9 @@ def _make_run(job: Job, root: Path, prepared: Prepared, write: Write) -> RunReco
 
 
 def _prepared_rows(config: RunConfig) -> Prepared:
-    """The rows of a configuration, whatever its model and training, read once per process."""
-    config = dataclasses.replace(config, model=ModelConfig(), training=TrainingConfig())
+    """The rows of a configuration, whatever its model and training but for the level's rows, read once per process."""
+    training = TrainingConfig(level_share=config.training.level_share)
+    config = dataclasses.replace(config, model=ModelConfig(), training=training)
     key = config.to_yaml()
     if key not in _READ:
         _READ.clear()  # a process serves one comparison at a time

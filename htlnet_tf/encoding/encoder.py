@@ -60,7 +60,8 @@ class FeatureEncoder(tf.Module):
         self.schema: Schema = statistics.schema
         self.kinds = kinds_of(self.schema, statistics.learned)
         self._with_column = [kind for kind in self.kinds.values() if kind.dtype is not None]
-        self._derived = [kind for kind in self.kinds.values() if kind.dtype is None]
+        derived = [kind for kind in self.kinds.values() if kind.dtype is None]
+        self._derived = sorted(derived, key=lambda kind: kind.comes_last)
         self.layout, self.blocks = lay_out(self.kinds)
         self.num_rows = sum(table.rows for table in self.layout.tables)
         self.slots = tuple(field.slots for field in self.layout.fields)
@@ -110,6 +111,12 @@ class FeatureEncoder(tf.Module):
     def num_slots(self) -> int:
         """S, the number of embedding rows that one impression looks up."""
         return sum(self.slots)
+
+    def slots_of(self, field: str) -> slice:
+        """The columns of the ids that a field has."""
+        names = [f.name for f in self.layout.fields]
+        start = sum(self.slots[: names.index(field)])
+        return slice(start, start + self.slots[names.index(field)])
 
     @property
     def num_numeric(self) -> int:
@@ -197,8 +204,10 @@ class FeatureEncoder(tf.Module):
         return {"ids": np.concatenate([all_rows[f.name] for f in self.layout.fields], axis=1), "numeric": numeric}
 
     def _with_derived(self, rows: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        derived = [kind.rows({}, rows) for kind in self._derived]
-        return dict(rows) | {name: found for part in derived for name, found in part.items()}
+        found = dict(rows)
+        for kind in self._derived:
+            found |= kind.rows({}, found)
+        return found
 
 
 def stacked(numbers: list[tf.Tensor], num_rows: int | tf.Tensor) -> tf.Tensor:

@@ -112,7 +112,12 @@ class TrainingHistory:
         mean = values @ rows / count
         deviation = np.sqrt((values - mean[:, np.newaxis]) ** 2 @ rows / count)
         std = np.where(deviation > 1e-9 * np.maximum(abs(mean), 1e-30), deviation, 1.0)
-        return dataclasses.replace(kept, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+        kept = dataclasses.replace(kept, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+        if feature.quantile_buckets is None:
+            return kept
+        numbers = kind(feature, kept, {}).standardised(weights, sums)
+        bounds = tuple(_boundaries(line, rows, feature.quantile_buckets) for line in numbers)
+        return dataclasses.replace(kept, boundaries=bounds)
 
     def leave_out(self, encoder: FeatureEncoder, frame: pd.DataFrame, encoded: Mapping[str, np.ndarray]) -> None:
         """Puts what training rows may see of the statistics in the place of the whole, which has their own labels.
@@ -120,7 +125,7 @@ class TrainingHistory:
         Args:
           encoder: Fitted on the same rows.
           frame: Training rows, N of them, with the index (and of a stream, the file) that they were counted with.
-          encoded: `"ids"` int32 [N, num_slots] and `"numeric"` float32 [N, num_numeric], which is written to.
+          encoded: `"ids"` int32 [N, num_slots] and `"numeric"` float32 [N, num_numeric], which are written to.
 
         Raises:
           InputError: They are not the rows that were counted.
@@ -132,17 +137,24 @@ class TrainingHistory:
             group, kind = self._groups[feature.name], encoder.kinds[feature.name]
             assert isinstance(kind, HistoryKind)
             if group not in seen:
-                seen[group] = self._left(group, frame, encoded["ids"], columns, feature)
+                seen[group] = self._left(group, frame, self._values(group, encoder, encoded["ids"]), columns, feature)
             rows, left = seen[group]
             numbers = left[self._places(feature)] if isinstance(feature, TargetEncoding) else left[:1]
             found = kind.standardised(np.maximum(numbers[0], 0.0), numbers[1:])
-            numeric[:, encoder.value_columns[feature.name]] = _mean_by_row(rows, found, len(frame))
+            numeric[:, encoder.value_columns[feature.name]] = numbers = _mean_by_row(rows, found, len(frame))
+            for field, bucket in kind.buckets(list(numbers.T)).items():
+                encoded["ids"][:, encoder.slots_of(field)] = bucket
 
     def _left(
-        self, group: Group, frame: pd.DataFrame, ids: np.ndarray, columns: _Columns, feature: History
+        self,
+        group: Group,
+        frame: pd.DataFrame,
+        looked_up: tuple[np.ndarray, np.ndarray],
+        columns: _Columns,
+        feature: History,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Which rows [M] have which sums, float64 [C, M], once their own are left out; 0 of unknown values."""
-        rows, values = self._values(group, ids)
+        rows, values = looked_up
         known, cells = values >= 0, self.cells[group]
         left = np.zeros((len(cells.sums), len(rows)))
         if group.scheme == "count":
@@ -189,19 +201,18 @@ class TrainingHistory:
         blocks = {group[1:]: self._blocks(group, frame) for group in self._groups.values() if group.scheme != "count"}
         return _Columns(rows, np.concatenate([rows[:, np.newaxis], *parts], axis=1), of, blocks)
 
-    def _values(self, group: Group, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _values(self, group: Group, encoder: FeatureEncoder, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which rows have which values, int64 [M] each, slots that are padding left out.
 
-        A value is its row in its block; -1: it is unknown or missing.
+        A value is its row in its block, which is the same with and without statistics; -1: it is unknown or missing.
+
+        Args:
+          group: Says of which feature.
+          encoder: That gave the ids.
+          ids: int32 [N, num_slots].
         """
-        plain, start = self._plain, 0
-        for field in plain.layout.fields:
-            if field.name == group.of:
-                break
-            start += field.slots
-        block = plain.blocks[group.of]
-        part = ids[:, start : start + field.slots]
-        used = part != plain.padding[group.of]
+        block, part = encoder.blocks[group.of], ids[:, encoder.slots_of(group.of)]
+        used = part != encoder.padding[group.of]
         found = part[used].astype(np.int64)
         return np.nonzero(used)[0], np.where(found >= block.first, found - block.start, -1)
 
@@ -212,7 +223,7 @@ class TrainingHistory:
         return np.searchsorted(self._periods, _moments(frame, self._schema), side="right")
 
     def _cells(self, group: Group, frame: pd.DataFrame, ids: np.ndarray, columns: _Columns) -> Cells:
-        rows, values = self._values(group, ids)
+        rows, values = self._values(group, self._plain, ids)
         rows, values = rows[values >= 0], values[values >= 0]
         if group.scheme == "count":
             return added(values, np.zeros_like(values), columns.rows[rows, np.newaxis], 1)
@@ -271,6 +282,14 @@ def _row_hashes(frame: pd.DataFrame) -> np.ndarray:
     """By index and file, uint64 [N], so that a row has the same fold in whatever order or part rows come."""
     file = hashlib.blake2b(str(frame.attrs.get("file", "")).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return np.asarray(pd.util.hash_pandas_object(frame.index), np.uint64) ^ np.frombuffer(file, "<u8").astype(np.uint64)
+
+
+def _boundaries(values: np.ndarray, rows: np.ndarray, buckets: int) -> tuple[float, ...]:
+    """The inner quantiles, each once, of values [V] that so many rows [V] have."""
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(rows[order])
+    places = np.searchsorted(passed, np.arange(1, buckets) / buckets * passed[-1])
+    return tuple(np.unique(values[order][np.minimum(places, len(order) - 1)]).tolist())
 
 
 def _mean_by_row(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from htlnet_tf.gradients.adjustment import Adjustment, Number, local_variable
 from htlnet_tf.gradients.gram import norms_and_cosines
 
 _TINY = 1.2e-38  # the smallest normal float32
+_HUGE = 1e19  # the ratio of the norms of any two gradients whose squares are normal float32 numbers but extreme
 
 
 class GradientAdjustment(Adjustment):
@@ -16,8 +17,8 @@ class GradientAdjustment(Adjustment):
     With G_t the gradient of task t on the shared embedding rows and G_T the core's:
 
     1. Direction. For t < T with <G_t, G_T> < 0: G_t <- G_t - alpha * <G_t, G_T> / ||G_T||^2 * G_T.
-    2. Magnitude. w_t = min(||G_T|| / ||G_t||, C), G_t <- gamma * w_t * G_t + (1 - gamma) * G_t, with ||G_t|| taken
-       after step 1.
+    2. Magnitude. w_t = min(||G_T|| / ||G_t||, C r_t), G_t <- gamma * w_t * G_t + (1 - gamma) * G_t, with ||G_t|| taken
+       after step 1 and r_t = ||G_T|| / ||G_t|| before it. In the paper r_t = 1.
 
     In terms of the Gram matrix, with k_t = alpha * min(0, M[t, T]) / M[T, T]: ||G_t||^2 after step 1 is
     M[t, t] - 2 k_t M[t, T] + k_t^2 M[T, T], c_t = gamma * w_t + 1 - gamma, c_T = 1 - sum_t c_t k_t.
@@ -29,9 +30,13 @@ class GradientAdjustment(Adjustment):
     Args:
       alpha: Share of the opposing component that is removed, in [0, 1]. 0 turns step 1 off.
       gamma: How far the norms are moved to the core's, in [0, 1]. 0 turns step 2 off.
-      clip: C, a guard against explosion. Set low, it disables the balancing when the core's loss is 1000 times larger.
+      clip: C, a guard against explosion: what little a projection leaves of a gradient is stretched up to C times more
+        than the gradient would have been without it.
 
         Each of the three is a number or a `tf.keras.optimizers.schedules.LearningRateSchedule` over the calls so far.
+      relative_clip: False is the paper's form, r_t = 1. There C bounds the whole stretch, and below the ratio of the
+        losses, which is a million for a core in cents that is not standardised, it disables the balancing. No gradient
+        is ever stretched beyond the core's norm, with or without it.
 
     Example:
       >>> adjustment = GradientAdjustment(alpha=1.0, gamma=0.0)
@@ -42,9 +47,11 @@ class GradientAdjustment(Adjustment):
       HTLNet (arXiv:2403.17442), section 3.5.
     """
 
-    arguments = ("alpha", "gamma", "clip")
+    arguments = ("alpha", "gamma", "clip", "relative_clip")
 
-    def __init__(self, alpha: Number = 1.0, gamma: Number = 0.5, clip: Number = 100.0) -> None:
+    def __init__(
+        self, alpha: Number = 1.0, gamma: Number = 0.5, clip: Number = 100.0, relative_clip: bool = True
+    ) -> None:
         super().__init__(name="gradient_adjustment")
         for name, value, highest in (("alpha", alpha, 1.0), ("gamma", gamma, 1.0), ("clip", clip, None)):
             if isinstance(value, tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -52,7 +59,7 @@ class GradientAdjustment(Adjustment):
             if not value >= 0 or (highest is not None and value > highest):
                 allowed = "must not be negative" if highest is None else f"must be in [0, {highest:g}]"
                 raise ValueError(f"{name} {allowed}, received {value!r}")
-        self.alpha, self.gamma, self.clip = alpha, gamma, clip
+        self.alpha, self.gamma, self.clip, self.relative_clip = alpha, gamma, clip, relative_clip
         self._scheduled = any(callable(value) for value in (alpha, gamma, clip))
         self._calls: tf.Variable | None = None
 
@@ -70,10 +77,11 @@ class GradientAdjustment(Adjustment):
         # (1 - alpha (2 - alpha) c^2), which neither overflows nor falls below zero by rounding.
         k = alpha * opposing * tf.math.divide_no_nan(norms[:-1], norms[-1])
         remaining = norms[:-1] * tf.sqrt(tf.maximum(1.0 - alpha * (2.0 - alpha) * opposing * opposing, 0.0))
-        # Where rounding has left nothing of a gradient it is stretched by C, as any tiny remainder; a task without a
-        # gradient is left alone.
+        # Where rounding has left nothing of a gradient it is stretched as far as C allows, as any tiny remainder; one
+        # that is 0 is left alone.
         ratios = norms[-1] / tf.maximum(remaining, _TINY)
-        weights = tf.where(norms[:-1] > 0.0, tf.minimum(ratios, clip), 1.0)
+        allowed = clip * tf.minimum(norms[-1] / tf.maximum(norms[:-1], _TINY), _HUGE) if self.relative_clip else clip
+        weights = tf.where(norms[:-1] > 0.0, tf.minimum(ratios, allowed), 1.0)
         preceding = gamma * weights + (1.0 - gamma)
         return tf.concat([preceding, [1.0 - tf.reduce_sum(preceding * k)]], axis=0)
 

@@ -28,6 +28,8 @@ SEQUENCE_MEAN_LENGTH = 10.0
 HEAVY_SKEW = 2.0
 # Below so many rows any column may look unique.
 MIN_ROWS_FOR_IDS = 20
+# With fewer values an embedding row knows what their statistics would say; with fewer rows a value they say nothing.
+STATISTICS_VALUES, STATISTICS_ROWS = 32, 3
 
 Role = Literal["feature", "target", "timestamp", "weight", "left out"]
 
@@ -40,11 +42,13 @@ class Proposal:
       role: Feature, target, timestamp (which may be a feature too), sample weight, or left out.
       feature: The declaration, if it is a feature.
       reason: Why so, for people.
+      statistics: Whether history statistics of it are worth having.
     """
 
     role: Role
     feature: Input | None
     reason: str
+    statistics: bool = False
 
     @property
     def kind(self) -> str:
@@ -107,6 +111,17 @@ def propose_feature(
     if reading is not None and reading.kind == "flag" and isinstance(proposal.feature, Categorical):
         return _feature(replace(proposal.feature, dtype="string"), proposal.reason)
     return proposal
+
+
+def has_history(profile: ColumnProfile, feature: Input) -> bool:
+    """Whether a column has so many values, with enough rows each, that history statistics are worth having."""
+    return (
+        isinstance(feature, Categorical)
+        and not feature.keeps_last
+        and profile.distinct_is_exact
+        and profile.distinct >= STATISTICS_VALUES
+        and profile.present >= STATISTICS_ROWS * profile.distinct
+    )
 
 
 def moment(name: str, group: Group, reading: Reading | None) -> Timestamp:

@@ -15,7 +15,7 @@ from htlnet_tf.documents import validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.inspection import names
 from htlnet_tf.inspection.funnel import Funnel
-from htlnet_tf.inspection.kinds import Proposal, as_timestamp, propose_feature
+from htlnet_tf.inspection.kinds import Proposal, as_timestamp, has_history, propose_feature
 from htlnet_tf.inspection.leakage import MIN_ROWS, Suspect
 from htlnet_tf.inspection.profile import ColumnProfile
 from htlnet_tf.inspection.readings import Reading
@@ -30,6 +30,7 @@ RANDOM_SPLIT = "{by: random, fractions: [0.8, 0.1, 0.1]}"
 OUTCOME_LIFT = 3.0
 CONSTANT_SHARE = 0.95
 _GROUPS = ("user", "item", "context")  # the order in which a schema reads best
+_HISTORY = ("count_encoding", "target_encoding")
 _SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 
 
@@ -94,7 +95,8 @@ def propose_columns(
                 notes = [proposal.reason, _zones(readings.get(name))]
                 if names.is_outcome_like(name):
                     notes.append("named like an outcome: is it known before the impression?")
-                proposal = Proposal("feature", replace(proposal.feature, column=column), "; ".join(filter(None, notes)))
+                declared = replace(proposal.feature, column=column)
+                proposal = Proposal("feature", declared, "; ".join(filter(None, notes)), has_history(profile, declared))
             else:
                 proposal = Proposal("left out", None, against)
         proposals[name] = proposal
@@ -144,6 +146,8 @@ def build_schema(
     ordered = sorted(features, key=lambda feature: _GROUPS.index(feature.group))
     document: dict[str, Any] = {"features": ordered, "targets": funnel.targets, "user": _user(proposals)}
     document["delimiter"] = delimiter
+    of = _with_statistics(proposals)
+    document["statistics"] = {"of": of} if of else None
     if timestamp is not None:
         moment, reading = proposals[timestamp].feature, (readings or {}).get(timestamp)
         document["timestamp"] = timestamp if moment is None else moment.name
@@ -169,11 +173,19 @@ def schema_text(schema: Schema, profiles: Mapping[str, ColumnProfile], proposals
     for key in ("features", "targets"):
         lines.append(f"{key}:")
         for item in document.pop(key):
+            if item["kind"] in _HISTORY:
+                continue
             text = yaml.safe_dump(
                 item, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
             ).strip()
             source = item.get("column", item["name"])
             lines.append(f"- {text}  # {_comment(profiles[source], proposals[source])}")
+    of = _with_statistics(proposals)
+    if of:
+        short = yaml.safe_dump({"of": of}, default_flow_style=True, allow_unicode=True, width=10**9).strip()
+        lines.append(
+            f"statistics: {short}  # how often a value is in the training rows, and the means of the targets there"
+        )
     rest = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).strip() if document else ""
     return "\n".join([*lines, rest]).rstrip() + "\n"
 
@@ -189,6 +201,12 @@ def config_text(data: str, schema: str, *, by_time: bool) -> str:
     document = {"data": {"loader": "generic", "path": data}, "schema": schema}
     split = "{by: time, fractions: [0.8, 0.1, 0.1]}" if by_time else RANDOM_SPLIT
     return f"{yaml.safe_dump(document, sort_keys=False, allow_unicode=True)}split: {split}\n"
+
+
+def _with_statistics(proposals: Mapping[str, Proposal]) -> list[str]:
+    """The features that get history statistics, as the schema orders them."""
+    features = [p.feature for p in proposals.values() if p.feature is not None and p.statistics]
+    return [feature.name for feature in sorted(features, key=lambda feature: _GROUPS.index(feature.group))]
 
 
 def _user(proposals: Mapping[str, Proposal]) -> str | None:

@@ -13,31 +13,43 @@ class Tower(tf.keras.layers.Layer):
     Args:
       units: Widths of the hidden layers.
       num_outputs: 1 for a binary or continuous target (logit, standardised value), K for a multiclass one (logits).
+      dropout: Share of each hidden activation that is dropped in training, in [0, 1). What later tasks see of the tower
+        is the whole activation.
+
+    Raises:
+      ValueError: There is no hidden layer, or `dropout` is not in [0, 1).
 
     References:
       HTLNet (arXiv:2403.17442), section 3.2: the first hidden activation is what later tasks see of a tower.
     """
 
-    def __init__(self, units: Sequence[int], num_outputs: int, *, name: str) -> None:
+    def __init__(self, units: Sequence[int], num_outputs: int, *, dropout: float = 0.0, name: str) -> None:
         super().__init__(name=name)
         if not units:
             raise ValueError("a tower needs at least one hidden layer: its activation is the tower's representation")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), received {dropout}")
         self.num_outputs = num_outputs
+        self.dropout = tf.keras.layers.Dropout(dropout) if dropout else None
         self.hidden = [tf.keras.layers.Dense(width, "relu", name=f"hidden_{i}") for i, width in enumerate(units)]
         self.head = tf.keras.layers.Dense(num_outputs, name="head")
 
-    def call(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs the tower.
 
         Args:
           inputs: float32 [B, width].
+          training: Whether to drop.
 
         Returns:
           The representation, float32 [B, units[0]], and the output: float32 [B], or [B, K] if K > 1.
         """
         representation = self.hidden[0](inputs)
-        activation = representation
+        activation = self._dropped(representation, training)
         for layer in self.hidden[1:]:
-            activation = layer(activation)
+            activation = self._dropped(layer(activation), training)
         output = self.head(activation)
         return representation, tf.squeeze(output, axis=-1) if self.num_outputs == 1 else output
+
+    def _dropped(self, activation: tf.Tensor, training: bool) -> tf.Tensor:
+        return activation if self.dropout is None else self.dropout(activation, training=training)

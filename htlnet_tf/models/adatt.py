@@ -9,7 +9,6 @@ from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.task_fusion import TaskFusion
-from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema
 
@@ -30,8 +29,8 @@ class AdaTT(MultiTaskModel):
       num_experts: Experts per target and level.
       tower_units: Widths of each tower's hidden layers.
       name: Of the model.
-      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
-        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
+      **options: `embedding_dim`, `gradient_adjustment`, `dropout`, `cross_layers` and all others of
+        `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -57,7 +56,7 @@ class AdaTT(MultiTaskModel):
         self.levels = [
             TaskFusion(len(targets), num_experts, (width,), name=f"level_{i}") for i, width in enumerate(level_units)
         ]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.towers = self.create_towers(tower_units)
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -65,4 +64,4 @@ class AdaTT(MultiTaskModel):
         hidden = list(views)
         for level in self.levels:
             hidden = level(hidden)
-        return [tower(x)[1] for tower, x in zip(self.towers, hidden, strict=True)]
+        return [tower(x, training)[1] for tower, x in zip(self.towers, hidden, strict=True)]

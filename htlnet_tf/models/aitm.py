@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
@@ -40,8 +38,8 @@ class AITM(MultiTaskModel):
       tower_units: Widths of each tower's hidden layers; the last one is k.
       calibrator: Weight of the calibrator's loss, alpha in the paper; 0: none.
       name: Of the model.
-      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
-        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
+      **options: `embedding_dim`, `gradient_adjustment`, `dropout`, `cross_layers` and all others of
+        `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -69,8 +67,7 @@ class AITM(MultiTaskModel):
             raise ValueError(f"calibrator must not be negative and a tower needs a hidden layer, {received}")
         self.calibrator = calibrator
         targets, width = self.schema.targets, tower_units[-1]
-        mlp = functools.partial(tfrs.layers.blocks.MLP, list(tower_units), activation="relu", final_activation="relu")
-        self.towers = [mlp(name=f"{t.name}_tower") for t in targets]
+        self.towers = [_tower(tower_units, self.dropout, f"{t.name}_tower") for t in targets]
         self.transfers = [tf.keras.layers.Dense(width, "relu", name=f"{t.name}_transfer") for t in targets[:-1]]
         self.fusions = [InformationFusion(width, name=f"{t.name}_fusion") for t in targets[1:]]
         self.outputs_of = [
@@ -83,7 +80,7 @@ class AITM(MultiTaskModel):
         outputs: list[tf.Tensor] = []
         fused: tf.Tensor | None = None
         for t, view in enumerate(views):
-            own = self.towers[t](view)
+            own = self.towers[t](view, training=training)
             fused = own if fused is None else self.fusions[t - 1]([self.transfers[t - 1](fused), own])
             output = self.outputs_of[t](fused)
             outputs.append(output if output.shape[-1] > 1 else tf.squeeze(output, axis=-1))
@@ -108,3 +105,11 @@ class AITM(MultiTaskModel):
                 losses[target.name] = RowLosses(excess if observed is None else excess * observed, observed)
             before = probability
         return losses
+
+
+def _tower(units: Sequence[int], dropout: float, name: str) -> tf.keras.Sequential:
+    """Hidden layers with ReLU, and what they drop in training."""
+    layers: list[tf.keras.layers.Layer] = []
+    for width in units:
+        layers += [tf.keras.layers.Dense(width, "relu"), *([tf.keras.layers.Dropout(dropout)] if dropout else [])]
+    return tf.keras.Sequential(layers, name=name)

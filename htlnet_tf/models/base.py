@@ -18,8 +18,11 @@ from htlnet_tf.encoding.streaming import stream_error
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
+from htlnet_tf.layers.cross_network import cross_network
 from htlnet_tf.layers.embedding_tables import shared_embedding
+from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
+from htlnet_tf.models.averaging import with_averaged_weights
 from htlnet_tf.models.encoded_batches import require_encoded
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.nonfinite import NonFiniteGuard, Policy
@@ -55,6 +58,14 @@ class ModelOptions(TypedDict, total=False):
       on_nonfinite: What to do about a step whose losses or gradients are not finite: `"raise"`, the default, stops
         `fit` with a `NonFiniteError` before the step is applied; `"skip"` leaves it out and counts it as
         `skipped_steps`.
+      dropout: Share of each hidden activation of the towers that is dropped in training, in [0, 1); 0.
+      cross_layers: Cross layers between the embedding and the towers, x <- x_0 * (U V x + b) + x with x_0 the shared
+        input; 0. They are trained by the sum of the losses, see `MultiTaskModel.shared_input`.
+      cross_rank: Rank r of U, [W, r], and V, [r, W]; 64.
+
+    References:
+      Wang et al.: "DCN V2: Improved Deep & Cross Network and Practical Lessons for Web-scale Learning to Rank Systems",
+      WWW 2021, arXiv:2008.13535, equation 2: the cross layers.
     """
 
     embedding_dim: int
@@ -64,6 +75,9 @@ class ModelOptions(TypedDict, total=False):
     embedding_l2: float
     gradient_metrics: bool
     on_nonfinite: Policy
+    dropout: float
+    cross_layers: int
+    cross_rank: int
 
 
 class MultiTaskModel(ScoringModel):
@@ -122,6 +136,9 @@ class MultiTaskModel(ScoringModel):
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = False,
         on_nonfinite: Policy = "raise",
+        dropout: float = 0.0,
+        cross_layers: int = 0,
+        cross_rank: int = 64,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -153,7 +170,16 @@ class MultiTaskModel(ScoringModel):
         self.gradient_statistics = GradientStatistics(names, names.index(core)) if gradient_metrics else None
         self._guard = NonFiniteGuard(names, on_nonfinite)
         self._skipped = tf.keras.metrics.Sum("skipped_steps") if on_nonfinite == "skip" else None
+        self.dropout = dropout
+        self.cross = cross_network(cross_layers, cross_rank)
         self.create_shared_layers()
+
+    def create_towers(self, units: Sequence[int]) -> list[Tower]:
+        """A tower per target, with hidden layers of these widths."""
+        return [
+            Tower(units, head.num_outputs, dropout=self.dropout, name=f"{name}_tower")
+            for name, head in self.heads.items()
+        ]
 
     def _make_embedding(self, dim: int) -> Any:
         """The shared embedding, rows of width `dim` where a feature declares none."""
@@ -281,6 +307,7 @@ class MultiTaskModel(ScoringModel):
         require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
+        callbacks = with_averaged_weights(self.optimizer, callbacks)
         self.on_fit_start(planned_steps(given))
         try:
             history = super().fit(**(given | {"callbacks": callbacks}))
@@ -493,7 +520,8 @@ class MultiTaskModel(ScoringModel):
           features: `"numeric"`, float32 [B, num_numeric]; in training also `"ids"`, int32 [B, num_slots].
 
         Returns:
-          float32 [B, W]; in this class the fields and the numbers side by side, W = width + num_numeric.
+          float32 [B, W]; in this class the fields and the numbers side by side, W = width + num_numeric, behind the
+          `cross_layers` if there are any.
 
         Example:
           >>> class Crossed(htl.HTLNet):
@@ -503,7 +531,8 @@ class MultiTaskModel(ScoringModel):
           ...     def shared_input(self, embedded, features):
           ...         return self.cross(super().shared_input(embedded, features))
         """
-        return tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
+        shared = tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
+        return shared if self.cross is None else self.cross(shared)
 
     def _task_losses(
         self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None

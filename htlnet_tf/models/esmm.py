@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.objectives.functions import logit_of_both
 from htlnet_tf.schema import Binary, Multiclass, Schema
@@ -41,8 +40,8 @@ class ESMM(MultiTaskModel):
       encoder: Fitted on the training rows.
       tower_units: Widths of each tower's hidden layers.
       name: Of the model.
-      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
-        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
+      **options: `embedding_dim`, `gradient_adjustment`, `dropout`, `cross_layers` and all others of
+        `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -69,7 +68,7 @@ class ESMM(MultiTaskModel):
                     f"target '{amount.name}': ESMM multiplies an amount by the probability of the step before it, "
                     f"which the objective '{objective.name}' has no form for"
                 )
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.towers = self.create_towers(tower_units)
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -77,7 +76,7 @@ class ESMM(MultiTaskModel):
         steps: dict[str, tf.Tensor] = {}
         outputs: list[tf.Tensor] = []
         for target, view, tower in zip(self.schema.targets, views, self.towers, strict=True):
-            output = tower(view)[1]
+            output = tower(view, training)[1]
             if isinstance(target, Multiclass):
                 outputs.append(output)
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -12,7 +13,6 @@ from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.gradients import GradientAdjustment, GradientSum, GramFunction
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
-from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.base import Features, MultiTaskModel, Weights
 from htlnet_tf.models.label_states import Handed, LabelStates
@@ -44,8 +44,8 @@ class HTLNet(MultiTaskModel):
       label_embedding_dim: Width L of a label embedding.
       fusion_width: Width of what each Information Fusion Unit returns.
       core: Target that plays the core's part in the gradient adjustment; None: the last one.
-      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()` with the paper's settings, or the
-        plain sum where a loss weighting stands in its place.
+      gradient_adjustment: Gram matrix -> coefficients; None: `GradientAdjustment()`, or the plain sum where a loss
+        weighting stands in its place.
       loss_weighting: Losses -> weighted losses, see `ModelOptions`; None: as they are.
       tau_start: Gumbel-softmax temperature at the first step.
       tau_min: Temperature that the annealing ends at.
@@ -62,10 +62,14 @@ class HTLNet(MultiTaskModel):
         states' predicted probabilities, which is the law of total expectation. `"soft"`, `"hard"` and `"expected"`: the
         predicted label, see `LabelEmbedding`.
       label_start: Standard deviation of the label embeddings' start values.
-      paper: The published form: `label_embedding="soft"`, and start values of the label embeddings as small as Keras'.
+      paper: The published form: `label_embedding="soft"`, start values of the label embeddings as small as Keras', and
+        the guard C of the gradient adjustment as published, `relative_clip=False`, unless one is given.
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show norm, cosine and coefficient of every task in `fit`.
       on_nonfinite: `"raise"` or `"skip"`, see `ModelOptions`.
+      dropout: Share of each tower's hidden activations that is dropped in training, see `ModelOptions`.
+      cross_layers: Cross layers before the towers, see `ModelOptions`.
+      cross_rank: Their rank.
 
     Example:
       >>> model = HTLNet(schema, encoder, embedding_dim=10)
@@ -106,10 +110,15 @@ class HTLNet(MultiTaskModel):
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = True,
         on_nonfinite: Policy = "raise",
+        dropout: float = 0.0,
+        cross_layers: int = 0,
+        cross_rank: int = 64,
         name: str = "htlnet",
     ) -> None:
-        if gradient_adjustment is None:
-            gradient_adjustment = GradientAdjustment() if loss_weighting is None else GradientSum()
+        if gradient_adjustment is None and loss_weighting is None:
+            gradient_adjustment = GradientAdjustment(relative_clip=not paper)
+        elif gradient_adjustment is None:
+            gradient_adjustment = GradientSum()
         super().__init__(
             schema,
             encoder,
@@ -120,6 +129,9 @@ class HTLNet(MultiTaskModel):
             embedding_l2=embedding_l2,
             gradient_metrics=gradient_metrics,
             on_nonfinite=on_nonfinite,
+            dropout=dropout,
+            cross_layers=cross_layers,
+            cross_rank=cross_rank,
             name=name,
         )
         if fusion not in ("attention", "concat"):
@@ -142,7 +154,7 @@ class HTLNet(MultiTaskModel):
             [i for i in range(t) if target.after is None or names[i] in target.after]
             for t, target in enumerate(targets)
         ]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.towers = self.create_towers(tower_units)
         self.label_embeddings = {
             t.name: LabelEmbedding(
                 t.num_classes if isinstance(t, Multiclass) else 2,
@@ -173,8 +185,9 @@ class HTLNet(MultiTaskModel):
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
         if self.label_states is not None:
-            return self.label_states.expect(self._run_tower, views)[0]
-        return [output for _, output in self._in_order(views, lambda t, output: self._embed(t, output, training))]
+            return self.label_states.expect(functools.partial(self._run_tower, training=training), views)[0]
+        towers = self._in_order(views, lambda t, output: self._embed(t, output, training), training)
+        return [output for _, output in towers]
 
     def training_outputs(
         self, views: Sequence[tf.Tensor], labels: Mapping[str, tf.Tensor], weights: Weights
@@ -190,7 +203,7 @@ class HTLNet(MultiTaskModel):
             true = self.heads[name].labels(labels)
             return self.label_embeddings[name].of_labels(true, observed, self._log_probabilities(t, output))
 
-        return [output for _, output in self._in_order(views, embed)]
+        return [output for _, output in self._in_order(views, embed, training=True)]
 
     def attention_weights(self, features: Features) -> dict[str, dict[str, tf.Tensor]]:
         """What the Information Fusion Units attend to, in inference mode.
@@ -210,7 +223,7 @@ class HTLNet(MultiTaskModel):
         if self.label_states is not None:
             _, passes = self.label_states.expect(self._run_tower, views)
         else:
-            towers = self._in_order(views, lambda t, output: self._embed(t, output, training=False))
+            towers = self._in_order(views, lambda t, output: self._embed(t, output, training=False), training=False)
             passes = [[(tf.ones_like(shared[:, 0]), handed)] for handed, _ in towers]
         found: dict[str, dict[str, tf.Tensor]] = {}
         for t, states in enumerate(passes):
@@ -222,18 +235,19 @@ class HTLNet(MultiTaskModel):
         return found
 
     def _in_order(
-        self, views: Sequence[tf.Tensor], embed: Callable[[int, tf.Tensor], tf.Tensor]
+        self, views: Sequence[tf.Tensor], embed: Callable[[int, tf.Tensor], tf.Tensor], training: bool
     ) -> list[tuple[Handed, tf.Tensor]]:
         """Runs each tower once; per target what the earlier ones hand to it, and its output.
 
         Args:
           views: As for `task_outputs`.
           embed: From a target's position and output to its label embedding.
+          training: Whether this is a training step.
         """
         results: list[tuple[Handed, tf.Tensor]] = []
         own: list[dict[str, tf.Tensor]] = []
         for t in range(len(views)):
-            handed, representation, output = self._run_tower(t, views[t], own)
+            handed, representation, output = self._run_tower(t, views[t], own, training)
             results.append((handed, output))
             given = {"representation": representation} if self.use_representation else {}
             if self.schema.targets[t].name in self.label_embeddings:
@@ -242,7 +256,7 @@ class HTLNet(MultiTaskModel):
         return results
 
     def _run_tower(
-        self, t: int, view: tf.Tensor, own: Sequence[Mapping[str, tf.Tensor]]
+        self, t: int, view: tf.Tensor, own: Sequence[Mapping[str, tf.Tensor]], training: bool = False
     ) -> tuple[Handed, tf.Tensor, tf.Tensor]:
         """Runs one tower.
 
@@ -250,6 +264,7 @@ class HTLNet(MultiTaskModel):
           t: The target's position.
           view: The shared input, [B, width].
           own: What each earlier target hands on, by unit.
+          training: Whether this is a training step.
 
         Returns:
           What it reads of the earlier targets, by unit; its representation, behind the stop-gradient; its output.
@@ -261,7 +276,7 @@ class HTLNet(MultiTaskModel):
             and (vectors := [own[i][unit] for i in self._after[t] if unit in own[i]])
         }
         inputs = [view, *(self._fusion(unit, t)(vectors) for unit, vectors in handed.items())]
-        representation, output = self.towers[t](tf.concat(inputs, axis=1) if len(inputs) > 1 else view)
+        representation, output = self.towers[t](tf.concat(inputs, axis=1) if len(inputs) > 1 else view, training)
         return handed, self._hand_on(representation), output
 
     def _embed(self, t: int, output: tf.Tensor, training: bool) -> tf.Tensor:

@@ -10,7 +10,6 @@ from typing_extensions import Unpack
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.layers.experts import Experts
 from htlnet_tf.layers.gates import Gate
-from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema
 
@@ -31,8 +30,8 @@ class MMoE(MultiTaskModel):
       expert_units: Widths of an expert's layers.
       tower_units: Widths of each tower's hidden layers.
       name: Of the model.
-      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
-        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
+      **options: `embedding_dim`, `gradient_adjustment`, `dropout`, `cross_layers` and all others of
+        `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -57,11 +56,12 @@ class MMoE(MultiTaskModel):
         targets = self.schema.targets
         self.experts = Experts(num_experts, expert_units, name="experts")
         self.gates = [Gate(num_experts, name=f"{t.name}_gate") for t in targets]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.towers = self.create_towers(tower_units)
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
         shared = views[0]
         experts = self.experts(shared)
-        return [tower(gate(shared, experts))[1] for gate, tower in zip(self.gates, self.towers, strict=True)]
+        gated = zip(self.gates, self.towers, strict=True)
+        return [tower(gate(shared, experts), training)[1] for gate, tower in gated]

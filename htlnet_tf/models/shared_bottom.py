@@ -8,7 +8,6 @@ import tensorflow as tf
 from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import ModelOptions, MultiTaskModel
 from htlnet_tf.schema import Schema
 
@@ -22,8 +21,8 @@ class SharedBottom(MultiTaskModel):
       bottom_units: Widths of the shared layers.
       tower_units: Widths of each tower's hidden layers.
       name: Of the model.
-      **options: `embedding_dim`, `gradient_adjustment`, `loss_weighting`, `embedding_l2`, `gradient_metrics` and
-        `on_nonfinite`, see `htlnet_tf.models.ModelOptions`.
+      **options: `embedding_dim`, `gradient_adjustment`, `dropout`, `cross_layers` and all others of
+        `htlnet_tf.models.ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -44,7 +43,7 @@ class SharedBottom(MultiTaskModel):
     ) -> None:
         super().__init__(schema, encoder, name=name, **options)
         self.bottom = [tf.keras.layers.Dense(n, "relu", name=f"bottom_{i}") for i, n in enumerate(bottom_units)]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.towers = self.create_towers(tower_units)
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
@@ -52,4 +51,4 @@ class SharedBottom(MultiTaskModel):
         shared = views[0]
         for layer in self.bottom:
             shared = layer(shared)
-        return [tower(shared)[1] for tower in self.towers]
+        return [tower(shared, training)[1] for tower in self.towers]

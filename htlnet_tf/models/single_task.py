@@ -10,7 +10,6 @@ import tensorflow as tf
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.encoding.layout import EmbeddingLayout
 from htlnet_tf.layers.embedding_tables import shared_embedding
-from htlnet_tf.layers.tower import Tower
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.schema import Schema
@@ -37,6 +36,7 @@ class SingleTask(MultiTaskModel):
       embedding_l2: Strength l of l * ||row||^2 for each embedding row that a batch touches.
       gradient_metrics: Show the norm of every task's embedding gradient in `fit`.
       on_nonfinite: `"raise"` or `"skip"`, see `ModelOptions`.
+      dropout: Share of each hidden activation of a DNN that is dropped in training.
 
     Raises:
       InputError: The encoder was fitted for another schema.
@@ -58,6 +58,7 @@ class SingleTask(MultiTaskModel):
         embedding_l2: float = 1e-5,
         gradient_metrics: bool = False,
         on_nonfinite: Policy = "raise",
+        dropout: float = 0.0,
         name: str = "single_task",
     ) -> None:
         if type(self).shared_input is not MultiTaskModel.shared_input:
@@ -69,10 +70,11 @@ class SingleTask(MultiTaskModel):
             embedding_l2=embedding_l2,
             gradient_metrics=gradient_metrics,
             on_nonfinite=on_nonfinite,
+            dropout=dropout,
             name=name,
         )
         self._parts = [(len(table.fields), table.dim or embedding_dim) for table in encoder.layout.tables]
-        self.towers = [Tower(tower_units, head.num_outputs, name=f"{key}_tower") for key, head in self.heads.items()]
+        self.towers = self.create_towers(tower_units)
         self.create_weights()
 
     def _make_embedding(self, dim: int) -> Any:
@@ -82,7 +84,8 @@ class SingleTask(MultiTaskModel):
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
-        return [tower(self._own(view, t))[1] for t, (tower, view) in enumerate(zip(self.towers, views, strict=True))]
+        towers = zip(self.towers, views, strict=True)
+        return [tower(self._own(view, t), training)[1] for t, (tower, view) in enumerate(towers)]
 
     def _own(self, view: tf.Tensor, task: int) -> tf.Tensor:
         """Target t's part of the shared input [B, T * width + num_numeric]: [B, width + num_numeric]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +19,8 @@ from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.optimizers import LazyAdam
-from htlnet_tf.runs.config import ModelConfig, RunConfig
+from htlnet_tf.optimizers.schedules import is_scheduled, learning_rate_schedule
+from htlnet_tf.runs.config import ModelConfig, RunConfig, TrainingConfig
 from htlnet_tf.schema import Schema
 
 
@@ -35,7 +37,21 @@ def build_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> M
 def compile_model(model: ScoringModel, config: RunConfig) -> None:
     """Gives every network of a model the configured optimizer."""
     for member in model.members:
-        member.compile(optimizer=LazyAdam(config.training.learning_rate))
+        member.compile(optimizer=_optimizer(config.training, member.encoder.statistics.num_rows))
+
+
+def _optimizer(training: TrainingConfig, num_rows: int) -> LazyAdam:
+    """The configured optimizer; the training rows, which the encoder has counted in a stream too, plan its schedule."""
+    rate: Any = training.learning_rate
+    if training.schedule is not None:
+        # Rounded as `train_model` rounds the parts of a pass.
+        parts = training.validations_per_epoch
+        steps = max(1, round(math.ceil(num_rows / training.batch_size) / parts)) * parts * training.epochs
+        schedule = training.schedule
+        rate = learning_rate_schedule(rate, steps, schedule.name, warmup=schedule.warmup, end=schedule.end)
+    if training.ema_momentum is None:
+        return LazyAdam(rate)
+    return LazyAdam(rate, use_ema=True, ema_momentum=training.ema_momentum)
 
 
 def create_model(config: RunConfig, schema: Schema, encoder: FeatureEncoder) -> ScoringModel:
@@ -101,8 +117,9 @@ def _network_config(model: MultiTaskModel) -> ModelConfig:
 
 def learning_rate(model: ScoringModel) -> float | None:
     """That of a model's optimizer, of an ensemble the first member's; None if it has none, or a schedule."""
-    rate = getattr(getattr(model.members[0], "optimizer", None), "learning_rate", None)
-    return float(rate.numpy()) if isinstance(rate, tf.Variable) else None
+    optimizer = getattr(model.members[0], "optimizer", None)
+    rate = getattr(optimizer, "learning_rate", None)
+    return float(rate.numpy()) if isinstance(rate, tf.Variable) and not is_scheduled(optimizer) else None
 
 
 _OF_YOUR_OWN = (

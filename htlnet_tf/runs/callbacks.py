@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from htlnet_tf.models.progress import headline_metrics
+from htlnet_tf.optimizers.schedules import is_scheduled
 from htlnet_tf.schema import Schema
 
 
@@ -140,8 +141,13 @@ class ProgressLines(tf.keras.callbacks.Callback):
         seconds = time.monotonic() - self._started
         self._write(
             f"  {self._label}epoch {self._passes(epoch)}/{self._passes(self.params['epochs'] - 1)}: "
-            f"{seconds:.0f} s, loss {logs.get('loss', float('nan')):.4f}{validation}"
+            f"{seconds:.0f} s, loss {logs.get('loss', float('nan')):.4f}{self._rate()}{validation}"
         )
+
+    def _rate(self) -> str:
+        """The rate of the last step, where it moves."""
+        optimizer = self.model.optimizer
+        return f", learning rate {float(optimizer.learning_rate):.2g}" if is_scheduled(optimizer) else ""
 
     def _passes(self, epoch: int) -> str:
         return f"{(epoch + 1) / self._parts:g}"

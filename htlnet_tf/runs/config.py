@@ -85,6 +85,29 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class ScheduleConfig:
+    """How the learning rate moves over all steps of a training, those of `epochs` passes over the training rows.
+
+    Where early stopping ends it sooner, the rest of the schedule is not reached: plan `epochs` accordingly.
+
+    Args:
+      name: `"constant"`, `"linear"`, `"cosine"` or `"exponential"`, as the rate falls.
+      warmup: Share of the steps in which the rate rises to `learning_rate` before.
+      end: The last step's rate, as a share of `learning_rate`.
+    """
+
+    name: Literal["constant", "linear", "cosine", "exponential"]
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    end: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> ScheduleConfig:
+        if self.name == "exponential" and self.end == 0:
+            raise ValueError("an exponential schedule never falls to 0; give the 'end', such as 0.01")
+        return self
+
+
+@dataclass(frozen=True, config=_STRICT)
 class TrainingConfig:
     """How to train; the same for every model that is compared.
 
@@ -92,11 +115,17 @@ class TrainingConfig:
       epochs: At most this many.
       batch_size: Rows per step.
       learning_rate: Of `LazyAdam`.
+      schedule: How the learning rate moves, by name or with arguments, `{name: cosine, warmup: 0.05}`; None: not at
+        all.
+      ema_momentum: Average the weights over the steps: the share of the average that a step leaves, in (0, 1), such as
+        0.999. Validation, early stopping and whatever is kept have the averages. None: no average.
       patience: Passes over the training rows without a better validation (the mean of the targets' relative losses, see
         `htlnet_tf.objectives.metrics.RelativeLoss`) before training stops; the weights of the best validation are kept.
       early_stopping: False makes all the `epochs`, whatever the validation says, and keeps the last weights.
       validations_per_epoch: Validate so often in a pass. Early stopping at whole passes is coarse where id embeddings
         begin to overfit in the second one.
+      level_share: Fit the level of amounts on the latest share of the training rows in order of time, in (0, 1], which
+        the following days are like; None: on all of them. Needs a `timestamp`.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
       ensemble: Models to train, with the seeds `seed`, `seed + 1`, ...; each stops by its own validation, and what is
         judged, saved and exported is the one model whose predictions are their mean, see `htlnet_tf.models.Ensemble`.
@@ -106,9 +135,12 @@ class TrainingConfig:
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=1024, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: ScheduleConfig | None = None
+    ema_momentum: float | None = Field(default=None, gt=0, lt=1)
     patience: int = Field(default=1, ge=0)
     early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
+    level_share: float | None = Field(default=None, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     ensemble: int = Field(default=1, ge=1)
 
@@ -116,6 +148,11 @@ class TrainingConfig:
     def members(self) -> list[TrainingConfig]:
         """The training of each member, a single model with a seed of its own."""
         return [dataclasses.replace(self, seed=self.seed + i, ensemble=1) for i in range(self.ensemble)]
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _by_name(cls, schedule: Any) -> Any:
+        return {"name": schedule} if isinstance(schedule, str) else schedule
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -9,6 +9,7 @@ from typing import Union
 import pandas as pd
 
 from htlnet_tf.data.labels import label_values
+from htlnet_tf.data.latest import latest_rows
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows, Stream, check_rows
@@ -38,6 +39,8 @@ class Prepared:
       bad_rows: What a stream has skipped so far; None for rows that came as a frame.
       truth: Of the test rows, in their order and with their index, see `htlnet_tf.runs.config.LoadedRows`; None where
         it is not known.
+      level: The latest of the training rows, encoded or a stream as `train` is, where the level is fitted on a share of
+        them; None: on all.
     """
 
     schema: Schema
@@ -49,6 +52,7 @@ class Prepared:
     out_of_vocabulary: pd.DataFrame
     bad_rows: BadRows | None = None
     truth: pd.DataFrame | None = None
+    level: Trainable | None = None
 
 
 def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
@@ -62,6 +66,12 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         rows = dataclasses.replace(rows, by_time=config.split.by == "time")
     split = fit_split(config, rows, schema)
     train, valid, test = split.apply(rows) if isinstance(rows, pd.DataFrame) else (rows.of(split, p) for p in PARTS)
+    level = None
+    if config.training.level_share is not None:
+        try:
+            level = latest_rows(train, schema, config.training.level_share)
+        except InputError as error:
+            raise InputError(f"training.level_share: {error}") from error
     encoder = FeatureEncoder.fit(schema, train)
     encoded: dict[str, Trainable] = {}
     unknown: dict[str, dict[str, float]] = {}
@@ -97,7 +107,14 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         pd.DataFrame(unknown),
         bad_rows,
         truth=truth.loc[test.index] if truth is not None and isinstance(test, pd.DataFrame) else None,
+        level=_level_rows(config, level, encoder),
     )
+
+
+def _level_rows(config: RunConfig, rows: Rows | None, encoder: FeatureEncoder) -> Trainable | None:
+    if rows is None or (isinstance(rows, Stream) and config.data.streaming):
+        return rows
+    return encode_rows(rows, encoder, training=True)
 
 
 def fit_split(config: RunConfig, rows: Rows, schema: Schema) -> Split:

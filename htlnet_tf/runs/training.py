@@ -69,6 +69,8 @@ def train_model(
         steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
         train = rows.repeat()
         model.level_rows = rows  # of those without an end `fit` would take a part of a pass
+    if prepared.level is not None:
+        model.level_rows = make_dataset(prepared.level, schema, encoder, batch_size=_EVALUATION_BATCH, training=True)
     keep_best = KeepBest(config.training.patience * parts)
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from htlnet_tf.schema.history import CountEncoding, TargetEncoding
-from htlnet_tf.schema.names import STRICT, ColumnName, DecimalMark, Named, SourceName
+from htlnet_tf.schema.names import STRICT, ColumnName, DecimalMark, EmbeddingDim, Named, QuantileBuckets, SourceName
 
 Group = Literal["user", "item", "context"]
 CategoricalDtype = Literal["string", "int64"]
@@ -20,7 +20,6 @@ TimePart = Literal["hour", "weekday"]
 TimeUnit = Literal["s", "ms", "us", "ns"]
 UNITS_PER_SECOND: dict[TimeUnit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
-EmbeddingDim = Annotated[int, Field(ge=1, le=4096)]
 Buckets = Annotated[int, Field(ge=2, le=2**30)]
 
 
@@ -146,6 +145,7 @@ class Numeric(Named):
       log1p: Replace x by log(1 + x) before standardising; the column must not be negative then.
       quantile_buckets: If given, the number is not fed as such but as one of so many buckets, each with its own
         embedding row; their bounds are quantiles of the training rows. Equal quantiles make fewer buckets.
+      keep_number: Feed the number as well as its bucket.
       embedding_dim: Width of the buckets' embedding rows. None: the model's.
       missing_values: Raw values that stand for "missing", beside NaN and None.
       column: As for `Categorical`.
@@ -156,7 +156,8 @@ class Numeric(Named):
     _: KW_ONLY
     group: Group = "item"
     log1p: bool = False
-    quantile_buckets: int | None = Field(default=None, ge=2, le=10_000)
+    quantile_buckets: QuantileBuckets | None = None
+    keep_number: bool = False
     embedding_dim: EmbeddingDim | None = None
     missing_values: tuple[float, ...] = ()
     column: SourceName | None = None
@@ -165,11 +166,18 @@ class Numeric(Named):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Numeric:
-        if self.quantile_buckets is not None and self.log1p:
+        if self.quantile_buckets is not None and self.log1p and not self.keep_number:
             raise ValueError(f"feature '{self.name}': quantile buckets are the same with and without log1p; drop one")
         if self.quantile_buckets is None and self.embedding_dim is not None:
             raise ValueError(f"feature '{self.name}' has an embedding_dim, so it needs quantile_buckets")
+        if self.quantile_buckets is None and self.keep_number:
+            raise ValueError(f"feature '{self.name}' has keep_number, which is for a number beside quantile_buckets")
         return self
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is fed as a number, in buckets too or not."""
+        return self.quantile_buckets is None or self.keep_number
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Union
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.schema.names import STRICT, ColumnName
+from htlnet_tf.schema.names import STRICT, ColumnName, EmbeddingDim, QuantileBuckets
 
 if TYPE_CHECKING:
     from htlnet_tf.schema.targets import Target
@@ -38,6 +38,9 @@ class TargetEncoding:
         that of the rows earlier in time, which needs the schema's `timestamp`. Everywhere else, serving included, it is
         that of all training rows.
       folds: How many, for `"folds"`.
+      quantile_buckets: Beside the number, an embedding row for each of so many buckets of it; their bounds are
+        quantiles over the training rows. Equal quantiles make fewer buckets.
+      embedding_dim: Width of the buckets' embedding rows. None: the model's.
 
     References:
       Micci-Barreca: "A Preprocessing Scheme for High-Cardinality Categorical Attributes", SIGKDD Explorations 3(1),
@@ -53,6 +56,8 @@ class TargetEncoding:
     scale: Scale = "linear"
     scheme: Scheme = "folds"
     folds: int = Field(default=5, ge=2, le=100)
+    quantile_buckets: QuantileBuckets | None = None
+    embedding_dim: EmbeddingDim | None = None
     kind: Literal["target_encoding"] = "target_encoding"
 
     @model_validator(mode="after")
@@ -60,6 +65,7 @@ class TargetEncoding:
         if not self.name:
             log = ".log" if self.scale == "log" else ""
             object.__setattr__(self, "name", f"{self.of}.{self.target}{log}")
+        _check_buckets(self)
         return self
 
 
@@ -73,18 +79,27 @@ class CountEncoding:
     Args:
       of: As for `TargetEncoding`.
       name: Of the feature. Empty: made of `of`.
+      quantile_buckets: As for `TargetEncoding`, as `embedding_dim`.
     """
 
     _: KW_ONLY
     of: str
     name: ColumnName = ""
+    quantile_buckets: QuantileBuckets | None = None
+    embedding_dim: EmbeddingDim | None = None
     kind: Literal["count_encoding"] = "count_encoding"
 
     @model_validator(mode="after")
     def _has_a_name(self) -> CountEncoding:
         if not self.name:
             object.__setattr__(self, "name", f"{self.of}.count")
+        _check_buckets(self)
         return self
+
+
+def _check_buckets(feature: History) -> None:
+    if feature.quantile_buckets is None and feature.embedding_dim is not None:
+        raise ValueError(f"statistic '{feature.name}' has an embedding_dim, so it needs quantile_buckets")
 
 
 History = Union[TargetEncoding, CountEncoding]
@@ -102,6 +117,8 @@ class HistoryStatistics:
       smoothing: As for `TargetEncoding`, as the following.
       scheme: Which rows a training row sees.
       folds: How many.
+      quantile_buckets: Of each of them, beside the number.
+      embedding_dim: Of the buckets.
     """
 
     _: KW_ONLY
@@ -112,6 +129,8 @@ class HistoryStatistics:
     smoothing: float = Field(default=20.0, gt=0, le=1e9)
     scheme: Scheme = "folds"
     folds: int = Field(default=5, ge=2, le=100)
+    quantile_buckets: QuantileBuckets | None = None
+    embedding_dim: EmbeddingDim | None = None
 
     def features(self, targets: Sequence[Target]) -> tuple[History, ...]:
         """The features, those of one value's together.
@@ -123,7 +142,10 @@ class HistoryStatistics:
         names = [target.name for target in targets] if self.targets is None else self.targets
         made: list[History] = []
         for of in self.of:
-            made += [CountEncoding(of=of)] if self.counts else []
+            if self.counts:
+                made.append(
+                    CountEncoding(of=of, quantile_buckets=self.quantile_buckets, embedding_dim=self.embedding_dim)
+                )
             for name in names:
                 for scale in ("linear", "log") if self.log and name in amounts else ("linear",):
                     made.append(
@@ -134,6 +156,8 @@ class HistoryStatistics:
                             smoothing=self.smoothing,
                             scheme=self.scheme,
                             folds=self.folds,
+                            quantile_buckets=self.quantile_buckets,
+                            embedding_dim=self.embedding_dim,
                         )
                     )
         return tuple(made)

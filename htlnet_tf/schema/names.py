@@ -15,6 +15,8 @@ ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.][A-Za-z0-9_.\-]*$")]
 # What a table calls a column may be anything.
 SourceName = Annotated[str, Field(min_length=1)]
 DecimalMark = Literal[".", ","]
+EmbeddingDim = Annotated[int, Field(ge=1, le=4096)]
+QuantileBuckets = Annotated[int, Field(ge=2, le=10_000)]
 
 
 def argument_name(column: str) -> str:

@@ -123,6 +123,17 @@ def test_quantile_buckets_by_hand() -> None:
     assert ids(encoder, c=[0], x=[-1.0])[0][1] == 3
 
 
+def test_a_number_beside_its_bucket() -> None:
+    x = htl.Numeric("x", quantile_buckets=2, keep_number=True, log1p=True)
+    e = np.e
+    encoder, _ = fitted([htl.Categorical("c", min_count=1), x], {"c": [0] * 4, "x": [0.0, e - 1, e**2 - 1, np.nan]})
+    # The logarithms 0, 1, 2 have the mean 1 and the deviation sqrt(2/3); the bound is the median of the raw numbers.
+    assert encoder.statistics.learned["x"].boundaries == (np.float32(e - 1),)
+    encoded = encoder.encode(pd.DataFrame({"c": [0, 0, 0], "x": [0.0, e**2 - 1, np.nan]}))
+    assert encoded["ids"][:, 1].tolist() == [4, 5, 3]  # c: padding 0, unknown 1, value 2; x: missing 3, then buckets
+    np.testing.assert_allclose(encoded["numeric"], [[-(1.5**0.5), 0], [1.5**0.5, 0], [0, 1]], rtol=1e-6)
+
+
 def test_a_constant_number_has_one_bound() -> None:
     features = [htl.Categorical("c"), htl.Numeric("x", quantile_buckets=4)]
     encoder, _ = fitted(features, {"c": [0, 0], "x": [5.0, 5.0]})
@@ -211,6 +222,7 @@ ODD = ["", "a", "a,b", "007", "7", "é☃", "NaN", None]
 @functools.cache
 def everything() -> FeatureEncoder:
     features = [
+        htl.TargetEncoding(of="text_number", target="click", quantile_buckets=3, embedding_dim=3),
         htl.Categorical("text", min_count=1),
         htl.Categorical("hashed", encoding="hash", num_buckets=16),
         htl.Categorical("tags", separator=",", min_count=1, pooling="max"),
@@ -219,8 +231,10 @@ def everything() -> FeatureEncoder:
         htl.Categorical("hashed_number", encoding="hash", num_buckets=16),
         htl.Numeric("x"),
         htl.Numeric("bucketed", quantile_buckets=3, missing_values=[-1.0]),
+        htl.Numeric("both", column="bucketed", quantile_buckets=3, keep_number=True, missing_values=[-1.0]),
         htl.Timestamp("t", utc_offset_hours=5.5),
         htl.Cross("text_number", of=("text", "number"), num_buckets=30),
+        htl.CountEncoding(of="tags", quantile_buckets=2),
     ]
     integers = [0, 7, -7, 2**63 - 1, -(2**63) + 1, -124, 7, 7]
     numbers = [0.0, 1.0, -1.0, np.nan, 3.0, 1e-45, 2.0, 1.0]
@@ -282,7 +296,7 @@ def test_infinite_numbers_are_refused_in_a_frame_and_missing_in_a_request() -> N
         encoder.encode(frame)
     raw = raw_features(frame.assign(x=0.0), encoder.schema) | {"x": np.asarray([np.inf], np.float32)}
     encoded = _graph(encoder)({n: tf.constant(raw[n], spec.dtype) for n, spec in encoder.raw_specs().items()})
-    assert encoded["numeric"][0, 0] == 0.0
+    assert encoded["numeric"][0, encoder.value_columns["x"]] == 0.0
 
 
 def test_everything_survives_save_and_load(tmp_path: Path) -> None:

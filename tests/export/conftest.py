@@ -44,6 +44,8 @@ def rich_schema() -> htl.Schema:
             htl.Cross("city_tab", of=("city", "tab"), num_buckets=64),
             htl.Cross("user_item", of=("user_id", "item_id"), num_buckets=32),
             htl.Cross("item_tab", of=("item_id", "tab")),
+            htl.TargetEncoding(of="item_tab", target="stars", quantile_buckets=3, embedding_dim=4),
+            htl.CountEncoding(of="user_id", quantile_buckets=2),
         ],
         targets=[htl.Binary("click"), htl.Multiclass("stars", num_classes=3), htl.Continuous("spend")],
     )

@@ -38,7 +38,7 @@ def funnel(rows: int = ROWS, **columns: Any) -> pd.DataFrame:
 
 
 def features(inspection: Inspection) -> dict[str, Any]:
-    return {feature.name: feature for feature in inspection.propose_schema().features}
+    return {feature.name: feature for feature in inspection.propose_schema().inputs}
 
 
 def reasons(inspection: Inspection) -> dict[str, str]:

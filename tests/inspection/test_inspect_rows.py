@@ -53,7 +53,7 @@ def inspection() -> Inspection:
 
 
 def test_kinds_are_told_apart(inspection: Inspection) -> None:
-    features = {f.name: f for f in inspection.propose_schema().features}
+    features = {f.name: f for f in inspection.propose_schema().inputs}
     expected = {
         "user_id": Categorical("user_id", group="user", dtype="string"),
         "item_id": Categorical("item_id", dtype="int64"),
@@ -306,6 +306,16 @@ def test_the_proposal_survives_yaml(inspection: Inspection, tmp_path: Path) -> N
     assert Schema.from_yaml(path) == inspection.propose_schema()
     line = next(line for line in path.read_text("utf-8").splitlines() if "name: user_id" in line)
     assert "# 20 distinct, 3.5% missing" in line  # rows 5, 34, .. 382: 14 of 400
+    assert "statistics: {of: [item_id]}" in path.read_text("utf-8")
+
+
+def test_statistics_are_of_many_values_with_rows_each(inspection: Inspection) -> None:
+    """35 items; users and tags are fewer, and each basket has one row."""
+    assert {f.of for f in inspection.propose_schema().history} == {"item_id"}
+    assert inspection.proposals["item_id"].statistics and not inspection.proposals["user_id"].statistics
+    few = inspect_rows(planted().assign(item_id=np.arange(400) // 2 * 7 + 1), **NAMED)
+    assert few.proposals["item_id"].feature is not None
+    assert few.propose_schema().history == ()
 
 
 def test_the_one_column_of_users_is_proposed(inspection: Inspection) -> None:

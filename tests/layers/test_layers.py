@@ -37,6 +37,22 @@ class TestTower:
         with pytest.raises(ValueError, match="at least one hidden layer"):
             Tower([], 1, name="t")
 
+    def test_dropout_is_of_training_and_not_of_what_later_towers_see(self) -> None:
+        tf.keras.utils.set_random_seed(0)
+        tower = Tower([4], 1, dropout=0.5, name="t")
+        x = tf.ones([2000, 3])
+        tower(x)
+        tower.hidden[0].set_weights([np.ones([3, 4]), np.zeros(4)])
+        tower.head.set_weights([np.ones([4, 1]), np.zeros(1)])
+        np.testing.assert_array_equal(tower(x)[1], 12.0)
+        representation, output = tower(x, training=True)
+        np.testing.assert_array_equal(representation, 3.0)
+        # Each activation is 0 or 3 / (1 - 0.5), so that the expectation stays: a sum of four has the variance 4 * 9.
+        assert set(output.numpy()) == {0.0, 6.0, 12.0, 18.0, 24.0}
+        assert abs(output.numpy().mean() - 12.0) < 5 * np.sqrt(36 / 2000)
+        with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), received 1"):
+            Tower([4], 1, dropout=1.0, name="t")
+
 
 class TestLabelEmbedding:
     def test_inference_is_the_expected_embedding_and_deterministic(self) -> None:

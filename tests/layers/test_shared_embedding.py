@@ -17,7 +17,7 @@ import htlnet_tf as htl
 from htlnet_tf.encoding.layout import EmbeddingLayout, Field, Table
 from htlnet_tf.layers.embedding_tables import EmbeddingTables, shared_embedding
 from htlnet_tf.layers.shared_embedding import SharedEmbedding
-from htlnet_tf.optimizers import _rows_are_distinct
+from htlnet_tf.optimizers.lazy_adam import _rows_are_distinct
 from htlnet_tf.schema.features import Pooling
 from tests import reference
 

@@ -13,14 +13,15 @@ import pytest
 import yaml
 
 import htlnet_tf as htl
+from htlnet_tf.data.split_config import RandomSplit
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import KeepBest, ProgressLines
-from htlnet_tf.runs.config import DataConfig, RunConfig, find_config, load_rows, shipped
+from htlnet_tf.runs.config import DataConfig, RunConfig, ScheduleConfig, find_config, load_rows, shipped
 from htlnet_tf.runs.folder import Run, export_run, load_held_out, load_model
 from htlnet_tf.runs.preparation import prepare
-from htlnet_tf.runs.training import load_test_rows, train
+from htlnet_tf.runs.training import load_test_rows, train, train_model
 
 # What a module's fixture makes has its pictures; those of the tests' own runs are never looked at.
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -264,6 +265,51 @@ def test_the_data_path_is_kept_for_evaluate(tmp_path: Path, monkeypatch: pytest.
     kuairand = find_config("kuairand_pure")
     assert kuairand.with_data("rows").data.path == str(tmp_path / "rows")
     assert kuairand.with_data(None) is kuairand
+
+
+def test_the_level_is_that_of_the_latest_training_rows(tmp_path: Path) -> None:
+    text = SMALL.replace("epochs: 2", "epochs: 1, validations_per_epoch: 2, level_share: 0.25")
+    asked = config(tmp_path, text)
+    prepared = prepare(asked, write=lambda _: None)
+    assert prepared.level is not None and len(prepared.level) == 800  # of 3,200
+    model = train_model(asked, prepared, write=lambda _: None).model
+    # The training rows are in order of time, and of 3,200 the last quarter begins with the 2,401st.
+    latest = {name: values[2400:] for name, values in prepared.train.features.items()}
+    total = model.predict(latest, batch_size=800, verbose=0)["spend"].sum()
+    assert total == pytest.approx(prepared.train.labels["spend"][2400:].sum(), rel=1e-4)
+
+
+def test_schedule_and_averages_of_a_run(tmp_path: Path) -> None:
+    extra = "epochs: 2, validations_per_epoch: 2, schedule: {name: linear, warmup: 0.2}, ema_momentum: 0.9"
+    asked = config(tmp_path, SMALL.replace("epochs: 2", extra))
+    again = RunConfig.from_yaml(tmp_path / "config.yaml", ["training.schedule=cosine"])
+    assert again.training.schedule == ScheduleConfig(name="cosine")
+    lines: list[str] = []
+    trained = train_model(asked, prepare(asked, write=lambda _: None), write=lines.append)
+    # By hand: 3,200 rows are 13 steps of 256, in halves of 6, so 24 in all: 5 rise, and from the sixth on, which
+    # has the whole rate, it falls in 18 steps to 0.
+    assert int(trained.model.optimizer.iterations) == 24
+    rates = [line.split("learning rate ")[1].split(" |")[0] for line in lines if "learning rate" in line]
+    assert rates == ["0.001", "0.00067", "0.00033", "0"]
+    assert trained.model.optimizer.use_ema
+    valid = prepare(asked, write=lambda _: None).valid
+    batches = htl.data.make_dataset(valid, trained.model.schema, trained.model.encoder, batch_size=8192)
+    # What was validated is what the model has.
+    assert trained.model.evaluate(batches, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        trained.history["val_loss"][trained.best_check - 1], rel=1e-5
+    )
+    with pytest.raises(htl.InputError, match="exponential schedule never falls to 0"):
+        RunConfig.from_yaml(tmp_path / "config.yaml", ["training.schedule=exponential"])
+    htl.save_run(trained.model, tmp_path / "run")  # whose rate has fallen to 0, which no configuration may say
+    assert htl.load_run(tmp_path / "run").config.training.learning_rate == 1e-3
+
+
+def test_a_level_of_the_latest_rows_needs_times(tmp_path: Path) -> None:
+    asked = config(tmp_path, SMALL.replace("epochs: 2", "epochs: 1, level_share: 0.5"))
+    timeless = dataclasses.replace(generate_funnel(1000).schema, timestamp=None)
+    asked = dataclasses.replace(asked, schema=timeless, split=RandomSplit(fractions=(0.8, 0.1, 0.1)))
+    with pytest.raises(htl.InputError, match=r"training\.level_share: .*'timestamp' is None"):
+        prepare(asked, write=lambda _: None)
 
 
 def test_generated_rows_come_as_asked_for_with_their_truth(tmp_path: Path) -> None:

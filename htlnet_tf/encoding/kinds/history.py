@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -12,8 +12,9 @@ import tensorflow as tf
 from pydantic import ConfigDict, PlainSerializer, PlainValidator
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.encoding.kinds.kind import Kind, Numbers
+from htlnet_tf.encoding.kinds.kind import Block, Kind, Numbers
 from htlnet_tf.encoding.kinds.numeric import CLIP
+from htlnet_tf.encoding.layout import Field
 from htlnet_tf.schema import CountEncoding, TargetEncoding
 from htlnet_tf.schema.history import History
 
@@ -50,6 +51,8 @@ class ValueSums:
       priors: The same mean of all training rows, [K].
       mean: Of each number over the training rows, [K], by which it is standardised.
       std: Likewise their deviation.
+      boundaries: Of a statistic in quantile buckets too, per number the increasing bounds between them, float32, on the
+        standardised scale.
     """
 
     weights: Floats
@@ -57,11 +60,16 @@ class ValueSums:
     priors: tuple[float, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    boundaries: tuple[tuple[float, ...], ...] | None = None
 
 
 class HistoryKind(Kind[HistoryT]):
-    """Numbers by the row of a value, (x - mean) / std, clipped to [-10, 10]; of several values their mean."""
+    """Numbers by the row of a value, (x - mean) / std, clipped to [-10, 10]; of several values their mean.
 
+    With quantile buckets there is also a field per number, of the embedding row of the bucket that it is in.
+    """
+
+    comes_last = True
     learned_type = ValueSums
     learned: ValueSums
 
@@ -95,6 +103,38 @@ class HistoryKind(Kind[HistoryT]):
         """The statistic as the model sees it, float32 [K, N]; arguments as for `raw`."""
         mean, std = (np.asarray(values)[:, np.newaxis] for values in (self.learned.mean, self.learned.std))
         return np.clip((self.raw(weights, sums) - mean) / std, -CLIP, CLIP).astype(np.float32)
+
+    def fields(self) -> list[Field]:
+        """One per number, if it is in buckets too."""
+        dim = self.feature.embedding_dim
+        return [Field(self._field(k), 1, "mean", dim) for k in range(len(self.learned.boundaries or ()))]
+
+    def block(self, field: str, start: int) -> Block:
+        """The buckets' rows."""
+        names = [f.name for f in self.fields()]
+        boundaries = (self.learned.boundaries or ())[names.index(field)]
+        return Block.at(start, unknown=False, missing=False, values=len(boundaries) + 1)
+
+    def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The buckets of the statistic."""
+        if self.learned.boundaries is None:
+            return {}
+        return self.buckets(self.numbers(raw, found).values)
+
+    def buckets(self, numbers: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The rows of the buckets that standardised numbers are in, int32 [B, 1] by field.
+
+        Args:
+          numbers: Per number, float32 [B].
+        """
+        rows = {}
+        for k, bounds in enumerate(self.learned.boundaries or ()):
+            bucket = tf.raw_ops.Bucketize(input=numbers[k], boundaries=list(bounds))
+            rows[self._field(k)] = (bucket + self.blocks[self._field(k)].first)[:, tf.newaxis]
+        return rows
+
+    def _field(self, k: int) -> str:
+        return self.feature.name if self.num_numbers == 1 else f"{self.feature.name}.{k}"
 
     def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> Numbers:
         """The statistic of the value in a row, the mean of those of several values."""

@@ -90,10 +90,12 @@ class Kind(Generic[FeatureT]):
     Attributes:
       dtype: Of its raw column in a request; None: it has none.
       learned_type: The dataclass that is kept of the training rows; None: nothing is.
+      comes_last: Its rows are made of those of any other kind.
     """
 
     dtype: tf.DType | None = None
     learned_type: ClassVar[type | None] = None
+    comes_last: ClassVar[bool] = False
 
     def __init__(self, feature: FeatureT, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
         self.feature, self.learned, self.peers = feature, learned, peers

@@ -1,4 +1,4 @@
-"""Numbers: standardised, or in quantile buckets that have an embedding row each."""
+"""Numbers: standardised, or in quantile buckets that have an embedding row each, or both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Moments:
       mean: In the column's unit.
       std: In the column's unit; 1 for a constant column.
       has_missing: Whether the training rows had a missing value; if so, an indicator goes with the value.
-      boundaries: Of a feature in quantile buckets instead, the increasing bounds between them, float32.
+      boundaries: Of a feature in quantile buckets, the increasing bounds between them, float32.
     """
 
     mean: float = 0.0
@@ -53,21 +53,19 @@ class NumericCounter(Counter[Numeric]):
         values = numeric_values(frame[feature.source], feature, decimal=self._decimal)
         if feature.quantile_buckets is not None:
             self._sample.update(values)
-        else:
+        if feature.is_number:
             self._moments.update(np.log1p(values) if feature.log1p else values)
 
     def settled(self, others: Mapping[str, Counter[Any]]) -> tuple[Numeric, Moments]:
         """The feature as it is, and its moments or bounds."""
-        buckets = self.feature.quantile_buckets
-        if buckets is not None:
-            return self.feature, Moments(boundaries=self._sample.boundaries(buckets))
-        moments = self._moments
-        return self.feature, Moments(moments.mean, moments.std, moments.has_missing)
+        buckets, moments = self.feature.quantile_buckets, self._moments
+        boundaries = None if buckets is None else self._sample.boundaries(buckets)
+        return self.feature, Moments(moments.mean, moments.std, moments.has_missing, boundaries)
 
 
 class NumericKind(Kind[Numeric]):
     """(x - mean) / std, clipped to [-10, 10]; a missing value becomes 0, and where the training rows had missing values
-    an indicator follows. Or the embedding row of the bucket that x is in.
+    an indicator follows. Or the embedding row of the bucket that x is in, or both.
     """
 
     dtype = tf.float32
@@ -91,8 +89,8 @@ class NumericKind(Kind[Numeric]):
 
     @property
     def num_numbers(self) -> int:
-        """The number and its indicator, if any; none in buckets."""
-        return 0 if self.learned.boundaries is not None else 1 + self.learned.has_missing
+        """The number and its indicator, if any; none of buckets alone."""
+        return 1 + self.learned.has_missing if self.feature.is_number else 0
 
     @property
     def num_indicators(self) -> int:
@@ -110,7 +108,7 @@ class NumericKind(Kind[Numeric]):
 
     def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> Numbers:
         """The standardised number, and an indicator where the training rows had missing ones."""
-        if self.learned.boundaries is not None:
+        if not self.feature.is_number:
             return Numbers()
         x = raw[self.feature.name]
         missing = self._is_missing(x)
@@ -129,7 +127,7 @@ class NumericKind(Kind[Numeric]):
     def probe(self, count: int, random: np.random.Generator) -> np.ndarray:
         """Usual numbers, missing ones, 0, and a billion."""
         centre, spread = self.learned.mean, self.learned.std
-        if self.learned.boundaries is not None:
+        if self.learned.boundaries is not None and not self.feature.is_number:
             bounds = np.asarray(self.learned.boundaries or (0.0, 1.0))
             centre, spread = float(np.mean(bounds)), float(np.ptp(bounds)) + 1.0
         usual = random.normal(centre, spread, count)

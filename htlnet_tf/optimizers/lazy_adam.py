@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from htlnet_tf.optimizers.averages import MovingAverages
+
 
 class LazyAdam(tf.keras.optimizers.Adam):
     """Adam that leaves the weights and moments of untouched embedding rows as they are.
@@ -15,9 +17,18 @@ class LazyAdam(tf.keras.optimizers.Adam):
     gradient; their bias correction uses the optimizer's step, as in Adam. On a batch that touches every row it equals
     Adam. Dense gradients are Adam's.
 
+    With `use_ema` it keeps the moving average of the weights over all steps, see `MovingAverages`, at a cost that
+    follows the touched rows too. `fit` of the models then validates, stops and ends with the averages; in a loop of
+    your own `finalize_variable_values` puts them into the weights.
+
     Args:
       learning_rate: A number or a schedule.
-      **kwargs: As for `tf.keras.optimizers.Adam`, except `amsgrad`, `weight_decay` and `use_ema`, which move every row.
+      **kwargs: As for `tf.keras.optimizers.Adam`, `use_ema` and `ema_momentum` (the share m of the average that a step
+        leaves, such as 0.999) among them; except `amsgrad`, `weight_decay` and `ema_overwrite_frequency`, which move
+        every row.
+
+    Example:
+      >>> model.compile(LazyAdam(1e-3, use_ema=True, ema_momentum=0.999))
 
     References:
       Kingma, Ba: "Adam: A Method for Stochastic Optimization", ICLR 2015, section 2. The lazy form is that of
@@ -25,13 +36,54 @@ class LazyAdam(tf.keras.optimizers.Adam):
     """
 
     def __init__(self, learning_rate: Any = 1e-3, **kwargs: Any) -> None:
-        for name in ("amsgrad", "weight_decay", "use_ema"):
+        for name in ("amsgrad", "weight_decay", "ema_overwrite_frequency"):
             if kwargs.get(name):
                 raise ValueError(f"LazyAdam has no {name}: it would move rows that the batch does not touch")
+        momentum = kwargs.get("ema_momentum", 0.99)
+        if kwargs.get("use_ema") and not 0.0 < momentum < 1.0:
+            raise ValueError(f"ema_momentum must be in (0, 1), received {momentum}")
         kwargs.setdefault("name", "LazyAdam")
         # Keras turns it on where there is a GPU; XLA would compile anew for every number of touched rows.
         kwargs.setdefault("jit_compile", False)
         super().__init__(learning_rate, **kwargs)
+        self._moving: MovingAverages | None = None
+
+    def build(self, var_list: Sequence[tf.Variable]) -> None:
+        """As Keras', with what averages need beside the slots.
+
+        Args:
+          var_list: The weights that will be trained.
+        """
+        built = getattr(self, "_built", False)
+        super().build(var_list)
+        if built or not self.use_ema:
+            return
+        averages = self._model_variables_moving_average
+        rows = [self.add_variable(v.shape[:1], tf.int32, name=f"seen_{i}") for i, v in enumerate(var_list)]
+        steps, exchanged = (self.add_variable([], tf.int32, name=name) for name in ("averaged_steps", "exchanged"))
+        self._moving = MovingAverages(self.ema_momentum, var_list, averages, rows, steps, exchanged)
+
+    def use_averages(self, averaged: bool) -> None:
+        """Puts the averages into the weights, or the weights themselves back.
+
+        Args:
+          averaged: Which of the two; nothing happens if they are there already, or nothing is averaged.
+        """
+        if self._moving is not None:
+            self._moving.exchange(averaged=averaged)
+
+    def restart_averages(self) -> None:
+        """The weights stay what they are, and averages begin anew with the next step."""
+        if self._moving is not None:
+            self._moving.restart()
+
+    def finalize_variable_values(self, var_list: Sequence[tf.Variable]) -> None:
+        """Puts the averages into the weights, if there are any; `fit` does it at its end.
+
+        Args:
+          var_list: As for Keras'; it is the weights that the optimizer was built for.
+        """
+        self.use_averages(True)
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         """Updates a variable: all of it for a dense gradient, the rows of a sparse one.
@@ -48,6 +100,7 @@ class LazyAdam(tf.keras.optimizers.Adam):
         slot = self._index_dict[self._var_key(variable)]
         m, v = self._momentums[slot], self._velocities[slot]
         if not isinstance(gradient, tf.IndexedSlices):
+            before = None if self._moving is None else tf.identity(variable)
             # Adam in one operation, where Keras' takes ten per variable.
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
@@ -61,6 +114,8 @@ class LazyAdam(tf.keras.optimizers.Adam):
                 epsilon=self.epsilon,
                 grad=gradient,
             )
+            if self._moving is not None:
+                self._moving.update(slot, before, variable.read_value())
             return
         alpha = rate * tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
         rows, values = gradient.indices, gradient.values
@@ -69,7 +124,16 @@ class LazyAdam(tf.keras.optimizers.Adam):
         v_rows += (tf.square(values) - v_rows) * (1.0 - self.beta_2)
         m.scatter_update(tf.IndexedSlices(m_rows, rows))
         v.scatter_update(tf.IndexedSlices(v_rows, rows))
-        variable.scatter_sub(tf.IndexedSlices(alpha * m_rows / (tf.sqrt(v_rows) + self.epsilon), rows))
+        change = alpha * m_rows / (tf.sqrt(v_rows) + self.epsilon)
+        if self._moving is not None:
+            before = tf.gather(variable, rows)
+            self._moving.update(slot, before, before - change, rows)
+        variable.scatter_sub(tf.IndexedSlices(change, rows))
+
+    def _update_model_variables_moving_average(self, var_list: Sequence[tf.Variable]) -> None:
+        """Keras calls it behind the steps of all variables, which have moved their averages themselves."""
+        if self._moving is not None:
+            self._moving.advance()
 
     def _deduplicate_sparse_grad(
         self, grads: Sequence[tf.Tensor | tf.IndexedSlices]

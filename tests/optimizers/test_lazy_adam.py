@@ -77,7 +77,7 @@ def test_slots_are_saved_and_restored(tmp_path: Path) -> None:
     np.testing.assert_array_equal(variable, restored)
 
 
-@pytest.mark.parametrize("name", ["amsgrad", "weight_decay", "use_ema"])
+@pytest.mark.parametrize("name", ["amsgrad", "weight_decay", "ema_overwrite_frequency"])
 def test_what_would_move_every_row_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         htl.LazyAdam(**{name: True})
