@@ -89,6 +89,21 @@ def test_a_member_is_the_model_that_its_seed_alone_gives(
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)  # sums of floats in another order
 
 
+def test_members_have_the_schedule_the_averages_and_the_level_of_a_single_model(tmp_path: Path) -> None:
+    options = ("training.ensemble=2", "training.schedule={name: cosine}", "training.ema_momentum=0.9")
+    averaged = config(tmp_path, *options, "training.level_share=0.5")
+    run = train(averaged, tmp_path / "run", write=lambda _: None)
+    _, model = load_model(tmp_path / "run")
+    pd.testing.assert_frame_equal(htl.predict(model, run.held_out), htl.predict(run.model, run.held_out))
+    rows = prepare(averaged, write=lambda _: None).level
+    assert rows is not None
+    # Each member has the total of the latest half of the training rows, so their mean has it.
+    total = float(model(rows.features)["spend"].numpy().sum())
+    assert total == pytest.approx(float(rows.labels["spend"].sum()), rel=1e-4)
+    factors = [float(member.heads["spend"].level.factor) for member in model.members]
+    assert factors[0] != factors[1]
+
+
 def test_a_server_answers_with_the_mean(trained: tuple[Run, Path, list[str]], tmp_path: Path) -> None:
     run, folder, _ = trained
     version = export_run(folder, tmp_path / "models" / "htlnet")
