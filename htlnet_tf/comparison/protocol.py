@@ -25,7 +25,7 @@ from htlnet_tf.files import local_path
 from htlnet_tf.judging.evaluation import evaluate_predictions
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.judging.summaries import summarise_reports
-from htlnet_tf.judging.trivial import training_means, trivial_reports
+from htlnet_tf.judging.references.constants import training_means, trivial_reports
 from htlnet_tf.models import MODELS
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
