@@ -77,14 +77,16 @@ class RunRecord:
       variant: Its name.
       seed: Its seed.
       settings: See `Job.settings`.
-      parameters: Trained numbers, embedding rows included.
-      epochs: Passes over the training rows; a part of a pass counts as such.
-      best_epoch: After how many passes the weights that were judged were taken.
+      parameters: Trained numbers, embedding rows included; of a reference its leaves or coefficients.
+      epochs: Passes over the training rows; a part of a pass counts as such. Of a reference its trees or iterations.
+      best_epoch: After how many of them the weights that were judged were taken.
       seconds_per_epoch: Of training alone, without validation and, where there are several parts of passes, without
         the first one, in which the step is traced: the median over the parts.
       versions: Of Python and the packages that the numbers depend on.
       report: Metrics on the test rows; None if training diverged.
       failure: Why it did, else empty.
+      training_seconds: Of training in all, without validation; of a reference, with it. None: made by a version that
+        did not tell.
     """
 
     variant: str
@@ -97,6 +99,7 @@ class RunRecord:
     versions: dict[str, str]
     report: Report | None
     failure: str = ""
+    training_seconds: float | None = None
 
     def to_json(self) -> str:
         """As a JSON document."""
@@ -153,7 +156,8 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) 
         epochs=len(run.history["loss"]) / per_epoch,
         best_epoch=run.best_check / per_epoch,
         seconds_per_epoch=float(np.median(run.seconds[1:] or run.seconds)) * per_epoch,
-        report=_with_regret(run.report, run.scored, prepared),
+        report=with_regret(run.report, run.scored, prepared),
+        training_seconds=float(np.sum(run.seconds)),
     )
     schema, scored = prepared.schema, run.scored
     with atomic_directory(root / job.folder) as stage:
@@ -168,13 +172,19 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) 
     return record
 
 
+def write_record(record: RunRecord, folder: Path) -> None:
+    """Writes a run's record into its folder."""
+    (folder / _RECORD).write_text(record.to_json(), encoding="utf-8")
+
+
 def _write(record: RunRecord, job: Job, stage: Path) -> None:
-    (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+    write_record(record, stage)
     # What `htlnet train` needs to make the same run, with its weights.
     (stage / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
 
 
-def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
+def with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
+    """A report with the regret of each target, where the truth is known."""
     if prepared.truth is None:
         return report
     schema = prepared.schema
