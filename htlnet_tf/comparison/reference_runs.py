@@ -96,7 +96,7 @@ def make_reference_run(job: Job, prepared: Prepared, root: Path, *, write: Write
         job.settings,
         parameters=fitted.parameters,
         epochs=float(fitted.steps),
-        best_epoch=float(fitted.kept_steps),
+        best_epoch=float(fitted.steps),
         seconds_per_epoch=seconds / max(fitted.steps, 1),
         versions=versions() | package,
         report=with_regret(scored.report(schema), scored, prepared).of_targets(predicted),

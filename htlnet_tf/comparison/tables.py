@@ -188,11 +188,11 @@ def _cost_cells(table: Table, records: Records) -> list[list[str]]:
 
 def _reference_costs(table: Table, records: Records) -> list[list[str]]:
     """What the references cost; nothing if there are none."""
-    cells = [["", "leaves, coefficients", "trees, iterations", "kept", "s in all"]]
+    cells = [["", "leaves, coefficients", "trees, iterations", "s in all"]]
     for name in table.references:
         runs = _good_runs(records, name)
         if runs:
-            means = [_mean_cost(runs, n) for n in ("parameters", "epochs", "best_epoch")]
+            means = [_mean_cost(runs, n) for n in ("parameters", "epochs")]
             cells.append([name, *(f"{mean:,.0f}" for mean in means), _seconds(runs)])
     return cells if table.references else []
 

@@ -103,7 +103,7 @@ class BoostedTrees:
             x = matrix(features)
             return {name: function(x) for name, function in found.items()}
 
-        return FittedReference(predict, grower.leaves, grower.grown, grower.kept)
+        return FittedReference(predict, grower.leaves, grower.trees)
 
 
 class _Grower:
@@ -116,16 +116,15 @@ class _Grower:
       parameters: Of LightGBM, the same for all boosters.
 
     Attributes:
-      leaves: Of the trees that were kept.
-      grown: Trees.
-      kept: Trees up to the best validation.
+      leaves: Of all trees.
+      trees: Up to the best validation.
     """
 
     def __init__(
         self, train: np.ndarray, valid: np.ndarray, categorical: list[int], parameters: dict[str, Any]
     ) -> None:
         self._train, self._valid, self._categorical, self._parameters = train, valid, categorical, parameters
-        self.leaves = self.grown = self.kept = 0
+        self.leaves = self.trees = 0
 
     def amount(self, core: Core, train: Observed, valid: Observed) -> Predict:
         """Of an amount, in its own unit."""
@@ -171,15 +170,11 @@ class _Grower:
         )
         stop = lightgbm.early_stopping(PATIENCE, verbose=False)
         booster = lightgbm.train(declared, dataset, MAX_TREES, valid_sets=[judged], callbacks=[stop])
-        self._add(booster, parameters.get("num_class", 1))
-        best = booster.best_iteration
-        return lambda x: np.asarray(booster.predict(x, num_iteration=best, num_threads=declared["num_threads"]))
-
-    def _add(self, booster: lightgbm.Booster, trees_per_round: int) -> None:
-        trees = booster.dump_model(num_iteration=booster.best_iteration)["tree_info"]
+        # As `train` gives it, it ends with the tree of the best validation.
+        trees = booster.dump_model()["tree_info"]
         self.leaves += sum(tree["num_leaves"] for tree in trees)
-        self.kept += len(trees)
-        self.grown += booster.current_iteration() * trees_per_round
+        self.trees += len(trees)
+        return lambda x: np.asarray(booster.predict(x, num_threads=declared["num_threads"]))
 
 
 def _taken(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:

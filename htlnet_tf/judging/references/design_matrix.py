@@ -68,9 +68,10 @@ class TreeMatrix:
 
     - Numbers, history statistics and indicators of missing values as they are encoded; trees see their order alone.
     - The bucket of a number in quantile buckets, as a number.
-    - A field of one value per row: its code, to be taken as a category, where it has at most `MAX_CATEGORIES`
-      embedding rows, or more and the schema has no mean of a target by it. One with more and such a mean has only its
-      statistics: the same thing said in a column that does not overfit.
+    - A field of one value per row and at most `MAX_CATEGORIES` embedding rows: its code, to be taken as a category.
+    - One with more, and with the mean of a target by its value in the schema: its statistics alone, which say the same.
+      Without such a mean, its code as a number: a vocabulary is in the order of how frequent its values are. Thousands
+      of categories are more than trees can take; they learn the training rows by heart.
     - A field of several values per row: one column per embedding row, 1 where the row has the value, up to
       `MAX_CATEGORIES` of them; with more, its statistics alone.
 
@@ -83,10 +84,10 @@ class TreeMatrix:
 
     def __init__(self, encoder: FeatureEncoder) -> None:
         columns = id_columns(encoder)
-        self._codes = [c for c in columns if c.is_single and (c.is_ordered or c.is_small or not c.has_mean)]
+        self._codes = [c for c in columns if c.is_single and (c.is_small or c.is_ordered or not c.has_mean)]
         self._indicators = [c for c in columns if not c.is_single and c.is_small]
         start = encoder.num_numeric
-        self.categorical = [i for i, column in enumerate(self._codes, start) if not column.is_ordered]
+        self.categorical = [i for i, c in enumerate(self._codes, start) if c.is_small and not c.is_ordered]
 
     def __call__(self, features: Arrays) -> np.ndarray:
         """The matrix, float32 [N, C], of encoded features: `"ids"` [N, num_slots], `"numeric"` [N, num_numeric]."""

@@ -72,7 +72,7 @@ class LinearModels:
             return {name: function(rows) for name, (function, _, _) in solved.items()}
 
         parameters, steps = (sum(found[i] for found in solved.values()) for i in (1, 2))
-        return FittedReference(predict, parameters, steps, steps)
+        return FittedReference(predict, parameters, steps)
 
 
 def _solved(target: Target, x: scipy.sparse.csr_matrix, observed: Observed, alpha: float) -> tuple[Predict, int, int]:

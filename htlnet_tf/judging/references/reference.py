@@ -26,14 +26,12 @@ class FittedReference:
       predict: By target that it predicts, a function of encoded features (`"ids"` [N, num_slots], `"numeric"` [N,
         num_numeric]) to probabilities or amounts in the target's unit, [N], or [N, K] of a multiclass target.
       parameters: Leaves of all trees, or coefficients.
-      steps: Trees that were grown, or the solver's iterations, over all targets.
-      kept_steps: Of them, those that predict: trees up to the best validation.
+      steps: Trees up to the best validation, or the solver's iterations, over all targets.
     """
 
     predict: Callable[[Arrays], dict[str, np.ndarray]]
     parameters: int
     steps: int
-    kept_steps: int
 
 
 class Reference(Protocol):
