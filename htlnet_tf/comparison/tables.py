@@ -62,7 +62,8 @@ def table_markdown(
     blocks = [f"## {table.title}"]
     summary = summarise_reports(as_lists(reports)) if reports else pd.DataFrame()
     tests = paired_tests(reports, SUBJECT, table.references) if SUBJECT in reports and len(reports) > 1 else None
-    for target in schema.targets if reports else ():
+    judged = set(summary["target"]) if reports else set()
+    for target in (t for t in schema.targets if t.name in judged):
         unit = f" ({target.unit})" if isinstance(target, Continuous) and target.unit else ""
         blocks += [
             f"### {target.name}{unit}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from htlnet_tf.judging.references.design_matrix import TreeMatrix
 from htlnet_tf.judging.references.reference import FittedReference, Observed
 from htlnet_tf.schema import Continuous, Multiclass, Schema
 from htlnet_tf.schema.targets import Target
-
-if TYPE_CHECKING:
-    import lightgbm
 
 MAX_TREES = 2000
 """Of a booster, or per class: validation stops long before."""
@@ -55,7 +52,11 @@ class BoostedTrees:
 
     @property
     def defaults(self) -> Mapping[str, float]:
-        """Settings, as LightGBM calls them; nothing of them was searched on any data set."""
+        """Settings, as LightGBM calls them: usual values for tables of 10^4 to 10^6 rows.
+
+        Categories are smoothed more than LightGBM's own defaults do. That was seen to help on the validation rows of
+        KuaiRand-Pure; else nothing was searched.
+        """
         return {
             "learning_rate": 0.05,
             "num_leaves": 31,
@@ -63,6 +64,9 @@ class BoostedTrees:
             "feature_fraction": 0.5,
             "bagging_fraction": 0.8,
             "lambda_l2": 1.0,
+            "cat_smooth": 50.0,
+            "cat_l2": 30.0,
+            "min_data_per_group": 200,
         }
 
     def targets(self, schema: Schema) -> tuple[Target, ...]:

@@ -20,6 +20,7 @@ from htlnet_tf.schema import Continuous, Multiclass, Schema
 from htlnet_tf.schema.targets import Target
 
 _ITERATIONS = 1000
+_MAX_DENSE = 3000  # columns whose squared number of second derivatives is kept: 72 MB
 _POWER = 1.5  # of the variance in the mean, between Poisson's 1 and Gamma's 2
 
 Predict = Callable[[scipy.sparse.csr_matrix], np.ndarray]
@@ -93,7 +94,10 @@ def _solved(target: Target, x: scipy.sparse.csr_matrix, observed: Observed, alph
     if len(known) < 2:
         return lambda rows: shares(np.ones((rows.shape[0], 1))), 1, 0
     # scikit-learn's C weighs the sum of the losses.
-    model = LogisticRegression(C=1.0 / (alpha * total), max_iter=_ITERATIONS).fit(x, y, sample_weight=weights)
+    # By classes, second derivatives came to scikit-learn with 1.6.
+    solver = "lbfgs" if len(known) > 2 else _solver(x)
+    model = LogisticRegression(C=1.0 / (alpha * total), solver=solver, max_iter=_ITERATIONS)
+    model.fit(x, y, sample_weight=weights)
     size = model.coef_.size + model.intercept_.size
     return lambda rows: shares(model.predict_proba(rows)), size, int(np.max(model.n_iter_))
 
@@ -105,5 +109,11 @@ def _amount(
     if np.ptp(y) == 0:
         return lambda rows: np.full(rows.shape[0], y[0]), 1, 0
     power = _POWER if target.non_negative else 0.0
-    model = TweedieRegressor(power=power, alpha=alpha, max_iter=_ITERATIONS).fit(x, y / scale, sample_weight=weights)
+    model = TweedieRegressor(power=power, alpha=alpha, solver=_solver(x), max_iter=_ITERATIONS)
+    model.fit(x, y / scale, sample_weight=weights)
     return lambda rows: scale * model.predict(rows), model.coef_.size + 1, int(model.n_iter_)
+
+
+def _solver(x: scipy.sparse.csr_matrix) -> str:
+    """Newton's method takes some ten iterations where lbfgs takes hundreds, of not much more time each."""
+    return "newton-cholesky" if x.shape[1] <= _MAX_DENSE else "lbfgs"
