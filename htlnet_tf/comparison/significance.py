@@ -39,7 +39,7 @@ def paired_tests(
     for target, _, metric, *_ in shown:
         having = [name for name in others if (target, metric) in known[name]]
         means = {name: float(np.mean([r.value(target, metric) for r in reports[name].values()])) for name in having}
-        best = {}
+        best: dict[bool, tuple[str, float]] = {}
         for name in having:
             group, score = name in references, _rank(METRICS[metric].better * means[name])
             if group not in best or score > best[group][1]:

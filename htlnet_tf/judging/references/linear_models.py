@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import threadpoolctl
 from sklearn.linear_model import LogisticRegression, TweedieRegressor
 
 from htlnet_tf.data.columns import Arrays
@@ -40,7 +39,7 @@ class LinearModels:
     @property
     def defaults(self) -> Mapping[str, float]:
         """`alpha`: the L2 penalty, alpha / 2 |w|^2 beside the mean loss of a row."""
-        return {"alpha": 1e-3}
+        return {"alpha": 1e-4}
 
     def targets(self, schema: Schema) -> tuple[Target, ...]:
         """All."""
@@ -63,16 +62,17 @@ class LinearModels:
         """Solves the regressions; see `Reference.fit`."""
         matrix = LinearMatrix(encoder)
         x = matrix(train.features)
-        solved = {}
-        with threadpoolctl.threadpool_limits(threads):
-            for target in self.targets(encoder.schema):
-                solved[target.name] = _solved(target, x, Observed.of(train, target), float(settings["alpha"]))
+        found: dict[str, Predict] = {}
+        parameters = steps = 0
+        for target in self.targets(encoder.schema):
+            predict_one, size, iterations = _solved(target, x, Observed.of(train, target), float(settings["alpha"]))
+            found[target.name] = predict_one
+            parameters, steps = parameters + size, steps + iterations
 
         def predict(features: Arrays) -> dict[str, np.ndarray]:
             rows = matrix(features)
-            return {name: function(rows) for name, (function, _, _) in solved.items()}
+            return {name: function(rows) for name, function in found.items()}
 
-        parameters, steps = (sum(found[i] for found in solved.values()) for i in (1, 2))
         return FittedReference(predict, parameters, steps)
 
 

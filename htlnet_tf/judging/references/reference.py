@@ -35,15 +35,15 @@ class FittedReference:
 
 
 class Reference(Protocol):
-    """A way to predict that is no model of this package.
+    """A way to predict that is no model of this package."""
 
-    Attributes:
-      requirement: The Python package it needs beyond those of this one; None: none.
-      defaults: Its settings where none are searched, by name.
-    """
+    @property
+    def requirement(self) -> str | None:
+        """The Python package it needs beyond those of this one; None: none."""
 
-    requirement: str | None
-    defaults: Mapping[str, float]
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """Its settings where none are searched, by name."""
 
     def targets(self, schema: Schema) -> tuple[Target, ...]:
         """Those that it predicts."""
@@ -69,7 +69,7 @@ class Reference(Protocol):
           encoder: Fitted on the training rows.
           settings: As `defaults`.
           seed: Of what is drawn at random.
-          threads: At most so many.
+          threads: Of LightGBM.
 
         Raises:
           InputError: A target has no observed label in the validation rows.
