@@ -202,6 +202,8 @@ def variant_name(name: str, base: ModelConfig) -> str:
     """The one name of a variant that several names mean: a model with the method that is its own is that model."""
     model, at, objective = name.partition("@")
     stem, _, method = model.partition("+")
+    if stem in REFERENCES:
+        return name  # which has no method: `lightgbm+sum` is nothing
     return (stem if method == own_method(stem, base) else model) + at + objective
 
 
