@@ -26,6 +26,7 @@ from htlnet_tf.files import local_path
 from htlnet_tf.judging.evaluation import evaluate_predictions
 from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.judging.references.constants import training_means, trivial_reports
+from htlnet_tf.judging.references.design_matrix import fields_without_means
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.judging.summaries import summarise_reports
 from htlnet_tf.models import MODELS
@@ -226,7 +227,13 @@ def _text(
     tuned = {name: each for name, each in settings.items() if each.trials}
     tables = [table_markdown(table, records, prepared.schema, constants) for table in chosen.tables]
     tested = seeds > 1 and SUBJECT in records and len(records) > 1
-    note = legend(seeds, tested=tested, constants=constants, references=chosen.references)
+    note = legend(
+        seeds,
+        tested=tested,
+        constants=constants,
+        references=chosen.references,
+        without_means=fields_without_means(prepared.encoder),
+    )
     found = ["Tuned on the validation rows:", *(f"- {name}: {each.text()}" for name, each in tuned.items())]
     return "\n\n".join([*tables, note, *(["\n".join(found)] if tuned else [])])
 

@@ -76,7 +76,14 @@ def table_markdown(
     return "\n\n".join(blocks)
 
 
-def legend(seeds: int, *, tested: bool, constants: Iterable[str] = (), references: Iterable[str] = ()) -> str:
+def legend(
+    seeds: int,
+    *,
+    tested: bool,
+    constants: Iterable[str] = (),
+    references: Iterable[str] = (),
+    without_means: Sequence[str] = (),
+) -> str:
     """What the marks of the tables mean.
 
     Args:
@@ -84,6 +91,7 @@ def legend(seeds: int, *, tested: bool, constants: Iterable[str] = (), reference
       tested: Whether there are p-values.
       constants: As for `table_markdown`.
       references: Which there are.
+      without_means: Features of which these see little, see `fields_without_means`.
     """
     lines = [
         "↑ higher is better, ↓ lower is better; the best in bold",
@@ -107,6 +115,11 @@ def legend(seeds: int, *, tested: bool, constants: Iterable[str] = (), reference
     if references:
         lines.append(
             "references: what one would take instead, on the same rows and columns; each on the targets it predicts"
+        )
+    if references and without_means:
+        lines.append(
+            f"of {', '.join(without_means)}, which have many values, the schema has no target's mean (`statistics`): "
+            "references see little of them, where models have embeddings"
         )
     if "mean" in constants:
         lines.append("mean, zero: the same prediction for every row, the training rows' mean and 0")

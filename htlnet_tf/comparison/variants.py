@@ -171,6 +171,8 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
     """
     if name in REFERENCES:
         return ModelConfig(name, dict(REFERENCES[name].defaults))
+    if name.partition("@")[0].partition("+")[0] in REFERENCES:
+        raise InputError(f"'{name}': the references are {list(REFERENCES)}, which take no method or other objective")
     objective = objective_in(name)
     if "@" in name and objective not in OBJECTIVES:
         raise InputError(f"'{name}': objective '{objective}' is not known; there are {sorted(OBJECTIVES)}")

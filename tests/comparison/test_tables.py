@@ -113,6 +113,8 @@ def test_references_are_a_group_with_a_test_of_its_own() -> None:
     told = legend(2, tested=True, references=references)
     assert "‡: likewise against the best reference" in told and "what one would take instead" in told
     assert "‡" not in legend(2, tested=True)
+    assert "references see little" not in told
+    assert "of user_id, which have" in legend(1, tested=False, references=references, without_means=["user_id"])
 
 
 def test_one_seed_has_no_spread_and_no_test() -> None:

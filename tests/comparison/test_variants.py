@@ -131,5 +131,5 @@ def test_single_references_are_named_among_the_models() -> None:
     with pytest.raises(htl.InputError, match="at least one model is needed"):
         plan(["glm"], methods=["sum"])
     for unknown in ("lightgbm@ziln", "lightgbm+sum", "glm@poisson"):
-        with pytest.raises(htl.InputError, match="is not known"):
+        with pytest.raises(htl.InputError, match="the references are"):
             plan([unknown])

@@ -63,6 +63,13 @@ def id_columns(encoder: FeatureEncoder) -> list[IdColumn]:
     return columns
 
 
+def fields_without_means(encoder: FeatureEncoder) -> list[str]:
+    """The fields of too many values for a column each, and without a target's mean in the schema: references see little
+    of them, where a model has an embedding for each value.
+    """
+    return [column.name for column in id_columns(encoder) if not column.is_small and not column.has_mean]
+
+
 class TreeMatrix:
     """The columns of boosted trees.
 

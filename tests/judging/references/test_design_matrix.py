@@ -9,7 +9,7 @@ import pytest
 import htlnet_tf as htl
 from htlnet_tf.encoding.encoded import encode_rows
 from htlnet_tf.judging.references import design_matrix
-from htlnet_tf.judging.references.design_matrix import LinearMatrix, TreeMatrix, id_columns
+from htlnet_tf.judging.references.design_matrix import LinearMatrix, TreeMatrix, fields_without_means, id_columns
 
 TARGETS = [htl.Binary("click"), htl.Continuous("spend")]
 ROWS = pd.DataFrame(
@@ -72,6 +72,7 @@ def test_a_large_field_is_a_number_or_its_statistics() -> None:
     )
     np.testing.assert_array_equal(TreeMatrix(known)(encoded), encoded["numeric"])
     assert [column.has_mean for column in id_columns(known)] == [True]
+    assert [fields_without_means(e) for e in (encoder, counted, known)] == [["item"], ["item"], []]
 
 
 @pytest.mark.usefixtures("three_are_many")

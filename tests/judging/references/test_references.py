@@ -28,7 +28,7 @@ def test_near_the_truth(name: str, shop: Shop) -> None:
     assert found.keys() == {t.name for t in REFERENCES[name].targets(shop.encoder.schema)}
     assert found.keys() == (set(shop.truth) if "@" not in name else {"spend"})
     for target, predicted in found.items():
-        # Of the variance of the truth over the rows at most a fifth is missed; all with a log link is exact but noise.
+        # Labels are noisy, so that even the true form is not met exactly: at most a fifth of the truth's variance.
         error = np.mean((predicted - shop.truth[target]) ** 2)
         assert error < 0.2 * np.mean((shop.truth[target] - shop.truth[target].mean(axis=0)) ** 2), target
     assert (found["spend"] >= 0).all()
