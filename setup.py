@@ -32,6 +32,10 @@ REQUIRES = [
     "typing-extensions>=4.1",  # Self, and Unpack of TypedDict, on Python 3.10
 ]
 
+REFERENCES = [
+    "lightgbm>=4.5,<5",  # boosted trees in `htlnet compare --references`
+]
+
 TUNE = [
     "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
@@ -42,6 +46,7 @@ EXAMPLES = [
 ]
 
 DEV = [
+    *REFERENCES,  # their tests
     *TUNE,  # its tests
     "hypothesis>=6.100",  # property tests
     "jsonschema>=4.18",  # the compose file and the Kubernetes manifests against their published schemas
@@ -77,6 +82,7 @@ setup(
         "htlnet_tf.gradients",
         "htlnet_tf.inspection",
         "htlnet_tf.judging",
+        "htlnet_tf.judging.references",
         "htlnet_tf.layers",
         "htlnet_tf.models",
         "htlnet_tf.objectives",
@@ -109,7 +115,7 @@ setup(
         ],
     },
     install_requires=REQUIRES,
-    extras_require={"dev": DEV, "examples": EXAMPLES, "tune": TUNE},
+    extras_require={"dev": DEV, "examples": EXAMPLES, "references": REFERENCES, "tune": TUNE},
     entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

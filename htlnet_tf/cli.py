@@ -81,13 +81,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
     compare.add_argument(
-        "--models", metavar="A,B", help="models, model+method, model@objective, htlnet-part, 'model x3' (default: all)"
+        "--models",
+        metavar="A,B",
+        help="models, model+method, model@objective, htlnet-part, 'model x3', references (default: all models)",
     )
     compare.add_argument("--methods", metavar="A,B", help="also each model with these optimisation methods; or: all")
     compare.add_argument(
         "--objectives", metavar="A,B", help="also each model with these objectives of the core; or: all"
     )
     compare.add_argument("--ablations", action="store_true", help="also HTLNet's ablations, the paper's Tables 3 to 5")
+    compare.add_argument(
+        "--references", action="store_true", help="also what one would take instead: LightGBM and linear models"
+    )
     compare.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 0 .. N-1 (%(default)s)")
     compare.add_argument("--tune", type=int, default=0, metavar="N", help="first N trials per variant on validation")
     compare.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (%(default)s)")
@@ -259,6 +264,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         methods=methods,
         objectives=objectives,
         ablations=arguments.ablations,
+        references=arguments.references,
         tune=arguments.tune,
         jobs=arguments.jobs,
         data=arguments.data,

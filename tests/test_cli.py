@@ -149,6 +149,9 @@ def test_the_demo_goes_on_from_what_an_earlier_one_left(
         assert amounts == sorted(amounts, reverse=True)
 
 
+STREAMED = ["generated", "--set", "data.loader=generic", "--set", "data.streaming=true"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -161,6 +164,7 @@ def test_the_demo_goes_on_from_what_an_earlier_one_left(
         (["compare", "generated", "--seeds", "0", "--output", "r"], "at least one seed"),
         (["compare", "kuairand_pure", "--data", "none", "--output", "r"], "none"),
         (["compare", "generated", "--set", "data.rows=3", "--output", "r"], "data.rows"),
+        (["compare", *STREAMED, "--references", "--output", "r"], "'glm' is fitted on encoded rows in memory"),
         (["train", "generated", "--set", "training.epochs=none", "--output", "r"], "training.epochs"),
         (["evaluate", "none"], "no run folder"),
         (["export", "none", "--to", "m"], "no run folder"),

@@ -36,19 +36,24 @@ def draw_pictures(
         old.unlink()  # of a table that is no longer asked for
     drawn = []
     for table in tables:
-        labels = {variant: label for label, variant in table.rows.items()}
-        reports = good_reports(records, table.rows.values())
+        labels = table.labels
+        reports = good_reports(records, labels)
         if not reports:
             continue
         by_label = {labels[v]: list(by_seed.values()) for v, by_seed in reports.items()}
-        drawn.append(plot_comparison(by_label, root / f"metrics_{table.name}.png", title=table.title))
-        calibration = {labels[v]: _read(root, records, v, "calibration.csv") for v in reports}
+        path = root / f"metrics_{table.name}.png"
+        drawn.append(plot_comparison(by_label, path, title=table.title, references=table.references))
+        models = [v for v in reports if v not in table.references]
+        if not models:
+            continue
+        calibration = {labels[v]: _read(root, records, v, "calibration.csv") for v in models}
         subject = labels.get(SUBJECT)
         highlight = subject if subject in calibration else None
         path = root / f"calibration_{table.name}.png"
         drawn.append(
             plot_calibration(calibration, schema, path, title="Calibration on the test rows", highlight=highlight)
         )
+    drawn += _references_calibration(root, tables, records, schema)
     gradients = {job.variant: root / job.folder / "gradient_history.csv" for job in gradient_jobs}
     names = {SUBJECT: "with the adjustment", WITHOUT_ADJUSTMENT: "without (plain sum)"}
     histories = {names[v]: _series(path) for v, path in gradients.items() if path.is_file()}
@@ -58,6 +63,19 @@ def draw_pictures(
     if attention:
         drawn.append(plot_attention(attention, schema, root / "attention.png", title="Attention of the fusion units"))
     return drawn
+
+
+def _references_calibration(root: Path, tables: Sequence[Table], records: Records, schema: Schema) -> list[Path]:
+    """The references beside HTLNet, in a picture of their own: with all models there would be too many lines."""
+    references = list(dict.fromkeys(name for table in tables for name in table.references))
+    found = list(good_reports(records, [SUBJECT, *references] if references else []))
+    if not found:
+        return []
+    calibration = {v: _read(root, records, v, "calibration.csv") for v in found}
+    path = root / "calibration_references.png"
+    highlight = SUBJECT if SUBJECT in found else None
+    title = "Calibration of the references on the test rows"
+    return [plot_calibration(calibration, schema, path, title=title, highlight=highlight)]
 
 
 def _read(root: Path, records: Records, variant: str, name: str) -> list[pd.DataFrame]:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from htlnet_tf.comparison.folder import Folder
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT, draw_pictures
+from htlnet_tf.comparison.reference_runs import obstacles, require_possible
 from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.comparison.significance import paired_tests
 from htlnet_tf.comparison.tables import ORACLE, Records, as_lists, good_reports, legend, runs_table, table_markdown
@@ -23,9 +24,11 @@ from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.judging.evaluation import evaluate_predictions
+from htlnet_tf.judging.references import REFERENCES
+from htlnet_tf.judging.references.constants import training_means, trivial_reports
+from htlnet_tf.judging.references.design_matrix import fields_without_means
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.judging.summaries import summarise_reports
-from htlnet_tf.judging.trivial import training_means, trivial_reports
 from htlnet_tf.models import MODELS
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
@@ -63,6 +66,7 @@ def compare(
     methods: Sequence[str] = (),
     objectives: Sequence[str] = (),
     ablations: bool = False,
+    references: bool = False,
     tune: int = 0,
     jobs: int = 1,
     data: str | Path | None = None,
@@ -78,13 +82,15 @@ def compare(
     Args:
       config: As for `train`; which of its model's arguments hold for other models, see
         `htlnet_tf.comparison.variants.variant`.
-      models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `htlnet x3`.
+      models: Variants: names of models, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `htlnet x3`; or references.
       seeds: Seeds of the initial weights, the order of the rows and the Gumbel noise; the members of ensembles of N
         have seed * N .. seed * N + N - 1.
       output: The folder.
       methods: Optimisation methods that each model is run with as well.
       objectives: Objectives of the core that each model is run with as well.
       ablations: Add HTLNet's ablations, the paper's Tables 3, 4 and 5.
+      references: Add all references of `htlnet_tf.judging.references` that are for such a core: boosted trees and
+        linear models, on the same rows and columns. They stand in every table.
       tune: Trials per variant on the validation rows, whose best settings every seed then takes; 0: none.
       jobs: Processes that run side by side; each reads the rows itself.
       data: Stands in for `config.data.path`.
@@ -92,18 +98,32 @@ def compare(
       write: Where progress lines go; processes of their own have none for their epochs.
 
     Raises:
-      InputError: A variant is not known or named twice, the data or the configuration are not usable, or the folder
-        holds another comparison.
+      InputError: A variant is not known or named twice, the data or the configuration are not usable, the folder
+        holds another comparison, or a reference cannot be fitted: LightGBM is not installed, the rows are streamed.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"at least one seed is needed and each once, received {list(seeds)}")
     if jobs < 1 or tune < 0:
         raise InputError(f"jobs must be at least 1 and tune not negative, received {jobs} and {tune}")
-    chosen = plan(models, methods=methods, objectives=objectives, ablations=ablations, base=config.model)
+    chosen = plan(
+        models,
+        methods=methods,
+        objectives=objectives,
+        ablations=ablations,
+        references=references,
+        base=config.model,
+    )
+    require_possible(chosen.references, config)
     config = config.with_data(data or config.data.path)
     folder = Folder(local_path(output))
     folder.require_usable(config, overwrite=overwrite)
     prepared = prepare(config, write=write)
+    unfit = obstacles(chosen.references, prepared.schema)
+    for name, why in unfit.items():
+        if name in models:
+            raise InputError(f"the reference '{name}' is not for these rows: {why}")
+        write(f"the reference '{name}' is left out: {why}")
+    chosen = chosen.without(unfit)
     folder.begin(config, prepared, overwrite=overwrite, write=write)
     with folder.locked():
         return _compare(config, chosen, seeds, prepared, folder, tune=tune, jobs=jobs, write=write)
@@ -165,13 +185,19 @@ def _run_missing(
         made[record.variant, record.seed] = record
         minutes = (time.monotonic() - started) / 60
         left = minutes / done * (len(missing) - done)
-        noun = "epoch" if record.best_epoch == 1 else "epochs"
-        outcome = f"diverged: {record.failure}" if record.failure else f"best after {record.best_epoch:g} {noun}"
         write(
-            f"[{done}/{len(missing)}] {record.variant}, seed {record.seed}: {outcome}; "
+            f"[{done}/{len(missing)}] {record.variant}, seed {record.seed}: {_outcome(record)}; "
             f"{minutes:.1f} min so far, about {left:.0f} min left"
         )
     return {key: record for key, record in made.items() if record is not None}
+
+
+def _outcome(record: RunRecord) -> str:
+    if record.failure:
+        return f"diverged: {record.failure}"
+    if record.variant in REFERENCES:
+        return f"fitted in {record.training_seconds or 0.0:.0f} s"
+    return f"best after {record.best_epoch:g} {'epoch' if record.best_epoch == 1 else 'epochs'}"
 
 
 def _oracle(prepared: Prepared) -> Report | None:
@@ -195,14 +221,20 @@ def _text(
     chosen: Plan,
     records: Records,
     prepared: Prepared,
-    references: Mapping[str, Report],
+    constants: Mapping[str, Report],
     settings: Mapping[str, Settings],
 ) -> str:
     seeds = max(len(of_variant) for of_variant in records.values())
     tuned = {name: each for name, each in settings.items() if each.trials}
-    tables = [table_markdown(table, records, prepared.schema, references) for table in chosen.tables]
+    tables = [table_markdown(table, records, prepared.schema, constants) for table in chosen.tables]
     tested = seeds > 1 and SUBJECT in records and len(records) > 1
-    note = legend(seeds, tested=tested, references=references)
+    note = legend(
+        seeds,
+        tested=tested,
+        constants=constants,
+        references=chosen.references,
+        without_means=fields_without_means(prepared.encoder),
+    )
     found = ["Tuned on the validation rows:", *(f"- {name}: {each.text()}" for name, each in tuned.items())]
     return "\n\n".join([*tables, note, *(["\n".join(found)] if tuned else [])])
 
@@ -232,9 +264,10 @@ def _write(comparison: Comparison, folder: Folder, prepared: Prepared, pictured:
     records, tables = comparison.records, comparison.plan.tables
     folder.write_text("results.md", f"{heading}\n\n{comparison.text}\n")
     folder.write_table("runs.csv", comparison.runs)
-    by_table = {table.name: good_reports(records, table.rows.values()) for table in tables}
+    by_table = {table.name: good_reports(records, table.labels) for table in tables}
     summaries = [summarise_reports(as_lists(r)).assign(table=name) for name, r in by_table.items() if r]
-    tests = [paired_tests(r, SUBJECT).assign(table=name) for name, r in by_table.items() if SUBJECT in r]
+    beside = comparison.plan.references
+    tests = [paired_tests(r, SUBJECT, beside).assign(table=name) for name, r in by_table.items() if SUBJECT in r]
     for name, frames in (("summary.csv", summaries), ("significance.csv", tests)):
         if frames:
             folder.write_table(name, pd.concat(frames, ignore_index=True))

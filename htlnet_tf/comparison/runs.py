@@ -55,7 +55,7 @@ class Job:
     def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
         """The job of a variant and a seed; the members of ensembles have seeds that no other run's members have."""
         name = VariantName.parse(variant)
-        members = name.ensemble or config.training.ensemble
+        members = 1 if name.is_reference else name.ensemble or config.training.ensemble
         training = dataclasses.replace(config.training, seed=seed * members, ensemble=members)
         objective = name.objective or config.objective
         return cls(variant, seed, dataclasses.replace(config, model=model, training=training, objective=objective))
@@ -80,14 +80,17 @@ class RunRecord:
       variant: Its name.
       seed: Its seed.
       settings: See `Job.settings`.
-      parameters: Trained numbers, embedding rows included.
-      epochs: Passes over the training rows; a part of a pass counts as such. Of an ensemble, the members' mean.
-      best_epoch: After how many passes the weights that were judged were taken, likewise.
+      parameters: Trained numbers, embedding rows included; of a reference its leaves or coefficients.
+      epochs: Passes over the training rows; a part of a pass counts as such. Of an ensemble, the members' mean; of a
+        reference its trees or iterations.
+      best_epoch: After how many of them the weights that were judged were taken.
       seconds_per_epoch: Of training alone, without validation and, where there are several parts of passes, without
         the first one, in which the step is traced: the median over the parts; of an ensemble, the members' sum.
       versions: Of Python and the packages that the numbers depend on.
       report: Metrics on the test rows; None if training diverged.
       failure: Why it did, else empty.
+      training_seconds: Of training in all, without validation; of a reference, with it. None: made by a version that
+        did not tell.
     """
 
     variant: str
@@ -100,6 +103,7 @@ class RunRecord:
     versions: dict[str, str]
     report: Report | None
     failure: str = ""
+    training_seconds: float | None = None
 
     def to_json(self) -> str:
         """As a JSON document."""
@@ -156,7 +160,8 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) 
         epochs=float(np.mean([len(member.seconds) for member in run.trained])) / per_epoch,
         best_epoch=float(np.mean([member.best_check for member in run.trained])) / per_epoch,
         seconds_per_epoch=sum(float(np.median(m.seconds[1:] or m.seconds)) for m in run.trained) * per_epoch,
-        report=_with_regret(run.report, run.scored, prepared),
+        report=with_regret(run.report, run.scored, prepared),
+        training_seconds=float(sum(np.sum(member.seconds) for member in run.trained)),
     )
     schema, scored = prepared.schema, run.scored
     with atomic_directory(root / job.folder) as stage:
@@ -169,13 +174,19 @@ def make_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) 
     return record
 
 
+def write_record(record: RunRecord, folder: Path) -> None:
+    """Writes a run's record into its folder."""
+    (folder / _RECORD).write_text(record.to_json(), encoding="utf-8")
+
+
 def _write(record: RunRecord, job: Job, stage: Path) -> None:
-    (stage / _RECORD).write_text(record.to_json(), encoding="utf-8")
+    write_record(record, stage)
     # What `htlnet train` needs to make the same run, with its weights.
     (stage / "config.yaml").write_text(job.config.to_yaml(), encoding="utf-8")
 
 
-def _with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
+def with_regret(report: Report, scored: Scored, prepared: Prepared) -> Report:
+    """A report with the regret of each target, where the truth is known."""
     if prepared.truth is None:
         return report
     schema = prepared.schema

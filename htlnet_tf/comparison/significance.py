@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,9 @@ from htlnet_tf.judging.reports import METRICS, Report
 LEVEL = 0.05
 
 
-def paired_tests(reports: Mapping[str, Mapping[int, Report]], subject: str) -> pd.DataFrame:
+def paired_tests(
+    reports: Mapping[str, Mapping[int, Report]], subject: str, references: Collection[str] = ()
+) -> pd.DataFrame:
     """Student's paired t-test, two-sided, of a model against every other one, per target and metric.
 
     A pair are the runs of one seed. Metrics without a better direction, or in the target's unit, are left out. The
@@ -22,27 +24,36 @@ def paired_tests(reports: Mapping[str, Mapping[int, Report]], subject: str) -> p
     Args:
       reports: By model, by seed.
       subject: The model that is tested.
+      references: Which of them are references, a group of their own among the others.
 
     Returns:
-      A row per target, metric and other model: `target`, `metric`, `subject`, `other`, `difference` (mean of subject
-      minus other over the pairs), `p_value`, `n` (pairs), `best_other` (whether the other has the best mean among the
-      others). The p-value is NaN for fewer than two pairs, 1 if all differences are 0, 0 if they are all equal.
+      A row per target, metric and other model that has it: `target`, `metric`, `subject`, `other`, `difference` (mean
+      of subject minus other over the pairs), `p_value`, `n` (pairs), `best_other` (whether the other has the best mean
+      of its group), `is_reference` (which group that is). The p-value is NaN for fewer than two pairs, 1 if all
+      differences are 0, 0 if they are all equal.
     """
     rows = []
     others = [name for name in reports if name != subject]
+    known = {name: {(row.target, row.metric) for row in _first(reports[name]).rows} for name in others}
     shown = [row for row in _first(reports[subject]).rows if METRICS[row.metric].is_compared]
     for target, _, metric, *_ in shown:
-        means = {name: float(np.mean([r.value(target, metric) for r in reports[name].values()])) for name in others}
-        best = max(means, key=lambda name: _rank(METRICS[metric].better * means[name]), default=None)
-        for name in others:
+        having = [name for name in others if (target, metric) in known[name]]
+        means = {name: float(np.mean([r.value(target, metric) for r in reports[name].values()])) for name in having}
+        best: dict[bool, tuple[str, float]] = {}
+        for name in having:
+            group, score = name in references, _rank(METRICS[metric].better * means[name])
+            if group not in best or score > best[group][1]:
+                best[group] = (name, score)
+        for name in having:
             seeds = [seed for seed in reports[subject] if seed in reports[name]]
             ours, theirs = (
                 np.array([reports[model][seed].value(target, metric) for seed in seeds]) for model in (subject, name)
             )
             difference = float(np.mean(ours - theirs)) if seeds else float("nan")
             p_value = paired_p_value(ours, theirs)
-            rows.append((target, metric, subject, name, difference, p_value, len(seeds), name == best))
-    names = ["target", "metric", "subject", "other", "difference", "p_value", "n", "best_other"]
+            is_best = name == best[name in references][0]
+            rows.append((target, metric, subject, name, difference, p_value, len(seeds), is_best, name in references))
+    names = ["target", "metric", "subject", "other", "difference", "p_value", "n", "best_other", "is_reference"]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -15,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.comparison.folder import Folder, require_same, settled
+from htlnet_tf.comparison.reference_tuning import reference_defaults, reference_loss, reference_settings
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.workers import run_all
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_file
+from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.models import HTLNet, model_class
 from htlnet_tf.runs.config import ModelConfig, RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
@@ -91,9 +93,9 @@ def tune_variants(
 
     The learning rate, from 0.3 to 3 times the configuration's, and a factor on the widths of all layers are searched
     for every variant; where HTLNet's adjustment is at work also alpha, gamma and C, and the one number that MetaBalance
-    and CAGrad have. The first trial has the configuration's own settings. What is minimised is what early stopping goes
-    by, the mean of the targets' relative losses, with the configuration's own seed. Of an ensemble one member is
-    trained in each trial.
+    and CAGrad have. Of references it is the number, size and regularisation of the trees, or the penalty. The first
+    trial has the configuration's own settings. What is minimised is what early stopping goes by, the mean of the
+    targets' relative losses, with the configuration's own seed. Of an ensemble one member is trained in each trial.
 
     Trials are kept one by one in `tuning/`; stopped at any point, the same call goes on with those that are missing.
     What a search was asked for is kept with it: another number of trials, seed or configuration is another search.
@@ -192,6 +194,8 @@ def _value(
 ) -> float:
     tf.keras.backend.clear_session()  # of the trials before, whose graphs would pile up
     chosen, learning_rate = _settings(trial, config, model)
+    if model.name in REFERENCES:
+        return reference_loss(chosen, prepared, seed=config.training.seed, label=label, write=write)
     training = dataclasses.replace(config.training, learning_rate=learning_rate)
     tried = dataclasses.replace(config, model=chosen, training=training)
     try:
@@ -203,7 +207,9 @@ def _value(
 
 
 def _settings(trial: Suggesting, config: RunConfig, model: ModelConfig) -> tuple[ModelConfig, float]:
-    """A trial's model and learning rate."""
+    """A trial's model and learning rate; a reference has its own among its settings."""
+    if model.name in REFERENCES:
+        return reference_settings(trial, model), config.training.learning_rate
     lowest, highest = (factor * config.training.learning_rate for factor in _LEARNING_RATES)
     learning_rate = trial.suggest_float("learning_rate", lowest, highest, log=True)
     width = trial.suggest_categorical("width", list(_WIDTHS))
@@ -218,6 +224,8 @@ def _settings(trial: Suggesting, config: RunConfig, model: ModelConfig) -> tuple
 
 
 def _defaults(config: RunConfig, model: ModelConfig) -> dict[str, Any]:
+    if model.name in REFERENCES:
+        return reference_defaults(model)
     method, own = _method(model)
     defaults = _METHOD_DEFAULTS.get(method, {})
     start = {"learning_rate": config.training.learning_rate, "width": 1.0}

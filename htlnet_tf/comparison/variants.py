@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.errors import InputError
+from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.models import ESMM, MODELS, SingleTask, model_class
 from htlnet_tf.objectives import OBJECTIVES
 from htlnet_tf.runs.config import ModelConfig
@@ -52,11 +53,18 @@ class Table:
       name: For file names.
       title: A heading.
       rows: By the label of a row, the name of its variant.
+      references: The names of references, which are rows of their own group.
     """
 
     name: str
     title: str
     rows: Mapping[str, str]
+    references: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By variant, the label of its row; of references their names."""
+        return {variant: label for label, variant in self.rows.items()} | {name: name for name in self.references}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +79,17 @@ class Plan:
     variants: Mapping[str, ModelConfig]
     tables: tuple[Table, ...]
 
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Those of the variants that are no models of this package."""
+        return tuple(name for name in self.variants if name in REFERENCES)
+
+    def without(self, names: Collection[str]) -> Plan:
+        """The same without some references."""
+        kept = tuple(name for name in self.references if name not in names)
+        tables = tuple(dataclasses.replace(table, references=kept) for table in self.tables)
+        return Plan({name: model for name, model in self.variants.items() if name not in names}, tables)
+
 
 def plan(
     models: Sequence[str],
@@ -78,15 +97,18 @@ def plan(
     methods: Sequence[str] = (),
     objectives: Sequence[str] = (),
     ablations: bool = False,
+    references: bool = False,
     base: ModelConfig | None = None,
 ) -> Plan:
     """Works out what to run.
 
     Args:
-      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `mmoe+pcgrad@ziln x3`.
+      models: Names of variants: `mmoe`, `mmoe+pcgrad`, `htlnet-attention`, `htlnet@ziln`, `mmoe+pcgrad@ziln x3`; and of
+        references, `lightgbm`, which stand in every table.
       methods: Optimisation methods that each of the models is run with as well, where it takes any.
       objectives: Objectives of the core that each of the models is run with as well, where it has a form for them.
       ablations: Add the paper's Tables 3, 4 and 5.
+      references: Add all references.
       base: The arguments of the model that it names hold for that model's variants too.
 
     Raises:
@@ -97,14 +119,22 @@ def plan(
         for name in asked:
             if name not in known:
                 raise InputError(f"{what} '{name}' is not known; there are {known}")
-    if not models and (methods or objectives or not ablations):
+    named_references = [name for name in models if name in REFERENCES]
+    models = [name for name in models if name not in REFERENCES]
+    beside = tuple(REFERENCES) if references else tuple(named_references)
+    if not models and (methods or objectives or not (ablations or beside)):
         raise InputError("at least one model is needed")
     named = [variant_name(name, base) for name in models]
-    for given, what in ((named, "model"), (methods, "method"), (objectives, "objective")):
+    for given, what in (
+        (named, "model"),
+        (named_references, "reference"),
+        (methods, "method"),
+        (objectives, "objective"),
+    ):
         repeated = sorted({name for name in given if given.count(name) > 1})
         if repeated:
             raise InputError(f"a {what} is named twice: {repeated}")
-    tables = [Table("models", "Models", dict(zip(models, named, strict=True)))] if models else []
+    tables = [Table("models", "Models", dict(zip(models, named, strict=True)))] if models or not ablations else []
     if methods:
         rows: dict[str, str] = {}
         for model in map(VariantName.parse, named):
@@ -126,7 +156,8 @@ def plan(
         tables.append(Table("objectives", "Objectives of the core", rows))
     if ablations:
         tables += _paper_tables(base)
-    names = dict.fromkeys(name for table in tables for name in table.rows.values())
+    tables = [dataclasses.replace(table, references=beside) for table in tables]
+    names = dict.fromkeys([*(name for table in tables for name in table.rows.values()), *beside])
     return Plan({name: variant(name, base) for name in names}, tuple(tables))
 
 
@@ -139,7 +170,11 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
     Raises:
       InputError: The name is not known.
     """
+    if name in REFERENCES:
+        return ModelConfig(name, dict(REFERENCES[name].defaults))
     stem, method, objective, _ = VariantName.parse(name)
+    if stem in REFERENCES:
+        raise InputError(f"'{name}': the references are {list(REFERENCES)}, which take no method, objective or members")
     if objective is not None and objective not in OBJECTIVES:
         raise InputError(f"'{name}': objective '{objective}' is not known; there are {sorted(OBJECTIVES)}")
     if objective is not None and not takes_objective(stem, objective):
@@ -168,6 +203,8 @@ def variant(name: str, base: ModelConfig) -> ModelConfig:
 def variant_name(name: str, base: ModelConfig) -> str:
     """The one name of a variant that several names mean: a model with the method that is its own is that model."""
     read = VariantName.parse(name)
+    if read.is_reference:
+        return name  # which has no method
     return str(read._replace(method=None) if read.method == own_method(read.stem, base) else read)
 
 

@@ -15,8 +15,10 @@ from typing import TypeVar
 
 import joblib
 
+from htlnet_tf.comparison.reference_runs import make_reference_run
 from htlnet_tf.comparison.runs import Job, RunRecord, make_run
 from htlnet_tf.errors import InputError
+from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.runs.config import ModelConfig, RunConfig, TrainingConfig
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 
@@ -105,7 +107,8 @@ def _is_alive(process: int) -> bool:
 
 
 def _make_run(job: Job, root: Path, prepared: Prepared, write: Write) -> RunRecord:
-    return make_run(job, prepared, root, write=write)
+    make = make_reference_run if job.variant in REFERENCES else make_run
+    return make(job, prepared, root, write=write)
 
 
 def _prepared_rows(config: RunConfig) -> Prepared:

@@ -8,7 +8,7 @@ group AUC, the AUC within a user's rows, are those of the literature on video fe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from htlnet_tf.data import columns
+from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.labels import read_labels
 from htlnet_tf.data.users import read_users
 from htlnet_tf.encoding.coverage import Coverage
@@ -27,6 +28,7 @@ from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.schema import Continuous, Schema
 
 if TYPE_CHECKING:
+    from htlnet_tf.encoding.encoder import FeatureEncoder
     from htlnet_tf.models.scoring_model import ScoringModel
 
 
@@ -91,7 +93,20 @@ def score(model: ScoringModel, rows: Rows) -> Scored:
     """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
     from htlnet_tf.scoring.prediction import predict_encoded  # judging ready-made predictions must not need it
 
-    schema, encoder = model.schema, model.encoder
+    return score_with(lambda encoded, index: predict_encoded(model, encoded, index), model.schema, model.encoder, rows)
+
+
+def score_with(
+    predict: Callable[[Arrays, pd.Index], pd.DataFrame], schema: Schema, encoder: FeatureEncoder, rows: Rows
+) -> Scored:
+    """As `score`, with any function from what the encoder makes of rows, and their index, to predictions.
+
+    Args:
+      predict: Gives N rows with the index, and the columns of `htlnet_tf.scoring.prediction.predict`.
+      schema: Declares the targets.
+      encoder: Fitted on the training rows.
+      rows: As for `evaluate`.
+    """
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
     labels, predictions, users = [], [], []
     coverage = Coverage(encoder)
@@ -101,7 +116,7 @@ def score(model: ScoringModel, rows: Rows) -> Scored:
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
         labels.append(frame[[t.source for t in schema.targets]])
-        predictions.append(predict_encoded(model, encoded, frame.index))
+        predictions.append(predict(encoded, frame.index))
     if not labels:
         raise InputError("there are no rows to judge the model on")
     several = len(labels) > 1

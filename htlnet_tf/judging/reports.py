@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -120,6 +120,10 @@ class Report:
                 return row.value
         known = [f"{row.target}/{row.metric}" for row in self.rows]
         raise InputError(f"the report holds no metric '{metric}' of target '{target}', only {known}")
+
+    def of_targets(self, names: Collection[str]) -> Report:
+        """The same without the metrics of other targets."""
+        return replace(self, rows=tuple(row for row in self.rows if row.target in names))
 
     def to_frame(self) -> pd.DataFrame:
         """A long table with the columns `target`, `kind`, `metric`, `value` (float64) and `note`."""

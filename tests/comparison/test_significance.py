@@ -60,6 +60,27 @@ def test_the_best_other_is_that_of_the_metric_s_better_direction() -> None:
     assert (tests["n"] == 3).all()
 
 
+def test_references_have_a_best_of_their_own() -> None:
+    def of_spend(rmse: float) -> Report:
+        return Report((MetricRow("spend", "continuous", "nrmse", rmse),), num_rows=10)
+
+    reports = {
+        "glm": {0: report(0.75, 1.0), 1: report(0.75, 1.0)},
+        "lightgbm@tweedie": {0: of_spend(0.5), 1: of_spend(0.5)},
+        "htlnet": {0: report(0.7, 0.9), 1: report(0.8, 0.9)},
+        "mmoe": {0: report(0.6, 0.8), 1: report(0.6, 0.8)},
+    }
+    tests = paired_tests(reports, "htlnet", ["glm", "lightgbm@tweedie"])
+    found = [tuple(row) for row in tests[["target", "other", "best_other", "is_reference"]].to_numpy().tolist()]
+    assert found == [
+        ("click", "glm", True, True),
+        ("click", "mmoe", True, False),
+        ("spend", "glm", False, True),
+        ("spend", "lightgbm@tweedie", True, True),
+        ("spend", "mmoe", True, False),
+    ]
+
+
 def test_runs_are_paired_by_seed() -> None:
     reports = {
         "htlnet": {0: report(0.1), 1: report(0.2), 2: report(0.4)},

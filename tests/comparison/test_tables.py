@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 
 import htlnet_tf as htl
@@ -66,12 +68,53 @@ def test_the_oracle_stands_on_top_and_is_not_the_best() -> None:
 
 def test_what_is_no_model_has_rows_of_its_targets_alone() -> None:
     of_spend = Report((MetricRow("spend", "continuous", "nrmse", 1.4),), num_rows=10, unit="EUR")
-    references = {"mean": report(0.5, 1.0), "zero": of_spend}
-    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], RECORDS, SCHEMA, references)
+    constants = {"mean": report(0.5, 1.0), "zero": of_spend}
+    text = table_markdown(plan(["htlnet", "mmoe"]).tables[0], RECORDS, SCHEMA, constants)
     rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith(("| mean", "| zero"))]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert cells == [["mean", "0.5000"], ["mean", "1.0000"], ["zero", "1.4000"]]
-    assert "same prediction for every row" in legend(2, tested=True, references=references)
+    assert "same prediction for every row" in legend(2, tested=True, constants=constants)
+
+
+def test_references_are_a_group_with_a_test_of_its_own() -> None:
+    beaten = Report((MetricRow("spend", "continuous", "nrmse", 0.95),), num_rows=10)
+    better = Report((MetricRow("spend", "continuous", "nrmse", 0.7),), num_rows=10)
+    references = {
+        "glm": [record("glm", seed, report(0.7, 1.1)) for seed in (0, 1)],
+        "lightgbm@poisson": [record("lightgbm@poisson", 0, better), record("lightgbm@poisson", 1, better)],
+        "lightgbm@tweedie": [record("lightgbm@tweedie", 0, beaten), record("lightgbm@tweedie", 1, beaten)],
+    }
+    table = plan(["htlnet", "mmoe", *references]).tables[0]
+    text = table_markdown(table, {**RECORDS, **references}, SCHEMA)
+    click, spend = (
+        [[cell.strip() for cell in line.split("|")[1:3]] for line in part.splitlines() if line.startswith("|")][2:]
+        for part in text.split("### ")[1:3]
+    )
+    # Of click there is but one reference, whose differences from HTLNet are 0.05 and 0.07: t = 6, p = 0.105.
+    assert click == [
+        ["*references*", ""],
+        ["glm", "0.7000 ± 0.0000"],
+        ["*models*", ""],
+        ["htlnet", "**0.7600 ± 0.0141** †"],
+        ["mmoe", "0.7300 ± 0.0141"],
+        ["p", "< 0.001"],
+        ["p, references", "0.105"],
+    ]
+    # HTLNet has 0.9 in both: all differences from the best reference are 0.2.
+    assert spend[:4] == [
+        ["*references*", ""],
+        ["glm", "1.1000 ± 0.0000"],
+        ["lightgbm@poisson", "**0.7000 ± 0.0000** ‡"],
+        ["lightgbm@tweedie", "0.9500 ± 0.0000"],
+    ]
+    assert spend[-2:] == [["p", "0.070"], ["p, references", "< 0.001"]]
+    cost = text.split("### Cost")[1]
+    assert "| lightgbm@poisson |            1,234,567 |                 2 |        - |" in cost
+    told = legend(2, tested=True, references=references)
+    assert "‡: likewise against the best reference" in told and "what one would take instead" in told
+    assert "‡" not in legend(2, tested=True)
+    assert "references see little" not in told
+    assert "of user_id, which have" in legend(1, tested=False, references=references, without_means=["user_id"])
 
 
 def test_one_seed_has_no_spread_and_no_test() -> None:
@@ -89,4 +132,9 @@ def test_a_record_survives_its_file(tmp_path: object) -> None:
     for run in (RECORDS["htlnet"][0], RECORDS["ple"][1]):
         (folder / "run.json").write_text(run.to_json(), encoding="utf-8")
         assert RunRecord.load(folder, SCHEMA) == run
+    # One of a version that did not tell all its seconds.
+    old = json.loads(RECORDS["htlnet"][0].to_json())
+    del old["training_seconds"]
+    (folder / "run.json").write_text(json.dumps(old), encoding="utf-8")
+    assert RunRecord.load(folder, SCHEMA) == RECORDS["htlnet"][0]
     assert isinstance(runs_table(RECORDS), pd.DataFrame)

@@ -9,6 +9,7 @@ from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.variants import ABLATIONS, METHODS, plan, variant, variant_name
 from htlnet_tf.gradients import ADJUSTMENTS
+from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.models import MODELS
 from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 
@@ -139,3 +140,32 @@ def test_the_members_of_ensembles_have_seeds_of_their_own() -> None:
     assert [seeds("htlnet x1", seed) for seed in range(2)] == [[0], [1]]
     job = Job.of(config, "htlnet@ziln x3", ModelConfig(), 1)
     assert (job.seed, job.config.objective, job.config.training.seed) == (1, "ziln", 3)
+
+
+def test_references_stand_in_every_table_but_are_no_models() -> None:
+    chosen = plan(["htlnet", "mmoe"], methods=["sum"], objectives=["ziln"], ablations=True, references=True)
+    assert chosen.references == tuple(REFERENCES)
+    assert all(table.references == tuple(REFERENCES) for table in chosen.tables)
+    assert not any(name in REFERENCES for table in chosen.tables for name in table.rows.values())
+    # Not crossed with methods or objectives, although `lightgbm@poisson` looks like a model with one.
+    assert not [name for name in chosen.variants if name.startswith(("lightgbm+", "glm+", "glm@"))]
+    assert chosen.variants["lightgbm"].arguments == REFERENCES["lightgbm"].defaults
+    assert chosen.tables[0].labels == {"htlnet": "htlnet", "mmoe": "mmoe", **{name: name for name in REFERENCES}}
+    fewer = chosen.without(["glm"])
+    assert "glm" not in fewer.variants and "htlnet" in fewer.variants
+    assert all("glm" not in table.references and "lightgbm" in table.references for table in fewer.tables)
+
+
+def test_single_references_are_named_among_the_models() -> None:
+    chosen = plan(["htlnet", "lightgbm@tweedie"])
+    assert list(chosen.variants) == ["htlnet", "lightgbm@tweedie"]
+    assert chosen.tables[0].rows == {"htlnet": "htlnet"}
+    assert chosen.references == ("lightgbm@tweedie",)
+    assert [table.name for table in plan(["glm"]).tables] == ["models"]
+    with pytest.raises(htl.InputError, match=r"a reference is named twice: \['glm'\]"):
+        plan(["glm", "glm"])
+    with pytest.raises(htl.InputError, match="at least one model is needed"):
+        plan(["glm"], methods=["sum"])
+    for unknown in ("lightgbm@ziln", "lightgbm+sum", "glm@poisson"):
+        with pytest.raises(htl.InputError, match="the references are"):
+            plan([unknown])

@@ -45,3 +45,16 @@ class TestComparison:
         boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
         assert len(boxes) == 12
         assert all(above.y0 >= below.y1 for above, below in pairwise(boxes))
+
+    def test_references_stand_below_a_line(self, tmp_path: Path, drawn: list[Any]) -> None:
+        core = Report((MetricRow("spend", "continuous", "nrmse", 0.9),), num_rows=10)
+        reports: Reports = {"lightgbm@tweedie": core, "HTLNet": report(0.7, 0.95), "glm": report(0.6, 1.0)}
+        plots.plot_comparison(reports, tmp_path / "comparison.png", references=["glm", "lightgbm@tweedie"])
+        check(tmp_path / "comparison.png")
+        click, spend = drawn[0].axes
+        assert [label.get_text() for label in click.get_yticklabels()] == ["HTLNet", "lightgbm@tweedie", "glm"]
+        dividers = [[line for line in axes.lines if list(line.get_ydata()) == [0.5, 0.5]] for axes in (click, spend)]
+        assert [len(lines) for lines in dividers] == [1, 1]
+        # A circle is a model, a square a reference; the one without steps has nothing there.
+        markers = [[c.lines[0].get_marker() for c in axes.containers] for axes in (click, spend)]
+        assert [sorted(m) for m in markers] == [["o", "s"], ["o", "s", "s"]]

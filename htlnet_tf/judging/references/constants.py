@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -62,5 +61,4 @@ def trivial_reports(
         "mean": evaluate_predictions(schema, labels, mean, users),
         "zero": evaluate_predictions(schema, labels, mean.assign(**dict.fromkeys(amounts, 0.0)), users),
     }
-    of_amounts = tuple(row for row in found["zero"].rows if row.target in amounts)
-    return found | {"zero": dataclasses.replace(found["zero"], rows=of_amounts)}
+    return found | {"zero": found["zero"].of_targets(amounts)}

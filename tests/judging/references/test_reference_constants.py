@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.judging.trivial import training_means, trivial_reports
+from htlnet_tf.judging.references.constants import training_means, trivial_reports
 
 SCHEMA = htl.Schema(
     features=[htl.Categorical("user_id")],
