@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from htlnet_tf.encoding.counting import UniformSample
 from htlnet_tf.encoding.kinds.history import HistoryKind, ValueSums
 from htlnet_tf.encoding.sums import Cells, added
 from htlnet_tf.errors import InputError
+from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.schema import CountEncoding, Multiclass, Schema, TargetEncoding
 from htlnet_tf.schema.history import History
 
@@ -192,7 +194,7 @@ class TrainingHistory:
             target, y = self._schema.target(name), np.asarray(labels[name], np.float64)
             w = np.ones(len(frame)) if weights is None else weights[name].astype(np.float64)
             if scale == "log":
-                y = np.log1p(y / (self._plain.statistics.labels[name].mean or 1.0))
+                y = np.log1p(y / small_amount(self._plain.statistics.labels[name]))
             ys = np.eye(target.num_classes)[y.astype(np.int64)] if isinstance(target, Multiclass) else y[:, np.newaxis]
             parts += [w[:, np.newaxis], w[:, np.newaxis] * ys]
             of[name, scale] = slice(start, start + 1 + ys.shape[1])
@@ -247,6 +249,11 @@ class _Columns(NamedTuple):
     matrix: np.ndarray
     of: dict[tuple[str, str], slice]
     blocks: dict[tuple[str, int], np.ndarray]
+
+
+def small_amount(labels: LabelStatistics) -> float:
+    """What is small among the amounts above 0, in their unit: two deviations below their mean, of their logarithms."""
+    return math.exp(labels.log_mean - 2.0 * labels.log_std)
 
 
 def _num_numbers(schema: Schema, name: str) -> int:

@@ -32,8 +32,9 @@ class TargetEncoding:
       target: The name of the target. Of a `Multiclass` target each class is a number.
       name: Of the feature. Empty: made of `of`, `target` and `scale`.
       smoothing: How many rows the prior counts for, more than 0.
-      scale: `"linear"`: of y. `"log"`: of log(1 + y / m), with m the mean of the training rows, for an amount that is
-        not negative: what the value's usual rows bring, not its largest.
+      scale: `"linear"`: of y. `"log"`: of log(1 + y / m), for an amount that is not negative: what usual rows bring,
+        not the largest. m is what is small among the amounts above 0, exp(mean - 2 deviations) of their logarithms,
+        so that 0 stands apart from them in any unit.
       scheme: What stands for a training row's statistic. `"folds"`: that of the rows of the other folds. `"ordered"`:
         that of the rows earlier in time, which needs the schema's `timestamp`. Everywhere else, serving included, it is
         that of all training rows.

@@ -88,7 +88,8 @@ def numbers(frame: pd.DataFrame, feature: htl.TargetEncoding) -> tuple[np.ndarra
     weight = weight * frame.value.to_numpy() * (frame.click == 1)
     spend = frame.spend.to_numpy()
     if feature.scale == "log":
-        spend = np.log1p(spend / spend[frame.click == 1].mean())
+        logs = np.log(spend[frame.click == 1])
+        spend = np.log1p(spend / np.exp(logs.mean() - 2 * logs.std()))
     return weight, spend[:, None]
 
 
