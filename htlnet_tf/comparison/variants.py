@@ -36,8 +36,8 @@ ABLATIONS: dict[str, ModelConfig] = {
 }
 """HTLNet without a part; a minus sign stands before what is missing. Without its adjustment it is `htlnet+sum`."""
 
-SHARED = ("embedding_dim", "embedding_l2", "on_nonfinite")
-"""Arguments of the configuration's model that every variant gets: the same widths for all."""
+SHARED = ("embedding_dim", "embedding_l2", "on_nonfinite", "dropout")
+"""Arguments of the configuration's model that every variant gets: the same widths and the same dropout for all."""
 
 _METHOD_ARGUMENTS = ("gradient_adjustment", "loss_weighting")
 

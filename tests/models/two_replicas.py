@@ -92,4 +92,31 @@ except htl.NonFiniteError as error:
     assert "target 'spend'" in str(error), error
 else:
     raise AssertionError("a NaN on the second replica went unnoticed")
+
+
+class Tables(tf.keras.callbacks.Callback):
+    """Each replica's table after each step, and at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[np.ndarray] = []
+        self.end: list[np.ndarray] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps.append(self.model.embedding.table.values[0].numpy().astype(np.float64))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.end = [value.numpy() for value in self.model.embedding.table.values]
+
+
+with two.scope():
+    averaging = htl.SharedBottom(schema, encoder, tower_units=(8,))
+    averaging.compile(optimizer=htl.LazyAdam(0.05, use_ema=True, ema_momentum=0.9))
+tables = Tables()
+averaging.fit(htl.data.make_dataset(frame, schema, encoder, batch_size=100), epochs=2, callbacks=[tables], verbose=0)
+assert len(tables.steps) == 10
+shares = 0.9 ** np.arange(9, -1, -1.0)
+average = np.tensordot(shares / shares.sum(), np.stack(tables.steps), axes=1)
+for replica in tables.end:
+    np.testing.assert_allclose(replica, average, rtol=1e-4, atol=1e-6)
 print("two replicas equal one")
