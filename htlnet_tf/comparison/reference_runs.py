@@ -21,7 +21,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory
 from htlnet_tf.judging.calibration import calibration_table
 from htlnet_tf.judging.evaluation import Scored, score_with
-from htlnet_tf.judging.references import REFERENCES, FittedReference, relative_loss
+from htlnet_tf.judging.references import REFERENCES, FittedReference, relative_loss, with_level
 from htlnet_tf.judging.references.constants import training_means
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
@@ -70,7 +70,9 @@ def fit_reference(
     threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
     reference = REFERENCES[name]
     fitted = reference.fit(train, valid, prepared.encoder, settings, seed=seed, threads=threads)
-    return fitted, relative_loss(fitted, valid, reference.targets(prepared.schema))
+    targets = reference.targets(prepared.schema)
+    level = train if prepared.level is None else _in_memory(prepared.level)
+    return with_level(fitted, level, targets), relative_loss(fitted, valid, targets)
 
 
 def make_reference_run(job: Job, prepared: Prepared, root: Path, *, write: Write = print) -> RunRecord:

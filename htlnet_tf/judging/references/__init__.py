@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from htlnet_tf.judging.references.boosted_trees import BoostedTrees
 from htlnet_tf.judging.references.linear_models import LinearModels
-from htlnet_tf.judging.references.reference import FittedReference, Reference, relative_loss
+from htlnet_tf.judging.references.reference import FittedReference, Reference, relative_loss, with_level
 
 REFERENCES: dict[str, Reference] = {
     "glm": LinearModels(),
@@ -15,4 +15,4 @@ REFERENCES: dict[str, Reference] = {
 }
 """References that are fitted, by name; the mean and zero are in `htlnet_tf.judging.references.constants`."""
 
-__all__ = ["REFERENCES", "BoostedTrees", "FittedReference", "LinearModels", "Reference", "relative_loss"]
+__all__ = ["REFERENCES", "BoostedTrees", "FittedReference", "LinearModels", "Reference", "relative_loss", "with_level"]

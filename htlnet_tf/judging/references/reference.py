@@ -104,6 +104,29 @@ class Observed(NamedTuple):
         return Observed(self.rows[mask], self.labels[mask], None if self.weights is None else self.weights[mask])
 
 
+def with_level(fitted: FittedReference, rows: EncodedRows, targets: Sequence[Target]) -> FittedReference:
+    """The same with the totals of its amounts brought to those of rows, as those of models are.
+
+    Args:
+      fitted: The reference.
+      rows: Training rows.
+      targets: Those that it predicts; of amounts that have a level the predictions are multiplied by one factor each.
+    """
+    factors = {}
+    predictions = fitted.predict(rows.features)
+    for target in targets:
+        if target.kind == "continuous" and target.has_level:
+            observed = Observed.of(rows, target)
+            w = np.ones(len(observed.rows)) if observed.weights is None else observed.weights
+            total = float(w @ np.asarray(predictions[target.name], np.float64)[observed.rows])
+            factors[target.name] = float(w @ observed.labels) / total if total > 0 else 1.0
+
+    def predict(features: Arrays) -> dict[str, np.ndarray]:
+        return {name: found * factors.get(name, 1.0) for name, found in fitted.predict(features).items()}
+
+    return dataclasses.replace(fitted, predict=predict)
+
+
 def relative_loss(fitted: FittedReference, rows: EncodedRows, targets: Sequence[Target]) -> float:
     """What models' early stopping and tuning go by, of a reference: the mean over its targets of the loss over that of
     the best constant.

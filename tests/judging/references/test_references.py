@@ -10,7 +10,7 @@ import pytest
 
 import htlnet_tf as htl
 from htlnet_tf.encoding.encoded import EncodedRows
-from htlnet_tf.judging.references import REFERENCES, BoostedTrees, FittedReference, relative_loss
+from htlnet_tf.judging.references import REFERENCES, BoostedTrees, FittedReference, relative_loss, with_level
 from htlnet_tf.judging.references.reference import Observed
 from tests.judging.references.conftest import Shop
 
@@ -145,3 +145,19 @@ def test_observed_rows() -> None:
     positive = observed.where(observed.labels > 0)
     assert [part.tolist() for part in positive if part is not None] == [[2], [1], [3]]
     assert Observed.of(dataclasses.replace(rows, weights=None), target).weights is None
+
+
+@pytest.mark.parametrize("name", ["glm", "lightgbm@two_part"])
+def test_amounts_are_brought_to_the_level_of_rows(name: str, shop: Shop) -> None:
+    """Weighted as the losses are, of the rows that take part."""
+    targets = REFERENCES[name].targets(shop.encoder.schema)
+    fitted = fit(name, shop)
+    doubled = dataclasses.replace(shop.train, labels={**shop.train.labels, "spend": shop.train.labels["spend"] * 2})
+    found = with_level(fitted, doubled, targets).predict(shop.train.features)
+    assert shop.train.weights is not None
+    w = np.asarray(shop.train.weights["spend"], np.float64)
+    np.testing.assert_allclose(w @ found["spend"], w @ np.asarray(doubled.labels["spend"], np.float64), rtol=1e-6)
+    before = fitted.predict(shop.train.features)
+    assert np.ptp(found["spend"] / before["spend"]) < 1e-6
+    for other in set(before) - {"spend"}:
+        np.testing.assert_array_equal(found[other], before[other])
