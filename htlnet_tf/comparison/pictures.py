@@ -91,4 +91,8 @@ def _table(path: Path) -> pd.DataFrame:
 
 
 def _series(path: Path) -> dict[str, list[float]]:
-    return {str(name): values.tolist() for name, values in pd.read_csv(path, index_col=0).items()}
+    """Per step; of an ensemble, those of its first member."""
+    table = pd.read_csv(path, index_col=0)
+    if table.index.name == "seed":
+        table = table.loc[[table.index[0]]].set_index(table.columns[0])
+    return {str(name): values.tolist() for name, values in table.items()}

@@ -53,7 +53,7 @@ class Job:
 
     @classmethod
     def of(cls, config: RunConfig, variant: str, model: ModelConfig, seed: int) -> Job:
-        """The job of a variant and a seed; the members of ensembles have seeds that no other run's members have."""
+        """The job of a variant and a seed; the members of ensembles have seeds that no other run of the variant has."""
         name = VariantName.parse(variant)
         members = 1 if name.is_reference else name.ensemble or config.training.ensemble
         training = dataclasses.replace(config.training, seed=seed * members, ensemble=members)

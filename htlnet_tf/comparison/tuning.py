@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.comparison.folder import Folder, require_same, settled
+from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.comparison.reference_tuning import reference_defaults, reference_loss, reference_settings
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.workers import run_all
@@ -120,9 +121,11 @@ def tune_variants(
     # Absolute: Optuna locks a journal by a link, which would dangle, and a lock that a killed process left never end.
     where = (folder.root / "tuning").resolve()
     where.mkdir(exist_ok=True)
+    work = []
     for name, model in variants.items():
-        _require_same_search(where / f"{name}.json", _search(config, model, trials))
-    work = [(config, functools.partial(_tune, config, name, model, where, trials)) for name, model in variants.items()]
+        of_variant = dataclasses.replace(config, objective=VariantName.parse(name).objective or config.objective)
+        _require_same_search(where / f"{name}.json", _search(of_variant, model, trials))
+        work.append((of_variant, functools.partial(_tune, of_variant, name, model, where, trials)))
     tuned = {}
     for done, (name, result) in enumerate(run_all(work, prepared, jobs=jobs, write=write), start=1):
         tuned[name] = result
@@ -170,6 +173,8 @@ def _tune(
 def _search(config: RunConfig, model: ModelConfig, trials: int) -> dict[str, Any]:
     """What a search is asked for, as the plain values that JSON has."""
     asked = {"trials": trials, "model": dataclasses.asdict(model), "training": dataclasses.asdict(config.training)}
+    if config.objective is not None:
+        asked["objective"] = config.objective
     return dict(json.loads(json.dumps(asked)))
 
 
@@ -244,6 +249,7 @@ def _method(model: ModelConfig) -> tuple[str, dict[str, Any]]:
     own = "htlnet" if model_class(model.name) is HTLNet and "loss_weighting" not in model.arguments else "sum"
     declared = model.arguments.get("gradient_adjustment", own)
     if isinstance(declared, str):
-        return declared, {}
+        published = declared == "htlnet" and model.arguments.get("paper", False)
+        return declared, {"relative_clip": False} if published else {}
     arguments = dict(declared)
     return arguments.pop("name", "htlnet"), arguments

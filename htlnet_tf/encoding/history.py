@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from absl import logging
 
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.columns import require_columns
 from htlnet_tf.data.labels import label_values, sample_weights
 from htlnet_tf.encoding.counting import UniformSample
 from htlnet_tf.encoding.kinds.history import HistoryKind, ValueSums
+from htlnet_tf.encoding.row_marks import RowMarks
 from htlnet_tf.encoding.sums import Cells, added
 from htlnet_tf.errors import InputError
 from htlnet_tf.objectives.label_statistics import LabelStatistics
@@ -68,6 +70,7 @@ class TrainingHistory:
         encodings = [f for f in schema.history if isinstance(f, TargetEncoding)]
         self._scales = tuple(dict.fromkeys((f.target, f.scale) for f in encodings))
         self.cells: dict[Group, Cells] = {}
+        self._marks = RowMarks()
         self._totals: dict[tuple[str, str], np.ndarray] = {}
 
     @classmethod
@@ -82,6 +85,8 @@ class TrainingHistory:
         totals: dict[tuple[str, str], np.ndarray] = {}
         for frame in train:
             columns = history._columns(frame)
+            _warn_of_shared_index(frame)
+            history._marks.add(_row_marks(frame, columns))
             for scale in history._scales:
                 totals[scale] = totals.get(scale, 0.0) + columns.matrix[:, columns.of[scale]].sum(axis=0)
             ids = plain.encode(frame)["ids"]
@@ -134,6 +139,13 @@ class TrainingHistory:
         """
         numeric = encoded["numeric"]
         columns = self._columns(frame)
+        unknown = self._marks.lacks(_row_marks(frame, columns))
+        if unknown is not None:
+            raise InputError(
+                f"history statistics: the row with index {frame.index[unknown]!r} is none of the rows that the encoder "
+                "was fitted on, or its index or labels have changed since; training rows leave their own labels out by "
+                "their index. Rows that are no training rows take training=False"
+            )
         seen: dict[Group, tuple[np.ndarray, np.ndarray]] = {}
         for feature in self._schema.history:
             group, kind = self._groups[feature.name], encoder.kinds[feature.name]
@@ -165,14 +177,7 @@ class TrainingHistory:
             left[:, known] = cells.totals_of(values[known]) - columns.rows[rows[known]] * often[which]
             return rows, left
         blocks = columns.blocks[group[1:]][rows[known]]
-        left[:, known], met = cells.without(values[known], blocks, earlier=group.scheme == "ordered")
-        if not met.all():
-            row = frame.index[rows[known][np.flatnonzero(~met)[0]]]
-            raise InputError(
-                f"statistic '{feature.name}': the row with index {row!r} is none of the rows that the encoder was "
-                "fitted on, or its index has changed since; training rows leave their own labels out by their index. "
-                "Rows that are no training rows take training=False"
-            )
+        left[:, known] = cells.without(values[known], blocks, earlier=group.scheme == "ordered")
         return rows, left
 
     def _places(self, feature: TargetEncoding) -> list[int]:
@@ -297,6 +302,23 @@ def _boundaries(values: np.ndarray, rows: np.ndarray, buckets: int) -> tuple[flo
     passed = np.cumsum(rows[order])
     places = np.searchsorted(passed, np.arange(1, buckets) / buckets * passed[-1])
     return tuple(np.unique(values[order][np.minimum(places, len(order) - 1)]).tolist())
+
+
+def _row_marks(frame: pd.DataFrame, columns: _Columns) -> np.ndarray:
+    """By index, file, labels and weights, uint64 [N]: another row has another one, up to chance."""
+    marks = _row_hashes(frame)
+    for column in columns.matrix.T:
+        marks = marks * np.uint64(0x9E3779B97F4A7C15) ^ np.asarray(pd.util.hash_array(column), np.uint64)
+    return marks
+
+
+def _warn_of_shared_index(frame: pd.DataFrame) -> None:
+    distinct = frame.index.nunique()
+    if len(frame) >= 100 and 2 * distinct < len(frame):
+        logging.warning(
+            f"history statistics: {len(frame)} rows share {distinct} values of the index, and those of one value are "
+            "in one fold; if it says something, as a user does, its statistic is not seen in training: reset_index()"
+        )
 
 
 def _mean_by_row(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:

@@ -43,7 +43,7 @@ class Cells:
         totals = self.totals(max(self._by_value.shape[1], int(values.max(initial=-1)) + 1))
         return totals[:, values]
 
-    def without(self, values: np.ndarray, blocks: np.ndarray, *, earlier: bool) -> tuple[np.ndarray, np.ndarray]:
+    def without(self, values: np.ndarray, blocks: np.ndarray, *, earlier: bool) -> np.ndarray:
         """For rows of the given values and blocks, int64 [N] each, the sums of the other blocks.
 
         Args:
@@ -52,8 +52,7 @@ class Cells:
           earlier: Of the blocks before alone.
 
         Returns:
-          float64 [C, N], and bool [N], whether the pair of value and block occurred; else the
-          numbers mean nothing.
+          float64 [C, N]; 0 where the pair of value and block did not occur.
         """
         keys = values * self.blocks + blocks
         places = self._places_of(keys)
@@ -63,7 +62,9 @@ class Cells:
         others = self._earlier if earlier else self._others
         # By rows, for one row's numbers lie together.
         found = np.take(others, places, axis=0) if len(others) else np.zeros((len(keys), len(self.sums)))
-        return found.T, known
+        if not known.all():
+            found[~known] = 0.0
+        return found.T
 
     def _places_of(self, keys: np.ndarray) -> np.ndarray:
         """As `np.searchsorted`, by a table of all keys where that is not too large."""

@@ -80,7 +80,9 @@ class GradientAdjustment(Adjustment):
         # Where rounding has left nothing of a gradient it is stretched as far as C allows, as any tiny remainder; one
         # that is 0 is left alone.
         ratios = norms[-1] / tf.maximum(remaining, _TINY)
-        allowed = clip * tf.minimum(norms[-1] / tf.maximum(norms[:-1], _TINY), _HUGE) if self.relative_clip else clip
+        # A core without a gradient allows nothing, and be C infinite.
+        scale = tf.minimum(norms[-1] / tf.maximum(norms[:-1], _TINY), _HUGE) if self.relative_clip else 1.0
+        allowed = tf.math.multiply_no_nan(tf.cast(clip, tf.float32), scale)
         weights = tf.where(norms[:-1] > 0.0, tf.minimum(ratios, allowed), 1.0)
         preceding = gamma * weights + (1.0 - gamma)
         return tf.concat([preceding, [1.0 - tf.reduce_sum(preceding * k)]], axis=0)

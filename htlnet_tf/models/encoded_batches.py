@@ -21,7 +21,8 @@ def require_encoded(method: str, x: Any = None, *_: Any, **__: Any) -> None:
     """
     if isinstance(x, pd.DataFrame):
         other = "" if method == "fit" else f"`htlnet_tf.{method}(model, frame)` takes raw rows, and "
+        shuffled = ", shuffle=True" if method == "fit" else ""  # which also says that they are training rows
         raise InputError(
             f"`model.{method}` takes encoded batches and received a DataFrame: {other}"
-            "`htlnet_tf.data.make_dataset(frame, schema, encoder)` encodes them"
+            f"`htlnet_tf.data.make_dataset(frame, schema, encoder{shuffled})` encodes them"
         )

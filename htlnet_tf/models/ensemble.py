@@ -56,6 +56,12 @@ class Ensemble(ScoringModel):
         super().__init__(name=name)
         if not members:
             raise InputError("an ensemble needs at least one member")
+        for number, member in enumerate(members, start=1):
+            if not isinstance(member, MultiTaskModel):
+                raise InputError(
+                    f"the members of an ensemble are single models; member {number} is {type(member).__name__}: of an "
+                    "ensemble give the members, `*ensemble.members`"
+                )
         first = members[0]
         for number, other in enumerate(members[1:], start=2):
             if other.schema != first.schema:

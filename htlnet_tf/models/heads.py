@@ -12,10 +12,10 @@ from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError
 from htlnet_tf.objectives import Objective, metrics
 from htlnet_tf.objectives.label_statistics import LabelStatistics
+from htlnet_tf.objectives.level import level_factor
 from htlnet_tf.objectives.rows import RowLoss, RowLosses, taking_part
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 
-_LEVELS = (1e-3, 1e3)
 # Standard deviations whose reciprocals are normal float32 numbers, with room for outliers; amounts whose squares are.
 _SCALES = (2.0**-120, 2.0**120)
 _RAW_SIZES = (1e-15, 1e15)
@@ -45,7 +45,7 @@ class Level(tf.keras.layers.Layer):
         It stays 1 where either sum is 0, and within 1e-3 .. 1e3: beyond, something else is wrong.
         """
         actual, predicted = (float(value) for value in self.sums.result().numpy())
-        factor = min(max(actual / predicted, _LEVELS[0]), _LEVELS[1]) if actual > 0 and predicted > 0 else 1.0
+        factor = level_factor(actual, predicted)
         self.factor.assign(factor)
         return factor
 

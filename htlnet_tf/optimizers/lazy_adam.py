@@ -78,12 +78,13 @@ class LazyAdam(tf.keras.optimizers.Adam):
             self._moving.restart()
 
     def finalize_variable_values(self, var_list: Sequence[tf.Variable]) -> None:
-        """Puts the averages into the weights, if there are any; `fit` does it at its end.
+        """Puts the averages into the weights, if there are any, and begins anew; `fit` does it at its end.
 
         Args:
           var_list: As for Keras'; it is the weights that the optimizer was built for.
         """
         self.use_averages(True)
+        self.restart_averages()
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         """Updates a variable: all of it for a dense gradient, the rows of a sparse one.

@@ -141,11 +141,18 @@ class HistoryStatistics:
         """
         amounts = {target.name for target in targets if target.kind == "continuous" and target.non_negative}
         names = [target.name for target in targets] if self.targets is None else self.targets
+        # A target may be called so.
+        count = "num_rows" if "count" in names else "count"
         made: list[History] = []
         for of in self.of:
             if self.counts:
                 made.append(
-                    CountEncoding(of=of, quantile_buckets=self.quantile_buckets, embedding_dim=self.embedding_dim)
+                    CountEncoding(
+                        of=of,
+                        name=f"{of}.{count}",
+                        quantile_buckets=self.quantile_buckets,
+                        embedding_dim=self.embedding_dim,
+                    )
                 )
             for name in names:
                 for scale in ("linear", "log") if self.log and name in amounts else ("linear",):

@@ -312,11 +312,31 @@ def test_other_rows_are_no_training_rows(scheme: Any) -> None:
     train = rows().assign(item="a", time=np.arange(ROWS))
     train.loc[:20, "item"] = "b"
     encoder = htl.FeatureEncoder.fit(made, train)
-    strange = train.tail(30).assign(item="b")
-    if scheme == "ordered":
-        with pytest.raises(InputError, match=r"index 210 is none of the rows .* training=False"):
+    shuffled = train.sample(frac=1.0, random_state=0)
+    encode_frame(shuffled.head(100), encoder, training=True)
+    for strange in (
+        shuffled.reset_index(drop=True),
+        train.tail(30).assign(click=1.0 - train.click),
+        train.set_index(train.index + 1000),
+    ):
+        with pytest.raises(InputError, match=r"with index \d+ is none of the rows .* training=False"):
             encode_frame(strange, encoder, training=True)
-    encode_frame(strange, encoder)
+        encode_frame(strange, encoder)
+
+
+def test_an_index_that_says_something_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    made = schema(statistics=htl.HistoryStatistics(of=("item",)))
+    with caplog.at_level("WARNING", logger="absl"):
+        htl.FeatureEncoder.fit(made, rows().set_index("shop", drop=False))
+    assert "240 rows share 2 values of the index" in caplog.text
+
+
+def test_equal_statistics_are_equal(fitted: htl.FeatureEncoder, tmp_path: Path) -> None:
+    fitted.save(tmp_path / "encoder.json")
+    one, two = (htl.FeatureEncoder.load(tmp_path / "encoder.json").statistics for _ in range(2))
+    assert one == two
+    other = htl.FeatureEncoder.fit(fitted.schema, rows(seed=3)).statistics
+    assert one != other
 
 
 def test_an_encoder_that_was_read_serves_and_trains_no_more(fitted: htl.FeatureEncoder, tmp_path: Path) -> None:

@@ -48,6 +48,12 @@ def test_the_short_form_of_some() -> None:
     )
 
 
+def test_a_target_may_be_called_count() -> None:
+    targets = (htl.Binary("click"), htl.Continuous("count"))
+    made = schema(targets=targets, statistics=htl.HistoryStatistics(of=("item",), log=False))
+    assert [f.name for f in made.history] == ["item.num_rows", "item.click", "item.count"]
+
+
 def test_amounts_that_may_be_negative_have_no_log() -> None:
     targets = (htl.Binary("click"), htl.Continuous("profit", non_negative=False))
     made = schema(targets=targets, statistics=htl.HistoryStatistics(of=("item",), counts=False))

@@ -62,6 +62,16 @@ class ValueSums:
     std: tuple[float, ...]
     boundaries: tuple[tuple[float, ...], ...] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ValueSums):
+            return NotImplemented
+        arrays = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("weights", "sums"))
+        return arrays and all(
+            getattr(self, name) == getattr(other, name) for name in ("priors", "mean", "std", "boundaries")
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
+
 
 class HistoryKind(Kind[HistoryT]):
     """Numbers by the row of a value, (x - mean) / std, clipped to [-10, 10]; of several values their mean.

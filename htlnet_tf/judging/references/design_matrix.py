@@ -10,7 +10,7 @@ import scipy.sparse
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.encoding.kinds.kind import Block
-from htlnet_tf.schema import Numeric, TargetEncoding
+from htlnet_tf.schema import CountEncoding, Numeric, TargetEncoding
 
 MAX_CATEGORIES = 256
 """Embedding rows of a field up to which it is small: a category of its own for each, or a column."""
@@ -53,7 +53,8 @@ def id_columns(encoder: FeatureEncoder) -> list[IdColumn]:
     """The fields of the embedding, in the order of their ids."""
     schema = encoder.schema
     means = {feature.of for feature in schema.history if isinstance(feature, TargetEncoding)}
-    buckets = {feature.name for feature in schema.features if isinstance(feature, Numeric)}
+    bucketed = [k for k in encoder.kinds.values() if isinstance(k.feature, (Numeric, TargetEncoding, CountEncoding))]
+    buckets = {field.name for kind in bucketed for field in kind.fields()}
     columns, start = [], 0
     for field in encoder.layout.fields:
         slots = slice(start, start + field.slots)
@@ -67,7 +68,11 @@ def fields_without_means(encoder: FeatureEncoder) -> list[str]:
     """The fields of too many values for a column each, and without a target's mean in the schema: references see little
     of them, where a model has an embedding for each value.
     """
-    return [column.name for column in id_columns(encoder) if not column.is_small and not column.has_mean]
+    return [
+        column.name
+        for column in id_columns(encoder)
+        if not column.is_small and not column.has_mean and not column.is_ordered
+    ]
 
 
 class TreeMatrix:

@@ -12,6 +12,7 @@ import numpy as np
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.objectives.level import level_factor
 from htlnet_tf.schema import Multiclass, Schema
 from htlnet_tf.schema.targets import Target
 
@@ -119,7 +120,7 @@ def with_level(fitted: FittedReference, rows: EncodedRows, targets: Sequence[Tar
             observed = Observed.of(rows, target)
             w = np.ones(len(observed.rows)) if observed.weights is None else observed.weights
             total = float(w @ np.asarray(predictions[target.name], np.float64)[observed.rows])
-            factors[target.name] = float(w @ observed.labels) / total if total > 0 else 1.0
+            factors[target.name] = level_factor(float(w @ observed.labels), total)
 
     def predict(features: Arrays) -> dict[str, np.ndarray]:
         return {name: found * factors.get(name, 1.0) for name, found in fitted.predict(features).items()}
