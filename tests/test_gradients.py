@@ -118,6 +118,14 @@ def test_the_unit_of_the_core_does_not_matter_unless_the_papers_guard_is_asked_f
     assert shares[1e6, False] < 4e-4 < shares[1.0, False]
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_core_without_a_gradient_allows_no_stretch(relative: bool) -> None:
+    """By hand: gamma = 0.5 leaves half of the other gradient, whatever C."""
+    for clip in (100.0, float("inf")):
+        coefficients = GradientAdjustment(clip=clip, relative_clip=relative)(tf.constant([[1.0, 0.0], [0.0, 0.0]]))
+        np.testing.assert_allclose(coefficients, [0.5, 1.0])
+
+
 def test_a_task_that_all_but_vanishes_stays_finite() -> None:
     gram = tf.constant([[1e-38, 0.0], [0.0, 3e38]])
     for relative in (True, False):

@@ -166,6 +166,24 @@ def test_what_is_searched(name: str, searched: set[str], schema: htl.Schema, enc
     build_model(dataclasses.replace(config, model=chosen), schema, encoder)
 
 
+def test_the_published_form_keeps_its_guard(schema: htl.Schema, encoder: htl.FeatureEncoder) -> None:
+    from htlnet_tf.runs.building import build_model
+    from htlnet_tf.runs.config import DataConfig
+
+    model = ModelConfig("htlnet", {"paper": True})
+    config = RunConfig(DataConfig("generated"))
+    trial = optuna.trial.FixedTrial(tuning._defaults(config, model))
+    chosen, _ = tuning._settings(trial, config, model)
+    adjustment = build_model(dataclasses.replace(config, model=chosen), schema, encoder).gradient_adjustment
+    assert not adjustment.relative_clip
+
+
+def test_a_variant_is_searched_with_its_objective(config: RunConfig, tmp_path: Path, tried: list[RunConfig]) -> None:
+    variants = {name: variant(name, ModelConfig()) for name in ("htlnet", "htlnet@ziln")}
+    tune(config, tmp_path / "tuned", variants, trials=1)
+    assert [asked.objective for asked in tried] == [None, "ziln"]
+
+
 def test_no_finite_trial_is_an_error(config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverge(*_: Any, **__: Any) -> Trained:
         raise htl.NonFiniteError("target 'spend': loss inf")

@@ -139,6 +139,8 @@ def test_what_makes_no_ensemble_is_refused(
     other = htl.FeatureEncoder.fit(encoder.schema, frame.head(300))
     with pytest.raises(htl.InputError, match="one encoder: that of member 3 was fitted on other rows"):
         htl.Ensemble([*members[:2], shaken(schema, other, 0)])
+    with pytest.raises(htl.InputError, match=r"single models; member 2 is Ensemble: .*ensemble\.members"):
+        htl.Ensemble([members[0], htl.Ensemble(members[1:])])
     equal = htl.FeatureEncoder.fit(schema, frame)
     assert len(htl.Ensemble([members[0], shaken(schema, equal, 1)]).members) == 2
 

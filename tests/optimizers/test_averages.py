@@ -58,6 +58,13 @@ def test_the_average_is_over_all_steps_for_touched_and_untouched_rows() -> None:
     latest = table.numpy()
     optimizer.finalize_variable_values([table, bias])
     np.testing.assert_allclose(table, latest, rtol=1e-6)
+    # A loop of one's own goes on from there, and can do it again.
+    later = []
+    for number in range(13, 16):
+        step(optimizer, table, bias, number)
+        later.append(table.numpy())
+    optimizer.finalize_variable_values([table, bias])
+    np.testing.assert_allclose(table, averaged(later), rtol=2e-6, atol=1e-6)
 
 
 def test_averages_are_saved_in_the_middle_of_a_training(tmp_path: Path) -> None:
