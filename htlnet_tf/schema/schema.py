@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 from pydantic import Field, TypeAdapter, field_validator, model_validator
@@ -21,6 +21,8 @@ from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, 
 from htlnet_tf.schema.names import STRICT, DecimalMark, Named, argument_name
 from htlnet_tf.schema.rules import check_columns, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
+
+NamedT = TypeVar("NamedT", Feature, Target)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -184,10 +186,7 @@ class Schema:
         Raises:
           InputError: There is none.
         """
-        for target in self.targets:
-            if target.name == name:
-                return target
-        raise InputError(f"no target '{name}'; there are {[t.name for t in self.targets]}")
+        return _named(self.targets, name, "target")
 
     def feature(self, name: str) -> Feature:
         """The feature of a name.
@@ -195,10 +194,7 @@ class Schema:
         Raises:
           InputError: There is none.
         """
-        for feature in self.features:
-            if feature.name == name:
-                return feature
-        raise InputError(f"no feature '{name}'; there are {[f.name for f in self.features]}")
+        return _named(self.features, name, "feature")
 
     def with_features(self, features: Iterable[Feature]) -> Schema:
         """The same schema with other features."""
@@ -290,6 +286,13 @@ def require_same_schema(schema: Schema, fitted: Schema) -> None:
             f"{[f.name for f in (*fitted.features, *fitted.targets)]} there, "
             f"{[f.name for f in (*schema.features, *schema.targets)]} here"
         )
+
+
+def _named(items: Sequence[NamedT], name: str, what: str) -> NamedT:
+    for item in items:
+        if item.name == name:
+            return item
+    raise InputError(f"no {what} '{name}'; there are {[item.name for item in items]}")
 
 
 def _as_column(target: Target) -> Target:
