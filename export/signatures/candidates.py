@@ -95,15 +95,8 @@ def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[
     rows = encoder.field_rows(raw)
     shared = _shared_fields(encoder)
     numbers = stacked([tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)], count)
-    scores = [_member_scores(member, _embed(member, rows, shared, count), numbers) for member in model.members]
+    scores = [m.scores(_embed(m, rows, shared, count), {"numeric": numbers}) for m in model.members]
     return dict(mean_scores(scores))
-
-
-def _member_scores(model: MultiTaskModel, embedded: tf.Tensor, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The scores of one network from the embedded fields, [N, width], and the numbers, [N, num_numeric]."""
-    shared = model.shared_input(embedded, {"numeric": numbers})
-    outputs = model.task_outputs([shared] * len(model.schema.targets), training=False)
-    return {name: head.predict(output) for (name, head), output in zip(model.heads.items(), outputs, strict=True)}
 
 
 def _shared_fields(encoder: FeatureEncoder) -> frozenset[str]:

@@ -197,7 +197,17 @@ class MultiTaskModel(KerasCalls):
         Returns:
           By target name: probabilities [B] (binary) or [B, K] (multiclass), the core [B] in its own unit.
         """
-        outputs = self._outputs(features, training)
+        return self.scores(self.embedding(features["ids"]), features, training)
+
+    def scores(self, embedded: tf.Tensor, features: Features, training: bool = False) -> dict[str, tf.Tensor]:
+        """As `call`, from fields that are embedded already.
+
+        Args:
+          embedded: float32 [B, width].
+          features: As for `shared_input`.
+          training: As for `call`.
+        """
+        outputs = self._outputs_of(embedded, features, training)
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -285,7 +295,10 @@ class MultiTaskModel(KerasCalls):
 
     def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
         """The towers' outputs where no gradient is needed: all of them read one and the same shared input."""
-        shared = self.shared_input(self.embedding(features["ids"]), features)
+        return self._outputs_of(self.embedding(features["ids"]), features, training)
+
+    def _outputs_of(self, embedded: tf.Tensor, features: Features, training: bool) -> list[tf.Tensor]:
+        shared = self.shared_input(embedded, features)
         return self.task_outputs([shared] * len(self.schema.targets), training)
 
     def create_shared_layers(self) -> None:
