@@ -45,7 +45,8 @@ def test_licences_are_said_as_far_as_they_are_known() -> None:
 
 def test_the_template_shows_every_kind_of_feature_and_target() -> None:
     schema = Schema.from_yaml(REPO / "configs" / "generic.schema.yaml")
-    assert {f.kind for f in schema.features} == {"categorical", "sequence", "numeric", "timestamp", "cross"}
+    of_columns = {"categorical", "sequence", "numeric", "timestamp", "cross"}
+    assert {f.kind for f in schema.features} == {*of_columns, "target_encoding", "count_encoding"}
     assert [t.kind for t in schema.targets] == ["binary", "multiclass", "continuous"]
     config = read_yaml(REPO / "configs" / "generic.yaml")
     assert set(config) == {"data", "schema", "split", "model", "training"}

@@ -230,12 +230,14 @@ def test_an_outcome_is_not_a_feature(folder: Path, name: str) -> None:
 def test_the_shipped_schema_fits_the_loader(folder: Path) -> None:
     schema = Schema.from_yaml(_REPOSITORY / "configs" / "kuairand_pure.schema.yaml")
     frame = load_kuairand_pure(folder, schema)
-    assert len(schema.features) == 43
-    assert {f.name for f in schema.features} <= set(frame)
+    assert (
+        len(schema.inputs) == 43 and len(schema.history) == 20
+    )  # of four ids: a count, two steps, an amount on two scales
+    assert {f.name for f in schema.inputs} <= set(frame)
     assert [t.name for t in schema.targets] == ["click", "long_view", "watch_time"]
     user_columns = set(_USER_HEADER.split(","))
     video_columns = {*_VIDEO_HEADER.split(","), "duration_ms"}
-    for feature in schema.features:
+    for feature in schema.inputs:
         expected = "user" if feature.name in user_columns else "item" if feature.name in video_columns else "context"
         assert feature.group == expected, feature.name
 
@@ -252,6 +254,6 @@ def test_the_real_rows() -> None:
     local = pd.to_datetime(frame["time_ms"], unit="ms", utc=True).dt.tz_convert("Asia/Shanghai")
     assert (local.dt.hour == frame["hour"]).all() and (local.dt.day_of_week == frame["weekday"]).all()
     assert (local.dt.strftime("%Y%m%d").astype(int) < frame["date"]).sum() == 1_506  # filed on the day after
-    for feature in schema.features:
+    for feature in schema.inputs:
         assert frame[feature.name].nunique() > 1, f"{feature.name} is constant"
     assert (frame["duration_ms"].eq(0) == frame["video_duration"].isna()).all()
