@@ -35,7 +35,7 @@ def app(models: Path) -> Iterator[Starlette]:
     model.version_labels["stable"] = 1
     store = ServableStore(models, config)
     store.load()
-    limits = Limits(max_body_bytes=2**20)
+    limits = Limits(max_body_bytes=2**20, timeout_seconds=600)  # how fast the machine is, is not asked here
     yield create_app(store, limits)
     limits.close()
     store.close()
@@ -49,7 +49,7 @@ async def check(app: Starlette, requests: Iterator[FuzzRequest]) -> dict[int, in
     """Puts the requests, eight at a time; returns how often each status was answered."""
     statuses: dict[int, int] = {}
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://fuzz", timeout=20) as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://fuzz", timeout=600) as client:
 
         async def worker() -> None:
             for request in requests:
