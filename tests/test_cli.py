@@ -223,7 +223,15 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
 
 def test_a_stop_by_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("htlnet"), "train", "generated", "--output", str(tmp_path / "run")]
-    command += ["--set", "data.num_rows=20000"]
+    # Without an end of its own, so that it is under way when the signal comes.
+    command += [
+        "--set",
+        "data.num_rows=20000",
+        "--set",
+        "training.epochs=10000",
+        "--set",
+        "training.early_stopping=false",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()  # the rows are there, training begins
