@@ -21,7 +21,7 @@ from htlnet_tf.data.columns import (
 from htlnet_tf.data.values import MISSING_WORDS
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Binary, Continuous, Multiclass, Schema
-from htlnet_tf.schema.targets import opposite
+from htlnet_tf.schema.targets import Target, opposite
 
 
 class Labels(NamedTuple):
@@ -92,6 +92,18 @@ def label_values(frame: pd.DataFrame, schema: Schema) -> tuple[Arrays, Arrays | 
         weights[target.name] = weight.astype(np.float32)
         values[target.name] = np.where(weights[target.name] != 0, values[target.name], 0).astype(_DTYPES[type(target)])
     return values, weights
+
+
+def label_columns(labels: np.ndarray, target: Target) -> np.ndarray:
+    """Labels as numbers whose means say something, float64 [N, 1]; of a multiclass target [N, K], 1 at the class.
+
+    Args:
+      labels: [N], as `Labels.values` has them.
+      target: Whose.
+    """
+    if isinstance(target, Multiclass):
+        return np.eye(target.num_classes)[labels.astype(np.int64)]
+    return np.asarray(labels, np.float64)[:, np.newaxis]
 
 
 def sample_weights(frame: pd.DataFrame, schema: Schema) -> np.ndarray:

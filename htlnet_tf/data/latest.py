@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeVar, Union, cast
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.columns import require_columns
-from htlnet_tf.data.splits import Split, TimeSplit
+from htlnet_tf.data.splits import Split, TimeSplit, read_timestamps
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
@@ -49,7 +48,7 @@ def latest_rows(rows: RowsT, schema: Schema, share: float) -> RowsT:
         return rows[times >= _first(times, share)]
     if rows.split is None or not isinstance(rows.split.config, TimeSplit) or rows.part != "train":
         raise InputError("the latest rows of a stream are those of the training part of a split by time")
-    found = timestamps.merge(_times(rows, schema.time_column, schema.time_format))
+    found = timestamps.merge(read_timestamps(rows, schema.time_column, schema.time_format))
     first, last = _first(found.values, share), found.values.max()
     earlier = found.values[found.values < first]
     if not len(earlier):
@@ -65,8 +64,3 @@ def _first(times: np.ndarray, share: float) -> np.generic:
     position = min(len(times) - round(len(times) * share), len(times) - 1)
     first: np.generic = np.partition(times, position)[position]
     return first
-
-
-def _times(rows: Stream, name: str, format: str | None) -> Iterator[timestamps.Timestamps]:
-    for frame in rows:
-        yield timestamps.parse(frame[name], format)

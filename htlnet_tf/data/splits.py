@@ -90,7 +90,7 @@ class Split:
         if config.fractions is None:
             return cls(config=config, timestamp=name, format=format)
         listed = [frames] if isinstance(frames, pd.DataFrame) else frames
-        times = timestamps.merge(_timestamps(listed, name, format))
+        times = timestamps.merge(read_timestamps(listed, name, format))
         times.values.sort()
         ends = _ends(times.values, config.fractions, name)
         return cls(
@@ -243,7 +243,12 @@ def _timestamp_name(schema: Schema) -> str:
     return schema.source_of(schema.timestamp)
 
 
-def _timestamps(frames: Iterable[pd.DataFrame], name: str, format: str | None) -> Iterator[timestamps.Timestamps]:
+def read_timestamps(frames: Iterable[pd.DataFrame], name: str, format: str | None) -> Iterator[timestamps.Timestamps]:
+    """The timestamps of each frame that has rows, for a split by time.
+
+    Raises:
+      InputError: A frame lacks the column, or a timestamp is missing or unreadable.
+    """
     for frame in frames:
         if isinstance(frame, pd.DataFrame) and len(frame) == 0:
             continue

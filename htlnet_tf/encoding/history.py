@@ -14,7 +14,7 @@ from absl import logging
 
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.columns import require_columns
-from htlnet_tf.data.labels import label_values, sample_weights
+from htlnet_tf.data.labels import label_columns, label_values, sample_weights
 from htlnet_tf.encoding.counting import UniformSample
 from htlnet_tf.encoding.kinds.history import HistoryKind, ValueSums
 from htlnet_tf.encoding.row_marks import RowMarks
@@ -68,7 +68,13 @@ class TrainingHistory:
         self._plain, self._schema, self._periods = plain, schema, periods
         self._groups = {feature.name: Group.containing(feature) for feature in schema.history}
         encodings = [f for f in schema.history if isinstance(f, TargetEncoding)]
-        self._scales = tuple(dict.fromkeys((f.target, f.scale) for f in encodings))
+        # The lines of the sums that a target on a scale has, weights and then sums; the first of all counts rows.
+        self._lines: dict[tuple[str, str], slice] = {}
+        end = 1
+        for name, scale in dict.fromkeys((f.target, f.scale) for f in encodings):
+            target, start = schema.target(name), end
+            end += 1 + (target.num_classes if isinstance(target, Multiclass) else 1)
+            self._lines[name, scale] = slice(start, end)
         self.cells: dict[Group, Cells] = {}
         self._marks = RowMarks()
         self._totals: dict[tuple[str, str], np.ndarray] = {}
@@ -87,8 +93,8 @@ class TrainingHistory:
             columns = history._columns(frame)
             _warn_of_shared_index(frame)
             history._marks.add(_row_marks(frame, columns))
-            for scale in history._scales:
-                totals[scale] = totals.get(scale, 0.0) + columns.matrix[:, columns.of[scale]].sum(axis=0)
+            for scale, lines in history._lines.items():
+                totals[scale] = totals.get(scale, 0.0) + columns.matrix[:, lines].sum(axis=0)
             ids = plain.encode(frame)["ids"]
             for group, listed in parts.items():
                 listed.append(history._cells(group, frame, ids, columns))
@@ -109,7 +115,7 @@ class TrainingHistory:
         rows = totals[0]  # how often each value occurs in the training rows
         weights, sums, priors = rows, np.zeros((0, len(rows))), np.zeros(0)
         if isinstance(feature, TargetEncoding):
-            numbers = totals[self._places(feature)]
+            numbers = totals[self._lines_of(feature)]
             weights, sums = numbers[0], numbers[1:]
             total = self._totals[feature.target, feature.scale]
             priors = total[1:] / (total[0] or 1.0)
@@ -151,24 +157,18 @@ class TrainingHistory:
             group, kind = self._groups[feature.name], encoder.kinds[feature.name]
             assert isinstance(kind, HistoryKind)
             if group not in seen:
-                seen[group] = self._left(group, frame, self._values(group, encoder, encoded["ids"]), columns, feature)
+                seen[group] = self._left(group, *self._values(group, encoder, encoded["ids"]), columns)
             rows, left = seen[group]
-            numbers = left[self._places(feature)] if isinstance(feature, TargetEncoding) else left[:1]
+            numbers = left[self._lines_of(feature)]
             found = kind.standardised(np.maximum(numbers[0], 0.0), numbers[1:])
             numeric[:, encoder.value_columns[feature.name]] = numbers = _mean_by_row(rows, found, len(frame))
             for field, bucket in kind.buckets(list(numbers.T)).items():
                 encoded["ids"][:, encoder.slots_of(field)] = bucket
 
     def _left(
-        self,
-        group: Group,
-        frame: pd.DataFrame,
-        looked_up: tuple[np.ndarray, np.ndarray],
-        columns: _Columns,
-        feature: History,
+        self, group: Group, rows: np.ndarray, values: np.ndarray, columns: _Columns
     ) -> tuple[np.ndarray, np.ndarray]:
         """Which rows [M] have which sums, float64 [C, M], once their own are left out; 0 of unknown values."""
-        rows, values = looked_up
         known, cells = values >= 0, self.cells[group]
         left = np.zeros((len(cells.sums), len(rows)))
         if group.scheme == "count":
@@ -180,33 +180,23 @@ class TrainingHistory:
         left[:, known] = cells.without(values[known], blocks, earlier=group.scheme == "ordered")
         return rows, left
 
-    def _places(self, feature: TargetEncoding) -> list[int]:
-        """The lines of a group's sums that are a statistic's: weights and then sums; the first of all counts rows."""
-        start = 1
-        for target, scale in self._scales:
-            width = 1 + _num_numbers(self._schema, target)
-            if (target, scale) == (feature.target, feature.scale):
-                return list(range(start, start + width))
-            start += width
-        raise AssertionError("every statistic's scale is among the scales")
+    def _lines_of(self, feature: History) -> slice:
+        """The lines of a group's sums that a statistic is made of."""
+        return self._lines[feature.target, feature.scale] if isinstance(feature, TargetEncoding) else slice(1)
 
     def _columns(self, frame: pd.DataFrame) -> _Columns:
         """What is added up of each row."""
         labels, weights = label_values(frame, self._schema)
-        parts, start = [], 1
-        of: dict[tuple[str, str], slice] = {}
-        for name, scale in self._scales:
+        parts = []
+        for name, scale in self._lines:
             target, y = self._schema.target(name), np.asarray(labels[name], np.float64)
             w = np.ones(len(frame)) if weights is None else weights[name].astype(np.float64)
             if scale == "log":
                 y = np.log1p(y / small_amount(self._plain.statistics.labels[name]))
-            ys = np.eye(target.num_classes)[y.astype(np.int64)] if isinstance(target, Multiclass) else y[:, np.newaxis]
-            parts += [w[:, np.newaxis], w[:, np.newaxis] * ys]
-            of[name, scale] = slice(start, start + 1 + ys.shape[1])
-            start += 1 + ys.shape[1]
+            parts += [w[:, np.newaxis], w[:, np.newaxis] * label_columns(y, target)]
         rows = sample_weights(frame, self._schema)
         blocks = {group[1:]: self._blocks(group, frame) for group in self._groups.values() if group.scheme != "count"}
-        return _Columns(rows, np.concatenate([rows[:, np.newaxis], *parts], axis=1), of, blocks)
+        return _Columns(rows, np.concatenate([rows[:, np.newaxis], *parts], axis=1), blocks)
 
     def _values(self, group: Group, encoder: FeatureEncoder, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which rows have which values, int64 [M] each, slots that are padding left out.
@@ -236,7 +226,7 @@ class TrainingHistory:
             return added(values, np.zeros_like(values), columns.rows[rows, np.newaxis], 1)
         blocks, numbers = columns.blocks[group[1:]], columns.matrix
         # Of one value a row, and that known, there is nothing to pick.
-        whole = len(rows) == len(frame) and bool(np.all(np.diff(rows) == 1))
+        whole = _is_each_once(rows, len(frame))
         return added(values, blocks if whole else blocks[rows], numbers if whole else numbers[rows], group.folds)
 
 
@@ -246,24 +236,17 @@ class _Columns(NamedTuple):
     Attributes:
       rows: float64 [N], how much each counts.
       matrix: float64 [N, C]: the same, and then of each scale the weights and the weighted numbers.
-      of: The columns of a scale.
       blocks: By scheme and folds, the fold or period of each row, int64 [N].
     """
 
     rows: np.ndarray
     matrix: np.ndarray
-    of: dict[tuple[str, str], slice]
     blocks: dict[tuple[str, int], np.ndarray]
 
 
 def small_amount(labels: LabelStatistics) -> float:
     """What is small among the amounts above 0, in their unit: two deviations below their mean, of their logarithms."""
     return math.exp(labels.log_mean - 2.0 * labels.log_std)
-
-
-def _num_numbers(schema: Schema, name: str) -> int:
-    target = schema.target(name)
-    return target.num_classes if isinstance(target, Multiclass) else 1
 
 
 def _is_ordered(schema: Schema) -> bool:
@@ -321,9 +304,14 @@ def _warn_of_shared_index(frame: pd.DataFrame) -> None:
         )
 
 
+def _is_each_once(rows: np.ndarray, count: int) -> bool:
+    """Whether increasing row numbers [M] are 0 .. count - 1, each once."""
+    return len(rows) == count and bool(np.all(np.diff(rows) == 1))
+
+
 def _mean_by_row(rows: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     """float32 [count, K] of values [K, M] that belong to rows [M]; every row has at least one."""
-    if len(rows) == count and bool(np.all(np.diff(rows) == 1)):
+    if _is_each_once(rows, count):
         return values.T
     summed = np.stack([np.bincount(rows, line, count) for line in values])
     return np.asarray((summed / np.bincount(rows, minlength=count)).T, np.float32)

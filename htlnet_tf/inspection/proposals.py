@@ -30,7 +30,6 @@ RANDOM_SPLIT = "{by: random, fractions: [0.8, 0.1, 0.1]}"
 OUTCOME_LIFT = 3.0
 CONSTANT_SHARE = 0.95
 _GROUPS = ("user", "item", "context")  # the order in which a schema reads best
-_HISTORY = ("count_encoding", "target_encoding")
 _SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 
 
@@ -157,7 +156,7 @@ def build_schema(
 
 def schema_text(schema: Schema, profiles: Mapping[str, ColumnProfile], proposals: Mapping[str, Proposal]) -> str:
     """The schema as YAML with a comment behind every feature and target; `Schema.from_yaml` reads it."""
-    document = schema.to_dict()
+    document = schema.without_history().to_dict()  # which is written in short
     lines = [
         "# A first schema, proposed from the values and the names of the columns. Check the groups and the funnel."
     ]
@@ -173,8 +172,6 @@ def schema_text(schema: Schema, profiles: Mapping[str, ColumnProfile], proposals
     for key in ("features", "targets"):
         lines.append(f"{key}:")
         for item in document.pop(key):
-            if item["kind"] in _HISTORY:
-                continue
             text = yaml.safe_dump(
                 item, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**9
             ).strip()

@@ -10,7 +10,6 @@ import tensorflow as tf
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.encoded_batches import require_encoded
 from htlnet_tf.models.scoring_model import Scores, ScoringModel, mean_scores
 
 
@@ -118,15 +117,6 @@ class Ensemble(ScoringModel):
     def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> Scores:
         """The mean of the members' predictions; arguments and result are those of `ScoringModel.call`."""
         return mean_scores([member(features, training=training) for member in self._members])
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
-
-        Raises:
-          InputError: A frame of raw rows is given.
-        """
-        require_encoded("predict", *args, **kwargs)
-        return super().predict(*args, **kwargs)
 
     def compile(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuses, and names what works.

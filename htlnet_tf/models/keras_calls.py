@@ -94,15 +94,6 @@ class KerasCalls(FitsLevel):
             return results
         return [results[name] for name in self.metrics_names if name in results]
 
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
-
-        Raises:
-          InputError: A frame of raw rows is given.
-        """
-        require_encoded("predict", *args, **kwargs)
-        return super().predict(*args, **kwargs)
-
     def _bound(self, method: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The arguments of one of Keras' methods by name."""
         bound = inspect.signature(getattr(tf.keras.Model, method)).bind(self, *args, **kwargs).arguments

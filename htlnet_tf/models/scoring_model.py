@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.models.encoded_batches import require_encoded
 from htlnet_tf.models.saving import SavedByItsWeights
 from htlnet_tf.schema import Schema
 
@@ -48,6 +49,15 @@ class ScoringModel(SavedByItsWeights, abc.ABC):
         Returns:
           By target name: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in its own unit.
         """
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `tf.keras.Model.predict`, of encoded batches; `htlnet_tf.predict` takes raw rows.
+
+        Raises:
+          InputError: A frame of raw rows is given.
+        """
+        require_encoded("predict", *args, **kwargs)
+        return super().predict(*args, **kwargs)
 
     @property
     def title(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +43,7 @@ def _optimizer(training: TrainingConfig, num_rows: int) -> LazyAdam:
     """The configured optimizer; the training rows, which the encoder has counted in a stream too, plan its schedule."""
     rate: Any = training.learning_rate
     if training.schedule is not None:
-        # Rounded as `train_model` rounds the parts of a pass.
-        parts = training.validations_per_epoch
-        steps = max(1, round(math.ceil(num_rows / training.batch_size) / parts)) * parts * training.epochs
+        steps = training.steps_per_validation(num_rows) * training.validations_per_epoch * training.epochs
         schedule = training.schedule
         rate = learning_rate_schedule(rate, steps, schedule.name, warmup=schedule.warmup, end=schedule.end)
     if training.ema_momentum is None:

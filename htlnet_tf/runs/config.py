@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 from collections.abc import Sequence
 from dataclasses import field
 from importlib import resources
@@ -148,6 +149,10 @@ class TrainingConfig:
     def members(self) -> list[TrainingConfig]:
         """The training of each member, a single model with a seed of its own."""
         return [dataclasses.replace(self, seed=self.seed + i, ensemble=1) for i in range(self.ensemble)]
+
+    def steps_per_validation(self, num_rows: int) -> int:
+        """Steps from one validation to the next: the part of a pass over so many training rows, at least 1."""
+        return max(1, round(math.ceil(num_rows / self.batch_size) / self.validations_per_epoch))
 
     @field_validator("schedule", mode="before")
     @classmethod

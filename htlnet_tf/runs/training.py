@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,7 @@ def train_model(
     train, steps = rows, None
     if parts > 1:
         # A part of a pass is an epoch to Keras, which validates after each; the pass goes on where it stopped.
-        steps = max(1, round(math.ceil(encoder.statistics.num_rows / config.training.batch_size) / parts))
+        steps = config.training.steps_per_validation(encoder.statistics.num_rows)
         train = rows.repeat()
         model.level_rows = rows  # of those without an end `fit` would take a part of a pass
     if prepared.level is not None:

@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from htlnet_tf.data.columns import Arrays
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.references.design_matrix import TreeMatrix
-from htlnet_tf.judging.references.reference import FittedReference, Observed
+from htlnet_tf.judging.references.reference import FittedReference, Observed, by_target
 from htlnet_tf.schema import Continuous, Multiclass, Schema
 from htlnet_tf.schema.targets import Target
 
@@ -104,12 +103,7 @@ class BoostedTrees:
                 found[target.name] = _bounded(grower.amount(self.core, *rows), target)
             else:
                 found[target.name] = grower.classes(target, *rows)
-
-        def predict(features: Arrays) -> dict[str, np.ndarray]:
-            x = matrix(features)
-            return {name: function(x) for name, function in found.items()}
-
-        return FittedReference(predict, grower.leaves, grower.trees)
+        return FittedReference(by_target(matrix, found), grower.leaves, grower.trees)
 
 
 class _Grower:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.data.labels import label_columns
 from htlnet_tf.judging.evaluation import UserColumn, evaluate_predictions
 from htlnet_tf.judging.reports import Report
-from htlnet_tf.schema import Multiclass, Schema
+from htlnet_tf.schema import Schema
 
 
 def training_means(
@@ -27,9 +28,8 @@ def training_means(
     """
     means = {}
     for target in schema.targets:
-        y = np.asarray(labels[target.name], np.float64)
-        values = np.eye(target.num_classes)[y.astype(np.int64)] if isinstance(target, Multiclass) else y[:, np.newaxis]
-        weight = np.ones(len(y)) if weights is None else np.asarray(weights[target.name], np.float64)
+        values = label_columns(np.asarray(labels[target.name]), target)
+        weight = np.ones(len(values)) if weights is None else np.asarray(weights[target.name], np.float64)
         # A label that was not observed may be anything, NaN too.
         values = np.where(weight[:, np.newaxis] > 0, values, 0.0)
         means[target.name] = weight @ values / weight.sum()

@@ -55,13 +55,10 @@ def id_columns(encoder: FeatureEncoder) -> list[IdColumn]:
     means = {feature.of for feature in schema.history if isinstance(feature, TargetEncoding)}
     bucketed = [k for k in encoder.kinds.values() if isinstance(k.feature, (Numeric, TargetEncoding, CountEncoding))]
     buckets = {field.name for kind in bucketed for field in kind.fields()}
-    columns, start = [], 0
-    for field in encoder.layout.fields:
-        slots = slice(start, start + field.slots)
-        block = encoder.blocks[field.name]
-        columns.append(IdColumn(field.name, slots, block, field.name in buckets, field.name in means))
-        start = slots.stop
-    return columns
+    return [
+        IdColumn(name, encoder.slots_of(name), encoder.blocks[name], name in buckets, name in means)
+        for name in (field.name for field in encoder.layout.fields)
+    ]
 
 
 def fields_without_means(encoder: FeatureEncoder) -> list[str]:

@@ -10,11 +10,10 @@ import numpy as np
 import scipy.sparse
 from sklearn.linear_model import LogisticRegression, TweedieRegressor
 
-from htlnet_tf.data.columns import Arrays
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.judging.references.design_matrix import LinearMatrix
-from htlnet_tf.judging.references.reference import FittedReference, Observed
+from htlnet_tf.judging.references.reference import FittedReference, Observed, by_target
 from htlnet_tf.schema import Continuous, Multiclass, Schema
 from htlnet_tf.schema.targets import Target
 
@@ -68,12 +67,7 @@ class LinearModels:
             predict_one, size, iterations = _solved(target, x, Observed.of(train, target), float(settings["alpha"]))
             found[target.name] = predict_one
             parameters, steps = parameters + size, steps + iterations
-
-        def predict(features: Arrays) -> dict[str, np.ndarray]:
-            rows = matrix(features)
-            return {name: function(rows) for name, function in found.items()}
-
-        return FittedReference(predict, parameters, steps)
+        return FittedReference(by_target(matrix, found), parameters, steps)
 
 
 def _solved(target: Target, x: scipy.sparse.csr_matrix, observed: Observed, alpha: float) -> tuple[Predict, int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.objectives.level import level_factor
 from htlnet_tf.schema import Multiclass, Schema
 from htlnet_tf.schema.targets import Target
+
+MatrixT = TypeVar("MatrixT")
 
 _EPS = float(np.finfo(np.float64).eps)  # as LogLoss clips
 
@@ -33,6 +35,23 @@ class FittedReference:
     predict: Callable[[Arrays], dict[str, np.ndarray]]
     parameters: int
     steps: int
+
+
+def by_target(
+    matrix: Callable[[Arrays], MatrixT], functions: Mapping[str, Callable[[MatrixT], np.ndarray]]
+) -> Callable[[Arrays], dict[str, np.ndarray]]:
+    """What `FittedReference.predict` is of a function per target, all of the same columns.
+
+    Args:
+      matrix: From encoded features to the columns, which are made once.
+      functions: By target, from the columns to its predictions.
+    """
+
+    def predict(features: Arrays) -> dict[str, np.ndarray]:
+        columns = matrix(features)
+        return {name: function(columns) for name, function in functions.items()}
+
+    return predict
 
 
 class Reference(Protocol):
@@ -100,6 +119,11 @@ class Observed(NamedTuple):
         taken = np.flatnonzero(weights)
         return cls(taken, labels[taken], weights[taken])
 
+    @property
+    def counts(self) -> np.ndarray:
+        """How much each counts, float64 [M]: the weights, or 1."""
+        return np.ones(len(self.rows)) if self.weights is None else self.weights
+
     def where(self, mask: np.ndarray) -> Observed:
         """Some of them: `mask` is bool [M]."""
         return Observed(self.rows[mask], self.labels[mask], None if self.weights is None else self.weights[mask])
@@ -118,7 +142,7 @@ def with_level(fitted: FittedReference, rows: EncodedRows, targets: Sequence[Tar
     for target in targets:
         if target.kind == "continuous" and target.has_level:
             observed = Observed.of(rows, target)
-            w = np.ones(len(observed.rows)) if observed.weights is None else observed.weights
+            w = observed.counts
             total = float(w @ np.asarray(predictions[target.name], np.float64)[observed.rows])
             factors[target.name] = level_factor(float(w @ observed.labels), total)
 
@@ -154,7 +178,7 @@ def _ratio(observed: Observed, predictions: np.ndarray, target: Target) -> float
     y, p = observed.labels, np.asarray(predictions, np.float64)[observed.rows]
     if not y.size or np.ptp(y) == 0:
         return math.nan
-    w = np.ones(len(y)) if observed.weights is None else observed.weights
+    w = observed.counts
     if target.kind == "continuous":
         return float(w @ (y - p) ** 2 / (w @ (y - np.average(y, weights=w)) ** 2))
     num_classes = target.num_classes if isinstance(target, Multiclass) else 2
