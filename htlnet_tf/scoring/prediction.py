@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.scores import final_scores
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
@@ -66,15 +68,15 @@ def predict_encoded(model: ScoringModel, encoded: Arrays, index: pd.Index, *, ba
     for start in range(0, len(index), batch_size):
         batch = {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
         # Called eagerly: a few large batches do not repay tracing a function for every model and batch size.
-        parts.append({name: score.numpy() for name, score in model(batch, training=False).items()})
+        parts.append({name: score.numpy() for name, score in final_scores(model, batch).items()})
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return score_frame(model.schema, outputs, index)
 
 
-def score_frame(schema: Schema, outputs: dict[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
-    """Arranges outputs by target, [N] or [N, K], as columns."""
+def score_frame(schema: Schema, outputs: Mapping[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
+    """Arranges outputs, [N] or [N, K] each, as the columns of a table, in the order of `Schema.outputs`."""
     columns: dict[str, np.ndarray] = {}
-    for target in schema.targets:
-        values = np.asarray(outputs[target.name])
-        columns.update(zip(target.score_names, values.reshape(len(index), -1).T, strict=True))
+    for name, names in schema.outputs.items():
+        if name in outputs:  # a reference may not have all
+            columns.update(zip(names, np.asarray(outputs[name]).reshape(len(index), -1).T, strict=True))
     return pd.DataFrame(columns, index=index)
