@@ -178,6 +178,7 @@ def reused_model(make_model: Callable[..., Any], _models_made: dict[str, Any]) -
             variables = [*built.variables, *built.optimizer.variables]
             _models_made[key] = built, [(variable, variable.numpy()) for variable in variables]
         built, first = _models_made[key]
+        built.calibration = None
         for variable, value in first:
             variable.assign(value)
         return built

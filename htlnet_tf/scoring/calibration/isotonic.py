@@ -11,15 +11,16 @@ from htlnet_tf.scoring.calibration.curve import Curve
 if TYPE_CHECKING:
     from htlnet_tf.scoring.calibration.sample import Sample
 
-_PRIOR_ROWS = 10.0
+_STEP_ROWS = 50.0
 
 
 class Isotonic:
     """The increasing step function that fits best, with straight lines between the middles of its steps.
 
-    The lines keep the order of predictions that plain isotonic regression makes equal. Each step counts ten more rows
-    whose labels are as predicted, so that a short step does not say 0 or 1; of probabilities the curve begins at (0, 0)
-    and ends at (1, 1), of an amount that is not negative it begins at (0, 0) and keeps its last ratio.
+    The lines keep the order of predictions that plain isotonic regression makes equal. Neighbouring steps are put
+    together until each has 50 rows, and each counts one more whose label is as predicted, so that none says 0 or 1. Of
+    probabilities the curve begins at (0, 0) and ends at (1, 1), of an amount that is not negative it begins at (0, 0)
+    and keeps its last ratio.
 
     References:
       Zadrozny, Elkan: "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", KDD 2002; Oron,
@@ -37,12 +38,12 @@ class Isotonic:
 
         p, weights = sample.predictions, sample.weights
         fitted = IsotonicRegression(out_of_bounds="clip").fit(p, sample.labels, sample_weight=weights).predict(p)
-        levels, step = np.unique(fitted, return_inverse=True)
-        rows = np.bincount(step, weights)
-        x = np.bincount(step, weights * p) / rows
-        # In rows, whatever the unit of the weights.
-        counted = rows / weights.mean()
-        y = np.maximum.accumulate((levels * counted + x * _PRIOR_ROWS) / (counted + _PRIOR_ROWS))
+        _, step = np.unique(fitted, return_inverse=True)
+        counts = weights / weights.mean()  # in rows, whatever the unit of the weights
+        step = _put_together(np.bincount(step, counts))[step]
+        rows = np.bincount(step, counts)
+        x = np.bincount(step, counts * p) / rows
+        y = np.maximum.accumulate((np.bincount(step, counts * sample.labels) + x) / (rows + 1.0))
         if probability:
             x, y = np.clip(x, 0.0, 1.0), np.clip(y, 0.0, 1.0)
         inner = (x > 0.0) & (x < 1.0 if probability else True)
@@ -52,3 +53,15 @@ class Isotonic:
         if probability:
             return Curve.through(np.append(x, 1.0), np.append(y, 1.0), below=0.0, above=0.0)
         return Curve.through(x, y, below=0.0, above=float(y[-1] / x[-1]) if x[-1] else 1.0)
+
+
+def _put_together(rows: np.ndarray) -> np.ndarray:
+    """Numbers of the steps after neighbours have been put together, int64 [steps], from their rows, float64 [steps]."""
+    numbers, number, found = np.zeros(len(rows), np.int64), 0, 0.0
+    rest = rows.sum()
+    for i, count in enumerate(rows):
+        numbers[i] = number
+        found, rest = found + count, rest - count
+        if found >= _STEP_ROWS and rest >= _STEP_ROWS:
+            number, found = number + 1, 0.0
+    return numbers
