@@ -154,8 +154,7 @@ def _only_row(frame: pd.DataFrame, names: Collection[str]) -> Mapping[str, Any]:
     if len(frame) != 1:
         raise InputError(f"the user must be one row, but the table of the user has {len(frame)}")
     columns = _from_frame(frame, [name for name in names if name in frame.columns], " of the user")
-    # A table of which no column is known is told what it has, as a dict is.
-    return {name: values[0] for name, values in columns.items()} or dict.fromkeys(frame.columns)
+    return {name: values[0] for name, values in columns.items()}
 
 
 def listed(names: Iterable[str]) -> str:
