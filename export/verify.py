@@ -76,7 +76,8 @@ def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latenc
     """Loads a SavedModel as Python and as TensorFlow Serving do, and compares all signatures with the model.
 
     `candidates` is asked for the items of all rows with user and context of some of them, and compared with the model's
-    scores of rows in which these are repeated; so is `ranked`, whose order must be that of the scores. Warm-up requests are run if the version has any.
+    scores of rows in which these are repeated; so is `ranked`, whose order must be that of these scores. Warm-up
+    requests are run if the version has any.
 
     Args:
       model: The trained model.

@@ -190,7 +190,7 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
 def _largest(model: ScoringModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
     for target in model.schema.targets:
         amount = model.encoder.statistics.labels.get(target.name)
-        scale = 1.0 if amount is None else max(amount.std, np.finfo(np.float32).tiny)
+        scale = 1.0 if amount is None else max(amount.std, float(np.finfo(np.float32).tiny))
         unit = "standard deviations of the training rows" if amount is not None else "absolute"
         for name in target.score_names:
             yield _where_largest(name, online[name], offline[name], scale, unit, file)

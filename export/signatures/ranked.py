@@ -86,20 +86,17 @@ def _due(expected: Mapping[str, Expected], k: int, received: Arrays) -> dict[str
     index = received.get(INDEX)
     if index is not None and _is_order(index, score, order):
         order = index
-    return {
-        INDEX: Expected(order),
-        **{
-            name: Expected(due.values[order], due.scale if np.isscalar(due.scale) else np.asarray(due.scale)[order])
-            for name, due in expected.items()
-        },
-    }
+    due = {INDEX: Expected(order)}
+    for name, (values, scale) in expected.items():
+        due[name] = Expected(values[order], scale[order] if isinstance(scale, np.ndarray) else scale)
+    return due
 
 
 def _is_order(index: np.ndarray, score: Expected, order: np.ndarray) -> bool:
     """Whether positions are different ones, and their scores those of the right order but for rounding."""
     if index.shape != order.shape or len(np.unique(index)) < len(index):
         return False
-    if index.size and not (0 <= index.min() and index.max() < len(score.values)):
+    if index.size and (index.min() < 0 or index.max() >= len(score.values)):
         return False
     scale = np.maximum(np.broadcast_to(score.scale, score.values.shape), np.abs(score.values))
     # Both scores of an exchanged pair may be off by the tolerance.

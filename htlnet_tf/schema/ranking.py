@@ -20,7 +20,7 @@ _LARGEST = 1000.0
 
 @dataclass(frozen=True, config=STRICT)
 class Ranking:
-    """A product of powers of a row's predictions, its output `score`:
+    """A product of powers of a row's predictions, the output `score`.
 
         score = product over the targets t of max(prediction_t, floor_t) ** weight_t
 
@@ -78,7 +78,7 @@ class Ranking:
                 raise ValueError(f"the floor of '{name}' must not be negative, received {least:g}")
         for name, weight in self.weights.items():
             if abs(weight) > _LARGEST:  # nothing but the bounds of a score would be left of any prediction
-                raise ValueError(f"'{name}' has the weight {weight:g}; it must be between -{_LARGEST:g} and {_LARGEST:g}")
+                raise ValueError(f"the weight of '{name}' must be within -{_LARGEST:g} and {_LARGEST:g}: {weight:g}")
             if weight < 0 and not self.floor.get(name):
                 raise ValueError(
                     f"'{name}' has the weight {weight:g}: below 0 it needs a floor above 0, or a prediction of 0 would "

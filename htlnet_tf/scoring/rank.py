@@ -95,7 +95,7 @@ def _item_frame(items: Any, names: Sequence[str]) -> pd.DataFrame:
                 raise InputError(f"column '{missing[0]}' is missing in row {position} of the items")
         items = pd.DataFrame({name: _objects([item[name] for item in items]) for name in names})
     if not isinstance(items, pd.DataFrame):
-        raise InputError(f"items must be a frame, a mapping of columns or a list of mappings, not {type(items).__name__}")
+        raise InputError(f"items must be a frame, a dict of columns or a list of dicts, not {type(items).__name__}")
     if not len(items):
         raise InputError("at least one item is needed, but there are none")
     return items

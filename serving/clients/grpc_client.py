@@ -143,9 +143,7 @@ class GrpcClient:
         """
         return run(self._calls.predict(rows, signature_name), self._answer)
 
-    def predict_candidates(
-        self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE
-    ) -> pd.DataFrame:
+    def predict_candidates(self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE) -> pd.DataFrame:
         """Scores many items for one user, sending what belongs to the user once.
 
         Args:

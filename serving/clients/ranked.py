@@ -51,8 +51,8 @@ def rank_columns(user: User, items: Rows, k: int, signatures: Mapping[str, Signa
     signature = signatures.get(RANKED_SIGNATURE)
     if signature is None:
         raise InputError(
-            f"the model has no signature '{RANKED_SIGNATURE}', for which its schema must declare a `ranking` and have a "
-            f"column of group item; it has {sorted(signatures)}"
+            f"the model has no signature '{RANKED_SIGNATURE}': its schema must declare a `ranking` and have columns of "
+            f"group item; it has {sorted(signatures)}"
         )
     inputs = {name: info for name, info in signature.inputs.items() if name != _K}
     columns = convert(user, items, Signature(inputs, signature.outputs))

@@ -119,9 +119,7 @@ class RestClient:
         """
         return run(self._calls.predict(rows, signature_name, row_format=row_format), self._answer)
 
-    def predict_candidates(
-        self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE
-    ) -> pd.DataFrame:
+    def predict_candidates(self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE) -> pd.DataFrame:
         """Scores many items for one user, sending what belongs to the user once.
 
         Args:
