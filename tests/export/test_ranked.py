@@ -119,7 +119,7 @@ def test_other_weights_are_another_model(
 
 def test_candidates_that_a_rounding_parts_may_change_places(ranked_model: Any, raw: Any) -> None:
     rows = {name: np.repeat(values[:3], 2) for name, values in raw.items()}  # each item twice
-    question = list(Ranked().questions(ranked_model, rows))[0]
+    question = next(iter(Ranked().questions(ranked_model, rows)))
     due = question.due({})
     order = due["index"].values
     exchanged = order.copy()

@@ -144,7 +144,7 @@ class TestReport:
         assert r.value("spend", "ndcg") == pytest.approx((1 / np.log2(3) + 1) / 2)
         given_scores = self.PREDICTIONS.assign(score=[1.0, 2.0, 1.0, 2.0])
         assert evaluate_predictions(schema, self.LABELS, given_scores, self.USERS).value("spend", "ndcg") == 1
-        with pytest.raises(InputError, match="'score'.* predictions must be finite numbers"):
+        with pytest.raises(InputError, match=r"'score'.* predictions must be finite numbers"):
             evaluate_predictions(schema, self.LABELS, given_scores.assign(score=[1, np.inf, 0, 0]), self.USERS)
 
     def test_without_users_there_is_the_lift_alone(self) -> None:

@@ -78,7 +78,7 @@ def test_a_negative_weight_with_a_floor_is_taken() -> None:
 
 def test_a_number_below_zero_has_no_powers() -> None:
     targets = [TARGETS[0], {"kind": "continuous", "name": "profit", "non_negative": False}]
-    with pytest.raises(InputError, match="'profit' may be negative, .* give it a floor above 0"):
+    with pytest.raises(InputError, match=r"'profit' may be negative, .* give it a floor above 0"):
         declared({"profit": 1}, targets=targets)
     assert declared({"profit": 1, "floor": {"profit": 0.5}}, targets=targets).ranking is not None
     assert declared({"click": 1, "profit": 0}, targets=targets).ranking is not None
