@@ -12,6 +12,7 @@ from htlnet_tf.objectives.functions import HIGHEST_LABEL, inverse_softplus, soft
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.objective import STRICT, Objective, Units
+from htlnet_tf.objectives.piecewise import exceedance_at, quantile_at
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,7 +24,8 @@ class Quantile(Objective):
     to that. The loss is the mean over k of the pinball losses max(q_k (z - v_k), (q_k - 1) (z - v_k)).
 
     The prediction is the mean of the distribution whose quantile function is linear between the v_k and constant
-    beyond them, or the median. Of a target that is not negative it is at least 0.
+    beyond them, or the median. Of a target that is not negative it is at least 0. That distribution is the one whose
+    quantiles and exceedances leave the model: it has a point mass at v_1 and at v_K, and one at 0 where v_k < 0.
 
     Args:
       levels: q_1 < .. < q_K, in (0, 1).
@@ -96,6 +98,20 @@ class Quantile(Objective):
         if self._positive:
             values = tf.nn.relu(values)
         return tf.linalg.matvec(values, tf.constant(self._weights()))
+
+    def _amounts_and_shares(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values = self.quantiles(outputs)
+        values = tf.nn.relu(values) if self._positive else values
+        shares = tf.constant(1.0 - np.asarray(self.levels), tf.float32)[tf.newaxis]
+        return values, tf.broadcast_to(shares, tf.shape(values))
+
+    def _exceedance(self, outputs: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        """See `Objective.exceedance`."""
+        return exceedance_at(*self._amounts_and_shares(outputs), t)
+
+    def _quantile(self, outputs: tf.Tensor, tails: tf.Tensor) -> tf.Tensor:
+        """See `Objective.quantile`."""
+        return quantile_at(*self._amounts_and_shares(outputs), tails)
 
     def _weights(self) -> np.ndarray:
         """How the prediction is made up of the quantiles, float32 [K]; the sum is 1."""

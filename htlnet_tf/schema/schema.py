@@ -18,7 +18,7 @@ from htlnet_tf.files import local_path
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
-from htlnet_tf.schema.names import STRICT, DecimalMark, Named, argument_name
+from htlnet_tf.schema.names import STRICT, THRESHOLDS, DecimalMark, Named, argument_name
 from htlnet_tf.schema.rules import check_columns, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
 
@@ -97,6 +97,16 @@ class Schema:
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
+        exported: dict[str, str] = {}
+        for name in self.outputs:
+            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", name.lower()), name)
+            if other != name:
+                raise ValueError(f"targets: '{other}' and '{name}' would have the same name in the exported model")
+        if self.with_quantiles and any(f.name == THRESHOLDS for f in self.inputs):
+            raise ValueError(
+                f"features: '{THRESHOLDS}' is an input of its own where a target has quantiles; give the feature "
+                "another name, and this one as its column"
+            )
         check_columns(self)
         check_references(self)
         return self
@@ -138,7 +148,17 @@ class Schema:
         """What a model of this schema gives, in the order in which it leaves: by an output's name, which is its key in
         an exported model, the columns that it is in a table of scores.
         """
-        return {target.name: target.score_names for target in self.targets}
+        outputs: dict[str, tuple[str, ...]] = {}
+        for target in self.targets:
+            outputs[target.name] = target.score_names
+            if isinstance(target, Continuous):
+                outputs |= {name: (name,) for name in target.quantile_names}
+        return outputs
+
+    @property
+    def with_quantiles(self) -> tuple[Continuous, ...]:
+        """The amounts that quantiles are declared of, in funnel order."""
+        return tuple(target for target in self.amounts if target.quantiles)
 
     @property
     def score_columns(self) -> tuple[str, ...]:
@@ -311,7 +331,7 @@ def _as_column(target: Target) -> Target:
     """What a target says of its column, without how it is learned."""
     plain = dataclasses.replace(target, after=None)
     if isinstance(plain, Continuous):
-        return dataclasses.replace(plain, objective=None, level=None, standardise=True)
+        return dataclasses.replace(plain, objective=None, level=None, standardise=True, quantiles=(), conformal=False)
     return plain
 
 
