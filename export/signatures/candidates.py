@@ -96,7 +96,7 @@ def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[
     rows = encoder.field_rows(raw)
     shared = _shared_fields(encoder)
     numbers = stacked([tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)], count)
-    outputs = [m.outputs_of(_embed(m, rows, shared, count), {"numeric": numbers}) for m in model.members]
+    outputs = [m.tower_outputs(_embed(m, rows, shared, count), {"numeric": numbers}) for m in model.members]
 
     def ids(field: str) -> tf.Tensor:
         return tf.broadcast_to(rows[field], [count, rows[field].shape[1]])

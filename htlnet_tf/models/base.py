@@ -199,7 +199,7 @@ class MultiTaskModel(KerasCalls):
         """
         return self.predictions_of(self._outputs(features, training))
 
-    def outputs_of(self, embedded: tf.Tensor, features: Features, training: bool = False) -> list[tf.Tensor]:
+    def tower_outputs(self, embedded: tf.Tensor, features: Features, training: bool = False) -> list[tf.Tensor]:
         """The towers' outputs in target order where no gradient is needed: all read one and the same shared input.
 
         Args:
@@ -298,7 +298,7 @@ class MultiTaskModel(KerasCalls):
         return features, targets, weights_by_target(weights, (t.name for t in self.schema.targets))
 
     def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
-        return self.outputs_of(self.embedding(features["ids"]), features, training)
+        return self.tower_outputs(self.embedding(features["ids"]), features, training)
 
     def create_shared_layers(self) -> None:
         """Hook: makes the layers that an overridden `shared_input` uses; the constructor calls it before the towers."""

@@ -27,9 +27,23 @@ def final_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict
       By output, in the order of `Schema.outputs`: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in
       its own unit.
     """
+    return both_scores(model, features)[0]
+
+
+def both_scores(
+    model: ScoringModel, features: Mapping[str, tf.Tensor]
+) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    """`final_scores`, and the predictions before calibration by target; the towers run once."""
     ids, encoder = features["ids"], model.encoder
-    outputs = [member.outputs_of(member.embedding(ids), features) for member in model.members]
-    return scores_of_outputs(model, outputs, lambda field: ids[:, encoder.slots_of(field)])
+    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
+    scores = scores_of_outputs(model, outputs, lambda field: ids[:, encoder.slots_of(field)])
+    return scores, mean_predictions(model, outputs)
+
+
+def mean_predictions(model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
+    """The mean of the members' predictions, by target, before calibration; arguments as for `scores_of_outputs`."""
+    members = zip(model.members, outputs, strict=True)
+    return dict(mean_scores([member.predictions_of(of_member) for member, of_member in members]))
 
 
 def scores_of_outputs(
@@ -42,8 +56,7 @@ def scores_of_outputs(
       outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
       ids: Row numbers by field.
     """
-    members = zip(model.members, outputs, strict=True)
-    predictions = dict(mean_scores([member.predictions_of(of_member) for member, of_member in members]))
+    predictions = mean_predictions(model, outputs)
     if model.calibration is not None:
         predictions = model.calibration(predictions, ids)
     return {target.name: predictions[target.name] for target in model.schema.targets}
