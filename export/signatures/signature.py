@@ -101,10 +101,12 @@ def raw_tensors(encoder: FeatureEncoder, raw: Arrays) -> dict[str, tf.Tensor]:
 
 
 def expected_scores(model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
-    """By target, the trained model's scores; differences of an amount are measured in its deviation."""
+    """By output, the trained model's scores; differences of amounts and quantiles are measured in the deviation."""
     columns = raw_tensors(model.encoder, raw)
     tiny = float(np.finfo(np.float32).tiny)
     scales = {name: max(amount.std, tiny) for name, amount in model.encoder.statistics.labels.items()}
+    for target in model.schema.with_quantiles:
+        scales |= dict.fromkeys(target.quantile_names, scales[target.name])
     scores = final_scores(model, model.encoder(columns))
     return {name: Expected(score.numpy(), scales.get(name, 1.0)) for name, score in scores.items()}
 

@@ -261,7 +261,7 @@ class GammaHurdle(Hurdle):
         return tf.math.igammac(shape, shape * tf.exp(tf.clip_by_value(size, -HIGHEST_LOG, HIGHEST_LOG)))
 
     def _amount_quantile(self, outputs: tf.Tensor, tails: tf.Tensor) -> tf.Tensor:
-        """m / k times the quantile of a gamma variable of shape k."""
+        """M / k times the quantile of a gamma variable of shape k."""
         mean = predicted_exp(self.location(outputs))[:, tf.newaxis]
         shape = self._shape(tails)
         return mean * (gamma_quantile(shape, tails) / shape)

@@ -190,7 +190,7 @@ class Objective(abc.ABC):
 
     @property
     def num_dispersion_terms(self) -> int:
-        """n of `dispersion_terms`."""
+        """N of `dispersion_terms`."""
         return 0
 
     def dispersion_terms(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

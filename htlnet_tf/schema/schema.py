@@ -18,11 +18,11 @@ from htlnet_tf.files import local_path
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
-from htlnet_tf.schema.names import STRICT, THRESHOLDS, DecimalMark, Named, argument_name
-from htlnet_tf.schema.rules import check_columns, check_references
+from htlnet_tf.schema.names import STRICT, DecimalMark, Named, argument_name
+from htlnet_tf.schema.rules import check_columns, check_quantiles, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
 
-NamedT = TypeVar("NamedT", Feature, Target)
+NamedT = TypeVar("NamedT", Feature, Target, Continuous)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -97,16 +97,7 @@ class Schema:
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
-        exported: dict[str, str] = {}
-        for name in self.outputs:
-            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", name.lower()), name)
-            if other != name:
-                raise ValueError(f"targets: '{other}' and '{name}' would have the same name in the exported model")
-        if self.with_quantiles and any(f.name == THRESHOLDS for f in self.inputs):
-            raise ValueError(
-                f"features: '{THRESHOLDS}' is an input of its own where a target has quantiles; give the feature "
-                "another name, and this one as its column"
-            )
+        check_quantiles(self)
         check_columns(self)
         check_references(self)
         return self
@@ -159,6 +150,11 @@ class Schema:
     def with_quantiles(self) -> tuple[Continuous, ...]:
         """The amounts that quantiles are declared of, in funnel order."""
         return tuple(target for target in self.amounts if target.quantiles)
+
+    @property
+    def exceedance_outputs(self) -> dict[str, tuple[str, str]]:
+        """What the signature `exceedance` gives, by target: P(y > t) of the thresholds, and P(y > 0)."""
+        return {t.name: (t.name, f"{t.name}_positive") for t in self.with_quantiles}
 
     @property
     def score_columns(self) -> tuple[str, ...]:
@@ -219,6 +215,14 @@ class Schema:
           InputError: There is none.
         """
         return _named(self.targets, name, "target")
+
+    def amount(self, name: str) -> Continuous:
+        """The amount of a name.
+
+        Raises:
+          InputError: There is none.
+        """
+        return _named(self.amounts, name, "amount")
 
     def feature(self, name: str) -> Feature:
         """The feature of a name.

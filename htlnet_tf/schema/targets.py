@@ -148,9 +148,9 @@ class Continuous(_OneScore):
       non_negative: Refuse rows with a negative amount, and never predict one.
       objective: How it is learned: an objective of `htlnet_tf.objectives`, its name, or a mapping of its name and
         arguments. None: `poisson` for an amount that is not negative, `squared` for others.
-      quantiles: Levels in (0, 1), increasing: the model gives these quantiles of the amount too, `{name}_p10` at 0.1, and
-        the exported one the signature `exceedance`. The objective must have a distribution: `ziln`, `gamma_hurdle`,
-        `ordinal` or `quantile`.
+      quantiles: Levels in (0, 1), increasing: the model gives these quantiles of the amount too, `{name}_p10` at 0.1,
+        and the exported one has the signature `exceedance`. The objective must have a distribution: `ziln`,
+        `gamma_hurdle`, `ordinal` or `quantile`.
       conformal: Correct the levels of the quantiles on the validation part, so that as many labels lie below a quantile
         as its level says; see `htlnet_tf.scoring.conformal`.
       level: Multiply the predictions by one factor, so that their total over the training rows is the actual one.

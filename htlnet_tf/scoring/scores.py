@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from htlnet_tf.models.scoring_model import mean_scores
+from htlnet_tf.scoring.amounts import AmountDistribution, amount_distributions
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
@@ -25,7 +26,7 @@ def final_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict
 
     Returns:
       By output, in the order of `Schema.outputs`: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in
-      its own unit.
+      its own unit, and its quantiles [B], each an output.
     """
     return both_scores(model, features)[0]
 
@@ -56,7 +57,29 @@ def scores_of_outputs(
       outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
       ids: Row numbers by field.
     """
-    predictions = mean_predictions(model, outputs)
-    if model.calibration is not None:
-        predictions = model.calibration(predictions, ids)
-    return {target.name: predictions[target.name] for target in model.schema.targets}
+    uncalibrated = mean_predictions(model, outputs)
+    predictions = _calibrated(model, uncalibrated, ids)
+    quantiles = {
+        name: distribution.quantiles(model.schema.amount(name).quantiles)
+        for name, distribution in amount_distributions(model, outputs, uncalibrated, predictions).items()
+    }
+    scores = {}
+    for target in model.schema.targets:
+        scores[target.name] = predictions[target.name]
+        if target.name in quantiles:
+            names = model.schema.amount(target.name).quantile_names
+            scores |= dict(zip(names, tf.unstack(quantiles[target.name], num=len(names), axis=1), strict=True))
+    return scores
+
+
+def distributions(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, AmountDistribution]:
+    """How the amounts with quantiles are distributed in encoded rows, by target; arguments as for `final_scores`."""
+    ids, encoder = features["ids"], model.encoder
+    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
+    uncalibrated = mean_predictions(model, outputs)
+    predictions = _calibrated(model, uncalibrated, lambda field: ids[:, encoder.slots_of(field)])
+    return amount_distributions(model, outputs, uncalibrated, predictions)
+
+
+def _calibrated(model: ScoringModel, predictions: dict[str, tf.Tensor], ids: IdsOfField) -> dict[str, tf.Tensor]:
+    return predictions if model.calibration is None else model.calibration(predictions, ids)

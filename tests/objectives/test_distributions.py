@@ -1,4 +1,4 @@
-"""Quantiles and exceedances of the objectives that have a distribution; references are float64 NumPy and scipy.stats."""
+"""Quantiles and exceedances of the objectives that have a distribution, against float64 NumPy and scipy.stats."""
 
 from __future__ import annotations
 
