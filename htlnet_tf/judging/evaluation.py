@@ -24,6 +24,7 @@ from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.exact_metrics import Floats, UserColumn, calibration_error, metrics_of, user_codes
+from htlnet_tf.judging.quantile_metrics import quantile_metrics
 from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.schema import Continuous, Schema
 
@@ -42,6 +43,7 @@ class Scored:
       users: [N], each row's user, None where it is missing; None if the schema declares no user.
       out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there.
       uncalibrated: [N] rows, the targets' predictions before calibration; None if there was none.
+      levels: By amount with quantiles, [N] rows of `htlnet_tf.scoring.label_levels`.
     """
 
     labels: pd.DataFrame
@@ -49,6 +51,7 @@ class Scored:
     users: pd.Series | None = None
     out_of_vocabulary: Mapping[str, float] = field(default_factory=dict)
     uncalibrated: pd.DataFrame | None = None
+    levels: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def report(self, schema: Schema) -> Report:
         """The exact metrics of each target, see `evaluate_predictions`.
@@ -56,7 +59,7 @@ class Scored:
         Raises:
           InputError: A label is not valid for its target of this schema.
         """
-        report = evaluate_predictions(schema, self.labels, self.predictions, self.users)
+        report = evaluate_predictions(schema, self.labels, self.predictions, self.users, levels=self.levels)
         if self.uncalibrated is not None:
             report = dataclasses.replace(report, rows=(*report.rows, *self._before(schema, self.uncalibrated)))
         return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
@@ -105,9 +108,17 @@ def evaluate(model: ScoringModel, rows: Rows) -> Report:
 
 def score(model: ScoringModel, rows: Rows) -> Scored:
     """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
-    from htlnet_tf.scoring.prediction import predict_both  # judging ready-made predictions must not need it
+    # Judging ready-made predictions must not need these.
+    from htlnet_tf.scoring.label_levels import label_levels
+    from htlnet_tf.scoring.prediction import predict_both
 
-    return score_with(lambda encoded, index: predict_both(model, encoded, index), model.schema, model.encoder, rows)
+    return score_with(
+        lambda encoded, index: predict_both(model, encoded, index),
+        model.schema,
+        model.encoder,
+        rows,
+        levels=lambda encoded, labels: label_levels(model, encoded, labels),
+    )
 
 
 def score_with(
@@ -115,6 +126,8 @@ def score_with(
     schema: Schema,
     encoder: FeatureEncoder,
     rows: Rows,
+    *,
+    levels: Callable[[Arrays, Arrays], Mapping[str, pd.DataFrame]] | None = None,
 ) -> Scored:
     """As `score`, with any function from what the encoder makes of rows, and their index, to predictions.
 
@@ -124,12 +137,15 @@ def score_with(
       schema: Declares the targets.
       encoder: Fitted on the training rows.
       rows: As for `evaluate`.
+      levels: Gives the labels' levels from what the encoder makes of rows and their labels, `Scored.levels`; None:
+        there are no distributions.
     """
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
     labels, predictions, before, users = [], [], [], []
+    of_levels: dict[str, list[pd.DataFrame]] = {}
     coverage = Coverage(encoder)
     for frame in frames:
-        read_labels(frame, schema)  # before the expensive part, not after it
+        read = read_labels(frame, schema)  # before the expensive part, not after it
         users.append(read_users(frame, schema))
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
@@ -137,6 +153,8 @@ def score_with(
         scores, uncalibrated = predict(encoded, frame.index)
         predictions.append(scores)
         before.append(uncalibrated)
+        for name, found in ({} if levels is None else levels(encoded, read.values)).items():
+            of_levels.setdefault(name, []).append(found)
     if not labels:
         raise InputError("there are no rows to judge the model on")
     several = len(labels) > 1
@@ -148,11 +166,17 @@ def score_with(
         pd.concat(known, ignore_index=several) if known else None,
         coverage.shares(),
         pd.concat(uncalibrated_parts, ignore_index=several) if uncalibrated_parts else None,
+        {name: pd.concat(parts, ignore_index=True) for name, parts in of_levels.items()},
     )
 
 
 def evaluate_predictions(
-    schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame, users: UserColumn | None = None
+    schema: Schema,
+    labels: pd.DataFrame,
+    predictions: pd.DataFrame,
+    users: UserColumn | None = None,
+    *,
+    levels: Mapping[str, pd.DataFrame] | None = None,
 ) -> Report:
     """Computes the exact metrics of each target, in float64.
 
@@ -167,6 +191,10 @@ def evaluate_predictions(
       (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
       the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`,
       `mean_label`, `mean_prediction`.
+    - An amount with quantiles, also: `coverage_p10` (the share of labels below the quantile, which is its level for a
+      true distribution; see `htlnet_tf.judging.uncertainty` for how a point mass is counted), `interval_coverage`
+      between the first quantile and the last, `pinball` (the mean over the quantiles of their loss) and `crps`, in the
+      target's unit, and `ncrps` = CRPS / mean(|y|), which of a prediction without a distribution is its NMAE.
 
     LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but
     wrong prediction costs 36.04. Class probabilities are first divided by their sum, which in float32 is not quite 1.
@@ -183,6 +211,8 @@ def evaluate_predictions(
         `{name}_{K-1}` per multiclass target. The same rows in the same order, with the same index.
       users: [N], each row's user, NaN or None where it is missing; a series has the index of `labels`. None although
         the schema declares a user: `group_auc` is undefined.
+      levels: By amount with quantiles, [N] rows of `htlnet_tf.scoring.label_levels`; of those that are left out there
+        is neither a coverage nor a CRPS.
 
     Returns:
       The report.
@@ -197,7 +227,12 @@ def evaluate_predictions(
     rows: list[MetricRow] = []
     for target in schema.targets:
         y, p, observed = judged[target.name]
-        for metric, outcome in metrics_of(target.kind, y, p, None if codes is None else codes[observed]).items():
+        outcomes = metrics_of(target.kind, y, p, None if codes is None else codes[observed])
+        if isinstance(target, Continuous) and target.quantiles:
+            of_rows = (levels or {}).get(target.name)
+            of_target = None if of_rows is None else of_rows[observed]
+            outcomes |= quantile_metrics(target, y, _quantiles(target, predictions, observed), of_target)
+        for metric, outcome in outcomes.items():
             value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
             rows.append(MetricRow(target.name, target.kind, metric, value, note))
     partly = {name: len(y) for name, (y, _, _) in judged.items() if len(y) < len(labels)}
@@ -218,6 +253,18 @@ def judge(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> di
     for name, observed in actual.observed.items():
         judged[name] = Judged(actual.values[name][observed].astype(np.float64), predicted[name][observed], observed)
     return judged
+
+
+def _quantiles(target: Continuous, predictions: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> Floats | None:
+    """The predicted quantiles of the observed rows, float64 [M, K]; None where there are none."""
+    if not set(target.quantile_names) <= set(predictions.columns):
+        return None
+    values = []
+    for name in target.quantile_names:
+        rule = "quantiles must be finite numbers"
+        values.append(columns.numbers(predictions[name], rule=rule))
+        columns.refuse(predictions[name], ~np.isfinite(values[-1]), rule=rule)
+    return np.stack(values, axis=1)[observed]
 
 
 def _users(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:
