@@ -15,7 +15,7 @@ import tensorflow as tf
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
-from htlnet_tf.export.signatures.signature import Arrays, Expected
+from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.errors import StatusError
@@ -23,7 +23,6 @@ from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.server.warmup import replay_warmup
 from htlnet_tf.text_tables import aligned
 
-TOLERANCE = 1e-5
 LATENCY_ROWS = (1, 100, 500)
 _ROWS_PER_CALL = 2048
 _CALLS = 5
@@ -171,8 +170,7 @@ def _difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], s
         if wanted.values.dtype == object:
             difference = np.where(received == wanted.values, 0.0, np.inf)
         else:
-            # Of an amount beyond its deviation, which exp(o) gives easily, float32 rounds relative to its size.
-            difference = np.abs(received - wanted.values) / np.maximum(np.abs(wanted.values), wanted.scale)
+            difference = wanted.differences(received)
         # Written so that a NaN on either side counts as a difference.
         wrong = ~(difference <= TOLERANCE)
         if wrong.any():

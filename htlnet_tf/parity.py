@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.sources.source import open_source
@@ -16,8 +17,9 @@ from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.files import local_path
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.folder import load_held_out, load_model
-from htlnet_tf.schema import Schema
+from htlnet_tf.schema import Continuous, Schema
 from htlnet_tf.scoring.prediction import predict
+from htlnet_tf.scoring.scores import quantile_bounds
 from htlnet_tf.serving.clients.opening import open_client
 from htlnet_tf.text_tables import aligned
 
@@ -30,8 +32,8 @@ class ScoreParity:
     """One column of scores, online and offline, where they differ most.
 
     Args:
-      name: Of the target, or `{target}_{k}` for class k of a multiclass target.
-      difference: The largest: absolute for probabilities, in standard deviations of the training rows for the core.
+      name: Of the target, `{target}_{k}` for class k of a multiclass target, `{target}_p10` for a quantile.
+      difference: The largest: absolute for probabilities, in standard deviations of the training rows for an amount.
         NaN if one of the two is not a number.
       file: Where the row stands.
       row: Its number there; the first row after the header is 0.
@@ -157,7 +159,7 @@ def check_parity(
                 ) from error
             if set(online.columns) != set(names):
                 raise VerificationError(f"outputs {sorted(online.columns)} where {sorted(names)} were expected")
-            for found in _largest(model, online, predict(model, rows), file):
+            for found in _largest(model, online, predict(model, rows), _bounds(model, rows), file):
                 if found.name not in worst or _size(found) > _size(worst[found.name]):
                     worst[found.name] = found
             compared += len(rows)
@@ -183,13 +185,31 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
         yield chunk.file, chunk.frame
 
 
-def _largest(model: ScoringModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
+def _bounds(model: ScoringModel, rows: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Between which a quantile counts as equal: those at levels that differ by what probabilities may differ by."""
+    if not model.schema.with_quantiles:
+        return {}
+    features = {key: tf.constant(values) for key, values in model.encoder.encode(rows).items()}
+    bounds = quantile_bounds(model, features, TOLERANCE)
+    return {
+        name: (low.numpy().astype(np.float64), high.numpy().astype(np.float64)) for name, (low, high) in bounds.items()
+    }
+
+
+def _largest(
+    model: ScoringModel,
+    online: pd.DataFrame,
+    offline: pd.DataFrame,
+    bounds: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    file: str,
+) -> Iterator[ScoreParity]:
     for target in model.schema.targets:
         amount = model.encoder.statistics.labels.get(target.name)
         scale = 1.0 if amount is None else max(amount.std, np.finfo(np.float32).tiny)
-        for name in target.score_names:
+        quantiles = target.quantile_names if isinstance(target, Continuous) else ()
+        for name in (*target.score_names, *quantiles):
             served, own = online[name].to_numpy(np.float64), offline[name].to_numpy(np.float64)
-            difference = np.abs(served - own) / scale
+            difference = np.abs(served - (np.clip(served, *bounds[name]) if name in bounds else own)) / scale
             at = int(np.argmax(difference))  # NumPy takes NaN for the largest
             row = offline.index[at]
             row = row.item() if isinstance(row, np.generic) else row

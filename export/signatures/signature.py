@@ -12,7 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
-from htlnet_tf.scoring.scores import final_scores
+from htlnet_tf.scoring.scores import final_scores, quantile_bounds
 
 Arrays = Mapping[str, np.ndarray]
 Scores = dict[str, tf.Tensor]
@@ -20,11 +20,28 @@ Scored = Callable[[Mapping[str, tf.Tensor]], Scores]
 """From raw columns by name, [N], to the targets' scores; traced once for all signatures that call it."""
 
 
+TOLERANCE = 1e-5
+"""The largest difference that counts as equal."""
+
+
 class Expected(NamedTuple):
-    """An output that is due, [N, ...], and the size that a difference is measured in."""
+    """An output that is due.
+
+    Attributes:
+      values: [N, ...].
+      scale: The size that a difference is measured in.
+      bounds: Between which, [N] each, anything is as good; of a quantile, that at levels which differ by the tolerance.
+    """
 
     values: np.ndarray
     scale: float = 1.0
+    bounds: tuple[np.ndarray, np.ndarray] | None = None
+
+    def differences(self, received: np.ndarray) -> np.ndarray:
+        """How far numbers are from what is due, in the scale; NaN on either side stays NaN."""
+        due = self.values if self.bounds is None else np.clip(received, *self.bounds)
+        # Of an amount beyond its deviation, which exp(o) gives easily, float32 rounds relative to its size.
+        return np.asarray(np.abs(received - due) / np.maximum(np.abs(self.values), self.scale))
 
 
 class Question(NamedTuple):
@@ -107,8 +124,14 @@ def expected_scores(model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
     scales = {name: max(amount.std, tiny) for name, amount in model.encoder.statistics.labels.items()}
     for target in model.schema.with_quantiles:
         scales |= dict.fromkeys(target.quantile_names, scales[target.name])
-    scores = final_scores(model, model.encoder(columns))
-    return {name: Expected(score.numpy(), scales.get(name, 1.0)) for name, score in scores.items()}
+    features = model.encoder(columns)
+    bounds = {
+        name: (low.numpy(), high.numpy()) for name, (low, high) in quantile_bounds(model, features, TOLERANCE).items()
+    }
+    return {
+        name: Expected(score.numpy(), scales.get(name, 1.0), bounds.get(name))
+        for name, score in final_scores(model, features).items()
+    }
 
 
 def named(scores: Mapping[str, tf.Tensor]) -> Scores:

@@ -81,5 +81,27 @@ def distributions(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dic
     return amount_distributions(model, outputs, uncalibrated, predictions)
 
 
+def quantile_bounds(
+    model: ScoringModel, features: Mapping[str, tf.Tensor], difference: float
+) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """The quantiles at levels a little lower and a little higher, each float32 [B], by output.
+
+    Where little lies about a quantile, what rounding makes of a probability moves it far: who compares quantiles asks
+    whether they are between these.
+
+    Args:
+      model: A trained model.
+      features: As for `final_scores`.
+      difference: Of the levels.
+    """
+    found = {}
+    for name, distribution in distributions(model, features).items():
+        target = model.schema.amount(name)
+        levels = [[min(max(q + d, 1e-6), 1.0 - 1e-6) for q in target.quantiles] for d in (-difference, difference)]
+        low, high = (tf.unstack(distribution.quantiles(of), num=len(of), axis=1) for of in levels)
+        found |= dict(zip(target.quantile_names, zip(low, high, strict=True), strict=True))
+    return found
+
+
 def _calibrated(model: ScoringModel, predictions: dict[str, tf.Tensor], ids: IdsOfField) -> dict[str, tf.Tensor]:
     return predictions if model.calibration is None else model.calibration(predictions, ids)

@@ -6,15 +6,17 @@ Each call is a generator that yields questions, is sent the answers, and returns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
+from htlnet_tf.data.thresholds import checked_thresholds
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
+from htlnet_tf.serving.clients.exceedance import exceedance_frame, exceedance_request
 from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
 from htlnet_tf.serving.errors import RefusedError, ServingError
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
@@ -56,6 +58,7 @@ class ScoresOf:
 Question = StatusOf | MetadataOf | ScoresOf
 Call = Generator[Question, Any, _Result]
 ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
+Arrange = Callable[[Mapping[str, Any], Signature, pd.Index], pd.DataFrame]
 
 # What TensorFlow calls the one input of a signature for classification or regression (cc/saved_model/
 # signature_constants.h); it takes serialized tf.Examples.
@@ -128,6 +131,18 @@ class Calls:
             )
         )
 
+    def exceedance(self, rows: Rows, thresholds: float | Iterable[float], signature_name: str) -> Call[pd.DataFrame]:
+        """The probabilities that amounts exceed thresholds; see `RestClient.exceedance`."""
+        asked = checked_thresholds(thresholds)
+        return (
+            yield from self._scores(
+                signature_name,
+                lambda signatures: exceedance_request(rows, asked, signatures, signature_name, self._schema_rows),
+                False,
+                lambda outputs, signature, index: exceedance_frame(outputs, signature, index, asked),
+            )
+        )
+
     def signature(self, name: str) -> Call[Signature]:
         """The inputs and outputs of a signature; see `RestClient.signature`."""
         signatures = self._signatures  # another thread may forget them meanwhile
@@ -148,11 +163,13 @@ class Calls:
         signatures = self._signatures = read_signatures((yield from self.metadata()), self._server)
         return signatures
 
-    def _scores(self, name: str, columns_for: ColumnsFor, row_format: bool) -> Call[pd.DataFrame]:
+    def _scores(
+        self, name: str, columns_for: ColumnsFor, row_format: bool, arrange: Arrange | None = None
+    ) -> Call[pd.DataFrame]:
         kept = self._signatures
         signatures = (yield from self._read_signatures()) if kept is None else kept
         try:
-            return (yield from self._attempt(signatures, name, columns_for, row_format))
+            return (yield from self._attempt(signatures, name, columns_for, row_format, arrange))
         except (InputError, OtherOutputsError) as error:
             if kept is None and isinstance(error, InputError):
                 raise
@@ -163,10 +180,15 @@ class Calls:
                 raise error from unread
             if newer == signatures:
                 raise
-        return (yield from self._attempt(newer, name, columns_for, row_format))
+        return (yield from self._attempt(newer, name, columns_for, row_format, arrange))
 
     def _attempt(
-        self, signatures: Mapping[str, Signature], name: str, columns_for: ColumnsFor, row_format: bool
+        self,
+        signatures: Mapping[str, Signature],
+        name: str,
+        columns_for: ColumnsFor,
+        row_format: bool,
+        arrange: Arrange | None,
     ) -> Call[pd.DataFrame]:
         columns, signature = columns_for(signatures), find_signature(signatures, name)
         try:
@@ -176,7 +198,9 @@ class Calls:
                 # Perhaps a new version is served, which takes other columns: the next call asks again.
                 self._signatures = None
             raise
-        order = () if self._schema_rows is None else self._schema_rows.targets
+        if arrange is not None:
+            return arrange(outputs, signature, columns.index)
+        order = () if self._schema_rows is None else self._schema_rows.outputs
         return score_frame(outputs, signature, columns.index, order=order)
 
 
