@@ -52,7 +52,10 @@ def check_columns(schema: Schema) -> None:
 def check_quantiles(schema: Schema) -> None:
     """What amounts with quantiles add to the exported model has names of its own there."""
     of_exceedance = tuple(name for names in schema.exceedance_outputs.values() for name in names)
-    for names in (tuple(schema.outputs), of_exceedance):
+    of_scores = tuple(
+        name for t in schema.targets for name in (t.name, *(t.quantile_names if isinstance(t, Continuous) else ()))
+    )
+    for names in (of_scores, of_exceedance):
         exported: dict[str, str] = {}
         for name in names:
             plain = re.sub(r"[^a-z0-9]", "_", name.lower())

@@ -94,7 +94,7 @@ def quantile_bounds(
       features: As for `final_scores`.
       difference: Of the levels.
     """
-    found = {}
+    found: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
     for name, distribution in distributions(model, features).items():
         target = model.schema.amount(name)
         levels = [[min(max(q + d, 1e-6), 1.0 - 1e-6) for q in target.quantiles] for d in (-difference, difference)]
