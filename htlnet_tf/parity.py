@@ -141,7 +141,7 @@ def check_parity(
     if not tolerance >= 0:
         raise InputError(f"the tolerance must not be negative, received {tolerance}")
     _, model = load_model(run_directory)
-    schema = model.encoder.schema
+    schema = model.schema  # whose targets may say more than those that the encoder was fitted for
     names = list(schema.score_columns)
     worst: dict[str, ScoreParity] = {}
     compared = 0

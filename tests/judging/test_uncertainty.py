@@ -81,7 +81,7 @@ def test_predictions_without_levels_have_the_pinball_loss_alone() -> None:
     without = htl.judging.evaluation.evaluate_predictions(SCHEMA, rows.labels, rows.predictions[["buy", "spend"]])
     assert "pinball" not in {row.metric for row in without.rows}
     wrong = rows.predictions.assign(spend_p50=np.nan)
-    with pytest.raises(InputError, match="'spend_p50'.*quantiles must be finite"):
+    with pytest.raises(InputError, match=r"'spend_p50'.*quantiles must be finite"):
         htl.judging.evaluation.evaluate_predictions(SCHEMA, rows.labels, wrong)
 
 

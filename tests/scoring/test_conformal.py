@@ -21,8 +21,9 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 def drawn(rows: int, seed: int) -> np.ndarray:
-    """Levels, in a model's hurdle distribution, of amounts from another one: a gamma that the model takes for a log-normal
-    of half the spread, and 30 % of zeros that it takes for 50 %.
+    """Levels, in a model's hurdle distribution, of amounts from another one.
+
+    They are gamma, which the model takes for a narrow log-normal, with 30 % of zeros, which it takes for 50 %.
     """
     random = np.random.default_rng(seed)
     amount = random.gamma(0.8, 2.0, rows)
