@@ -61,7 +61,9 @@ class Scored:
         """
         report = evaluate_predictions(schema, self.labels, self.predictions, self.users, levels=self.levels)
         if self.uncalibrated is not None:
-            report = dataclasses.replace(report, rows=(*report.rows, *self._before(schema, self.uncalibrated)))
+            rows = [*report.rows, *self._before(schema, self.uncalibrated)]
+            names = [target.name for target in schema.targets]
+            report = dataclasses.replace(report, rows=tuple(sorted(rows, key=lambda row: names.index(row.target))))
         return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
 
     def _before(self, schema: Schema, predictions: pd.DataFrame) -> list[MetricRow]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from htlnet_tf.objectives.lazy_tensorflow import tf
 
+_SMALLEST = 1e-30
 _LOGITS = 1e-7  # the least probability, and the least distance of one from 1, that has a logit in float32
 
 
@@ -42,7 +43,9 @@ class Curve:
     @classmethod
     def through(cls, x: np.ndarray, y: np.ndarray, **rest: Any) -> Curve:
         """Through points [M] in order of x; of those that float32 cannot tell apart the first, with the mean y."""
-        keys, group = np.unique(np.asarray(x, np.float64).astype(np.float32), return_inverse=True)
+        values = np.asarray(x, np.float64).astype(np.float32)
+        # Of what lies closer to 0 the distances would be no normal numbers, which processors take for 0.
+        keys, group = np.unique(np.where(np.abs(values) < _SMALLEST, 0.0, values), return_inverse=True)
         means = np.bincount(group, np.asarray(y, np.float64)) / np.bincount(group)
         return cls(tuple(keys.tolist()), tuple(np.maximum.accumulate(means).tolist()), **rest)
 
@@ -61,10 +64,14 @@ class Curve:
         if len(x) == 1 and self.below == self.above:
             found = y[0] + (flat - x[0]) * np.float32(self.below)
         else:
-            slopes = np.concatenate([[self.below], np.diff(y) / np.diff(x), [self.above]]).astype(np.float32)
+            # Beyond the ends a step of 1 is worth the slope. Between points a ratio of steps never overflows, as the
+            # slope of points that lie close together does.
+            widths = np.concatenate([[1.0], np.diff(x), [1.0]]).astype(np.float32)
+            heights = np.concatenate([[self.below], np.diff(y), [self.above]]).astype(np.float32)
             segment = tf.searchsorted(x, flat, side="right")
             start = tf.maximum(segment - 1, 0)
-            lines = tf.gather(y, start) + (flat - tf.gather(x, start)) * tf.gather(slopes, segment)
+            ratio = (flat - tf.gather(x, start)) / tf.gather(widths, segment)
+            lines = tf.gather(y, start) + ratio * tf.gather(heights, segment)
             # What rounding makes of the end of a line must not lie above the beginning of the next one.
             found = tf.minimum(lines, tf.gather(np.append(y, np.float32(np.inf)), segment))
         return tf.reshape(tf.sigmoid(found) if self.of_logits else found, shape)
