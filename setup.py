@@ -42,8 +42,7 @@ TUNE = [
 
 DOCS = [
     "mkdocs>=1.6,<2",  # the site, `make docs`
-    "mkdocs-include-markdown-plugin>=7.0",  # README, CONTRIBUTING and CHANGELOG as pages, their links rewritten
-    "mkdocs-jupyter>=0.25",  # the tutorial is a notebook, executed when the site is built
+    "mkdocs-jupyter>=0.26",  # the tutorial is a notebook, executed when the site is built
     "mkdocs-material>=9.5",  # theme and search, every file of them local
     "mkdocstrings[python]>=0.27",  # the API reference from docstrings
 ]
