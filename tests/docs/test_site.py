@@ -60,6 +60,11 @@ def test_links_hold_on_the_code_host(page: str) -> None:
             assert anchor in anchors(target), f"{page}: {link}"
 
 
+def test_every_picture_is_shown() -> None:
+    text = "".join((REPO / page).read_text(encoding="utf-8") for page in PAGES)
+    assert [path.name for path in (REPO / "docs" / "images").iterdir() if f"images/{path.name})" not in text] == []
+
+
 def documented() -> set[str]:
     found: list[str] = []
     for page in (REPO / "docs" / "api").glob("*.md"):
