@@ -25,9 +25,9 @@ def test_it_runs_from_rows_to_ranked_candidates(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     names: dict[str, Any] = {}
     (rows,) = [text for text in CODE if "generate_funnel(" in text]
-    assert "20_000" in rows
+    assert "40_000" in rows
     for text in CODE:
-        exec(text.replace("20_000", "3_000"), names)
+        exec(text.replace("40_000", "3_000"), names)
     ranked = names["ranked"]
     assert ranked["spend"].is_monotonic_decreasing
     assert ranked[["click", "purchase"]].apply(lambda p: p.between(0, 1)).all(axis=None)
