@@ -61,6 +61,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models.shared_bottom": ["SharedBottom"],
         "models.single_task": ["SingleTask"],
         "optimizers": ["LazyAdam"],
+        "scoring.calibration": ["Calibration", "CalibrationSettings"],
+        "scoring.calibration.fitting": ["calibrate"],
         "scoring.prediction": ["predict"],
         "runs.folder": ["load_run", "save_run"],
         "schema.features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],

@@ -140,7 +140,7 @@ def check_parity(
         raise InputError(f"the tolerance must not be negative, received {tolerance}")
     _, model = load_model(run_directory)
     schema = model.encoder.schema
-    names = [name for target in schema.targets for name in target.score_names]
+    names = list(schema.score_columns)
     worst: dict[str, ScoreParity] = {}
     compared = 0
     with open_client(url, model_name, version=version, label=label) as client:

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.scores import final_scores
 
 Arrays = Mapping[str, np.ndarray]
 Scores = dict[str, tf.Tensor]
@@ -51,6 +52,10 @@ class Signature:
     def spec(self, encoder: FeatureEncoder) -> Any:
         """The `tf.TensorSpec` of its inputs, alone or by name."""
         raise NotImplementedError
+
+    def output_order(self, schema: Schema) -> tuple[str, ...]:
+        """The outputs in the order in which people read them, which a signature's map does not keep."""
+        return tuple(schema.outputs)
 
     def outputs(self, model: ScoringModel, scored: Scored, inputs: Any) -> Scores:
         """The function that is exported, from the inputs to the outputs by name.
@@ -100,7 +105,7 @@ def expected_scores(model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
     columns = raw_tensors(model.encoder, raw)
     tiny = float(np.finfo(np.float32).tiny)
     scales = {name: max(amount.std, tiny) for name, amount in model.encoder.statistics.labels.items()}
-    scores = model(model.encoder(columns), training=False)
+    scores = final_scores(model, model.encoder(columns))
     return {name: Expected(score.numpy(), scales.get(name, 1.0)) for name, score in scores.items()}
 
 

@@ -23,7 +23,7 @@ from htlnet_tf.data.users import read_users
 from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
-from htlnet_tf.judging.exact_metrics import Floats, UserColumn, metrics_of, user_codes
+from htlnet_tf.judging.exact_metrics import Floats, UserColumn, calibration_error, metrics_of, user_codes
 from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.schema import Continuous, Schema
 
@@ -41,12 +41,14 @@ class Scored:
       predictions: [N] rows with the index of `labels`, the columns of `htlnet_tf.scoring.prediction.predict`.
       users: [N], each row's user, None where it is missing; None if the schema declares no user.
       out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there.
+      uncalibrated: [N] rows, the targets' predictions before calibration; None if there was none.
     """
 
     labels: pd.DataFrame
     predictions: pd.DataFrame
     users: pd.Series | None = None
     out_of_vocabulary: Mapping[str, float] = field(default_factory=dict)
+    uncalibrated: pd.DataFrame | None = None
 
     def report(self, schema: Schema) -> Report:
         """The exact metrics of each target, see `evaluate_predictions`.
@@ -55,7 +57,21 @@ class Scored:
           InputError: A label is not valid for its target of this schema.
         """
         report = evaluate_predictions(schema, self.labels, self.predictions, self.users)
+        if self.uncalibrated is not None:
+            rows = [*report.rows, *self._before(schema, self.uncalibrated)]
+            names = [target.name for target in schema.targets]
+            report = dataclasses.replace(report, rows=tuple(sorted(rows, key=lambda row: names.index(row.target))))
         return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
+
+    def _before(self, schema: Schema, predictions: pd.DataFrame) -> list[MetricRow]:
+        """The calibration errors of predictions before calibration."""
+        found = []
+        for name, (y, p, _) in judge(schema, self.labels, predictions).items():
+            kind = schema.target(name).kind
+            for metric, outcome in calibration_error(kind, y, p).items():
+                value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
+                found.append(MetricRow(name, kind, f"{metric}_before", value, note))
+        return found
 
 
 class Judged(NamedTuple):
@@ -91,24 +107,28 @@ def evaluate(model: ScoringModel, rows: Rows) -> Report:
 
 def score(model: ScoringModel, rows: Rows) -> Scored:
     """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
-    from htlnet_tf.scoring.prediction import predict_encoded  # judging ready-made predictions must not need it
+    from htlnet_tf.scoring.prediction import predict_both  # judging ready-made predictions must not need it
 
-    return score_with(lambda encoded, index: predict_encoded(model, encoded, index), model.schema, model.encoder, rows)
+    return score_with(lambda encoded, index: predict_both(model, encoded, index), model.schema, model.encoder, rows)
 
 
 def score_with(
-    predict: Callable[[Arrays, pd.Index], pd.DataFrame], schema: Schema, encoder: FeatureEncoder, rows: Rows
+    predict: Callable[[Arrays, pd.Index], tuple[pd.DataFrame, pd.DataFrame | None]],
+    schema: Schema,
+    encoder: FeatureEncoder,
+    rows: Rows,
 ) -> Scored:
     """As `score`, with any function from what the encoder makes of rows, and their index, to predictions.
 
     Args:
-      predict: Gives N rows with the index, and the columns of `htlnet_tf.scoring.prediction.predict`.
+      predict: Gives N rows with the index, and the columns of `htlnet_tf.scoring.prediction.predict`; and the same
+        before calibration, None where there was none.
       schema: Declares the targets.
       encoder: Fitted on the training rows.
       rows: As for `evaluate`.
     """
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
-    labels, predictions, users = [], [], []
+    labels, predictions, before, users = [], [], [], []
     coverage = Coverage(encoder)
     for frame in frames:
         read_labels(frame, schema)  # before the expensive part, not after it
@@ -116,16 +136,20 @@ def score_with(
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
         labels.append(frame[[t.source for t in schema.targets]])
-        predictions.append(predict(encoded, frame.index))
+        scores, uncalibrated = predict(encoded, frame.index)
+        predictions.append(scores)
+        before.append(uncalibrated)
     if not labels:
         raise InputError("there are no rows to judge the model on")
     several = len(labels) > 1
     known = [part for part in users if part is not None]
+    uncalibrated_parts = [part for part in before if part is not None]
     return Scored(
         pd.concat(labels, ignore_index=several),
         pd.concat(predictions, ignore_index=several),
         pd.concat(known, ignore_index=several) if known else None,
         coverage.shares(),
+        pd.concat(uncalibrated_parts, ignore_index=several) if uncalibrated_parts else None,
     )
 
 

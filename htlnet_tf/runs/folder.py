@@ -24,9 +24,12 @@ from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.runs.trained import Trained, write_histories
+from htlnet_tf.scoring.calibration import Calibration
 
 if TYPE_CHECKING:
     from htlnet_tf.export import ExportedVersion
+
+_CALIBRATION = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +65,8 @@ def save_model(config: RunConfig, model: ScoringModel, directory: Path) -> None:
     (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
     model.encoder.save(directory / "encoder.json")
     model.save_weights(str(directory / "weights" / "model"))
+    if model.calibration is not None:
+        model.calibration.save(directory / _CALIBRATION)
 
 
 def write_run(run: Run, directory: Path) -> None:
@@ -113,6 +118,8 @@ def load_model(directory: str | Path) -> tuple[RunConfig, ScoringModel]:
     model = create_model(config, schema, encoder)
     _load_weights(model, folder)
     compile_model(model, config)
+    if (folder / _CALIBRATION).exists():
+        model.calibration = Calibration.load(folder / _CALIBRATION)
     return config, model
 
 
@@ -169,6 +176,7 @@ def save_run(
       InputError: The folder exists already or cannot be written to, or the model is of a class or has an argument (a
         function as gradient adjustment, say) that a configuration cannot name; nothing is written.
     """
+    calibration = model.calibration
     if len(model.members) == 1:
         model = model.members[0]  # which is what a configuration without an ensemble builds
     rate, training = learning_rate(model), TrainingConfig(ensemble=len(model.members))
@@ -177,6 +185,7 @@ def save_run(
         schema=model.schema,
         model=model_config(model),
         training=training if rate is None else dataclasses.replace(training, learning_rate=rate),
+        calibration=None if calibration is None else calibration.settings,
     )
     with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
         # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model
@@ -185,6 +194,7 @@ def save_run(
             model.save_weights(Path(folder) / "weights" / "model")
             fresh = create_model(config, model.schema, model.encoder)
             _load_weights(fresh, Path(folder))
+        fresh.calibration = calibration
         save_model(config, fresh, stage)
         if report is not None:
             _write_report(report, stage)

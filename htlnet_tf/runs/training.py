@@ -18,12 +18,14 @@ from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import score
 from htlnet_tf.models import model_class
 from htlnet_tf.models.ensemble import Ensemble
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
+from htlnet_tf.scoring.calibration.fitting import calibrate
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
@@ -136,7 +138,9 @@ def fit(
       NonFiniteError: A loss or gradient is not finite.
     """
     trained = train_members(config, prepared, label=label, last_good=last_good, write=write)
-    model = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
+    model: ScoringModel = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
+    if config.calibration is not None:
+        calibrate(model, prepared.valid, config.calibration)
     scored = score(model, prepared.test)
     bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
     if bad:

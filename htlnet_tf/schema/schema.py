@@ -93,7 +93,7 @@ class Schema:
             raise ValueError("targets: at least one Binary or Multiclass target must stand before the core target")
         if [f.name for f in self.inputs] == ["b64"]:
             raise ValueError('features: {"b64": ...} is bytes in a JSON request, so the only column needs another name')
-        scores = [name for target in self.targets for name in target.score_names]
+        scores = self.score_columns
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
@@ -132,6 +132,18 @@ class Schema:
     def history(self) -> tuple[History, ...]:
         """The history statistics, in schema order."""
         return tuple(f for f in self.features if isinstance(f, (TargetEncoding, CountEncoding)))
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, ...]]:
+        """What a model of this schema gives, in the order in which it leaves: by an output's name, which is its key in
+        an exported model, the columns that it is in a table of scores.
+        """
+        return {target.name: target.score_names for target in self.targets}
+
+    @property
+    def score_columns(self) -> tuple[str, ...]:
+        """The columns of a table of scores."""
+        return tuple(name for names in self.outputs.values() for name in names)
 
     @property
     def weights(self) -> tuple[str, ...]:

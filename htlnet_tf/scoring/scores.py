@@ -1,0 +1,62 @@
+"""What leaves a model: the predictions of its networks, averaged, calibrated, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from htlnet_tf.models.scoring_model import mean_scores
+
+if TYPE_CHECKING:
+    from htlnet_tf.models.scoring_model import ScoringModel
+
+IdsOfField = Callable[[str], tf.Tensor]
+"""From an embedded field's name to its row numbers, int32 [B, slots]."""
+
+
+def final_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The scores of encoded rows, as they leave the model by every way: in Python, from files and from a server.
+
+    Args:
+      model: A trained model.
+      features: `"ids"` int32 [B, num_slots] and `"numeric"` float32 [B, num_numeric].
+
+    Returns:
+      By output, in the order of `Schema.outputs`: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in
+      its own unit.
+    """
+    return both_scores(model, features)[0]
+
+
+def both_scores(
+    model: ScoringModel, features: Mapping[str, tf.Tensor]
+) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    """`final_scores`, and the predictions before calibration by target; the towers run once."""
+    ids, encoder = features["ids"], model.encoder
+    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
+    scores = scores_of_outputs(model, outputs, lambda field: ids[:, encoder.slots_of(field)])
+    return scores, mean_predictions(model, outputs)
+
+
+def mean_predictions(model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
+    """The mean of the members' predictions, by target, before calibration; arguments as for `scores_of_outputs`."""
+    members = zip(model.members, outputs, strict=True)
+    return dict(mean_scores([member.predictions_of(of_member) for member, of_member in members]))
+
+
+def scores_of_outputs(
+    model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]], ids: IdsOfField
+) -> dict[str, tf.Tensor]:
+    """As `final_scores`, from what the towers say.
+
+    Args:
+      model: A trained model.
+      outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
+      ids: Row numbers by field.
+    """
+    predictions = mean_predictions(model, outputs)
+    if model.calibration is not None:
+        predictions = model.calibration(predictions, ids)
+    return {target.name: predictions[target.name] for target in model.schema.targets}
