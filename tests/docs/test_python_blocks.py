@@ -56,6 +56,10 @@ def of_a_model(request: Request) -> Names:
     return {"htl": htl, "schema": model.schema, "encoder": model.encoder, "train": small_frame(), "model": model}
 
 
+def of_a_calibration(request: Request) -> Names:
+    return of_a_model(request) | {"valid": small_frame(1000, seed=1), "test": small_frame(1000, seed=2)}
+
+
 def of_members(request: Request) -> Names:
     names = of_a_model(request)
     return names | {"train_rows": names["train"], "test": small_frame(100, seed=1)}
@@ -77,6 +81,7 @@ def of_nothing(request: Request) -> Names:
 # Pages whose blocks train for more than seconds are marked.
 CONTEXTS: dict[str, Callable[[Request], Names]] = {
     "docs/api/index.md": of_nothing,
+    "docs/calibration.md": of_a_calibration,
     "docs/comparison.md": of_a_comparison,
     "docs/data.md": of_files,
     "docs/ensembles.md": of_members,
