@@ -39,7 +39,7 @@ class Servable(tf.Module):
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
         self._columns = tuple(encoder.raw_specs())
-        # Traced once: all signatures but `candidates` call it, and the SavedModel holds it once.
+        # Traced once: all signatures but `candidates` and `ranked` call it, and the SavedModel holds it once.
         scored = tf.function(
             lambda raw: final_scores(model, encoder(raw)), input_signature=[encoder.raw_specs()], autograph=False
         )

@@ -17,7 +17,9 @@ from htlnet_tf.files import local_path
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.folder import load_held_out, load_model
 from htlnet_tf.schema import Schema
+from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.scoring.prediction import predict
+from htlnet_tf.scoring.ranking import scale_of_score
 from htlnet_tf.serving.clients.opening import open_client
 from htlnet_tf.text_tables import aligned
 
@@ -30,14 +32,16 @@ class ScoreParity:
     """One column of scores, online and offline, where they differ most.
 
     Args:
-      name: Of the target, or `{target}_{k}` for class k of a multiclass target.
-      difference: The largest: absolute for probabilities, in standard deviations of the training rows for the core.
-        NaN if one of the two is not a number.
+      name: Of the target, or `{target}_{k}` for class k of a multiclass target, or `score` of a ranking.
+      difference: The largest: absolute for probabilities, in standard deviations of the training rows for the core,
+        relative for a ranking's score (see `htlnet_tf.scoring.power_product.score_scale`). NaN if one of the two is not
+        a number.
       file: Where the row stands.
       row: Its number there; the first row after the header is 0.
       online: Its score from the server.
       offline: Its score from the run.
-      unit: Of the difference: `"absolute"`, or `"standard deviations of the training rows"` for the core.
+      unit: Of the difference: `"absolute"`, `"standard deviations of the training rows"` for the core, `"relative"` for
+        the score.
     """
 
     name: str
@@ -140,7 +144,7 @@ def check_parity(
         raise InputError(f"the tolerance must not be negative, received {tolerance}")
     _, model = load_model(run_directory)
     schema = model.encoder.schema
-    names = list(schema.score_columns)
+    names = list(model.schema.score_columns)
     worst: dict[str, ScoreParity] = {}
     compared = 0
     with open_client(url, model_name, version=version, label=label) as client:
@@ -186,12 +190,21 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
 def _largest(model: ScoringModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
     for target in model.schema.targets:
         amount = model.encoder.statistics.labels.get(target.name)
-        scale = 1.0 if amount is None else max(amount.std, np.finfo(np.float32).tiny)
+        scale = 1.0 if amount is None else max(amount.std, float(np.finfo(np.float32).tiny))
+        unit = "standard deviations of the training rows" if amount is not None else "absolute"
         for name in target.score_names:
-            served, own = online[name].to_numpy(np.float64), offline[name].to_numpy(np.float64)
-            difference = np.abs(served - own) / scale
-            at = int(np.argmax(difference))  # NumPy takes NaN for the largest
-            row = offline.index[at]
-            row = row.item() if isinstance(row, np.generic) else row
-            unit = "standard deviations of the training rows" if amount is not None else "absolute"
-            yield ScoreParity(name, float(difference[at]), file, row, float(served[at]), float(own[at]), unit)
+            yield _where_largest(name, online[name], offline[name], scale, unit, file)
+    if model.schema.ranking is not None:
+        relative = scale_of_score(model, offline, TOLERANCE)
+        yield _where_largest(SCORE, online[SCORE], offline[SCORE], relative, "relative", file)
+
+
+def _where_largest(
+    name: str, online: pd.Series, offline: pd.Series, scale: float | np.ndarray, unit: str, file: str
+) -> ScoreParity:
+    served, own = online.to_numpy(np.float64), offline.to_numpy(np.float64)
+    difference = np.abs(served - own) / scale
+    at = int(np.argmax(difference))  # NumPy takes NaN for the largest
+    row = offline.index[at]
+    row = row.item() if isinstance(row, np.generic) else row
+    return ScoreParity(name, float(difference[at]), file, row, float(served[at]), float(own[at]), unit)

@@ -9,6 +9,7 @@ from typing import Any
 
 DEFAULT_SIGNATURE = "serving_default"
 CANDIDATES_SIGNATURE = "candidates"
+RANKED_SIGNATURE = "ranked"
 EXAMPLES_SIGNATURE = "examples"
 
 # TensorFlow, core/framework/types.cc (DataTypeString), as messages spell them: "DT_FLOAT" is "float".

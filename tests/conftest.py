@@ -249,3 +249,24 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def batch(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Any:
     """One encoded batch of 64 rows: (features, targets)."""
     return next(iter(htl.data.make_dataset(frame, schema, encoder, batch_size=64)))
+
+
+@pytest.fixture(scope="session")
+def ranked_model(schema: htl.Schema, encoder: Any) -> Any:
+    """A small model whose schema declares a ranking, with weights that are far from their start."""
+    import tensorflow as tf
+
+    ranking = htl.Ranking({"click": 0.5, "spend": 1.0}, floor={"spend": 0.5})
+    model = htl.SharedBottom(dataclasses.replace(schema, ranking=ranking), encoder, embedding_dim=4, tower_units=(8,))
+    random = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        weight.assign(tf.constant(random.normal(0.0, 0.5, weight.shape), tf.float32))
+    return model
+
+
+@pytest.fixture(scope="session")
+def ranked_models(ranked_model: Any, frame: pd.DataFrame, build_once: BuildOnce) -> Path:
+    """MODELS with one model `m`, the verified export of `ranked_model`."""
+    return build_once(
+        "ranked_models", lambda folder: htl.export.export_model(ranked_model, folder / "m", rows=frame[:30])
+    )

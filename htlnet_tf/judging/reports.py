@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ class Metric(NamedTuple):
       label: For people.
       better: Where it is, 1: higher, -1: lower, 0: neither.
       in_unit: Whether it is in the target's unit.
-      is_main: False: another metric says the same of models that are compared on the same rows.
+      is_main: False: another metric says the same, or almost, of models that are compared on the same rows.
       is_context: True: others say little without it, as an MAE without the level.
     """
 
@@ -68,6 +68,10 @@ METRICS: dict[str, Metric] = {
     "decile_error_before": Metric("deciles before", -1, is_main=False),
     "level": Metric("level", 0, is_context=True),
     "negative_share": Metric("negative", -1, is_main=False, is_context=True),
+    "ndcg": Metric("NDCG", 1, is_main=False),
+    "captured": Metric("captured", 1, is_main=False),
+    "captured_by_user": Metric("captured by user", 1, is_main=False),
+    "lift": Metric("lift", 1, is_main=False),
     "regret": Metric("regret", -1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),
@@ -79,6 +83,31 @@ METRICS: dict[str, Metric] = {
 
 _NOTABLE_SHARE = 0.01
 _MOST_DECIMALS, _LARGEST = 12, 1e15
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the metrics of an order (`ndcg`, `captured`, `captured_by_user`, `lift`) are of.
+
+    Args:
+      by: The column that rows were sorted by: `score` where the schema declares a ranking, else the core.
+      k: How many rows of each user's list were looked at.
+      users: By target, over how many users the mean NDCG is: those with two rows at least and a label above 0.
+      left_out: By target, how many users it leaves out.
+    """
+
+    by: str
+    k: int
+    users: Mapping[str, int] = field(default_factory=dict, hash=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def to_text(self) -> str:
+        """A line for people."""
+        counts = ", ".join(
+            f"{target} {count:,} of {count + self.left_out[target]:,}" for target, count in self.users.items()
+        )
+        lists = f"; NDCG and captured: the first {self.k} rows of each user; users with an NDCG: {counts}"
+        return f"order by {self.by}" + (lists if counts else "")
 
 
 class MetricRow(NamedTuple):
@@ -110,6 +139,7 @@ class Report:
     unit: str | None = None
     observed_rows: Mapping[str, int] = field(default_factory=dict, hash=False)
     out_of_vocabulary: Mapping[str, float] = field(default_factory=dict, hash=False)
+    order: Order | None = None
 
     def value(self, target: str, metric: str) -> float:
         """The value of one metric; NaN if it is undefined.
@@ -132,8 +162,8 @@ class Report:
         return pd.DataFrame(list(self.rows), columns=list(MetricRow._fields)).astype({"value": np.float64})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: `num_rows`, `observed_rows`, `unit`, `metrics`, `undefined` and
-        `out_of_vocabulary`.
+        """Plain values for JSON: `num_rows`, `observed_rows`, `unit`, `metrics`, `undefined`,
+        `out_of_vocabulary` and `order`.
 
         `metrics` is `{target: {metric: value}}` with None for what is undefined, and `undefined` is
         `{target: {metric: reason}}` for exactly those.
@@ -151,6 +181,7 @@ class Report:
             "metrics": metrics,
             "undefined": undefined,
             "out_of_vocabulary": dict(self.out_of_vocabulary),
+            "order": None if self.order is None else asdict(self.order),
         }
 
     @classmethod
@@ -182,6 +213,7 @@ class Report:
                 document["unit"],
                 document["observed_rows"],
                 document["out_of_vocabulary"],
+                Order(**document["order"]) if document.get("order") else None,
             )
         except InputError:  # which is a ValueError
             raise
@@ -208,6 +240,8 @@ class Report:
                 ]
                 table.append([target + unit, *cells])
             blocks.append(aligned(table))
+        if self.order is not None:
+            blocks.append(self.order.to_text())
         if self.out_of_vocabulary:
             blocks.append(self._vocabulary_line())
         reasons = [f"undefined: {r.target} {METRICS[r.metric].label}: {r.note}" for r in self.rows if r.note]

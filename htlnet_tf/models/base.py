@@ -92,7 +92,7 @@ class MultiTaskModel(KerasCalls):
         if embedding_dim < 1 or embedding_l2 < 0:
             received = f"received {embedding_dim} and {embedding_l2}"
             raise ValueError(f"embedding_dim must be at least 1 and embedding_l2 not negative, {received}")
-        self.schema = encoder.schema.with_targets(schema.targets)
+        self.schema = encoder.schema.with_outputs_of(schema)
         # Metrics are the same on all replicas; under several workers Keras would show their sum.
         self.distribute_reduction_method = "first"
         # Keras would track the encoder's tables as part of the model's weights file.

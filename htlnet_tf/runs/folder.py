@@ -114,7 +114,7 @@ def load_model(directory: str | Path) -> tuple[RunConfig, ScoringModel]:
     folder = checkpoint_path(directory)
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
-    schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
+    schema = encoder.schema if config.schema is None else encoder.schema.with_outputs_of(config.schema)
     model = create_model(config, schema, encoder)
     _load_weights(model, folder)
     compile_model(model, config)

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.data.split_config import PARTS
-from htlnet_tf.data.splits import Split
 from htlnet_tf.encoding.dataset import make_dataset
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError
@@ -23,6 +21,7 @@ from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
+from htlnet_tf.runs.parts import load_split, rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
 from htlnet_tf.scoring.calibration.fitting import calibrate
@@ -210,15 +209,11 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
     Raises:
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
-    config = load_config(directory).with_data(data)
-    rule = local_path(directory) / "split.yaml"
-    rows = load_rows(config).rows
-    if not rule.exists():
+    rows = load_rows(load_config(directory).with_data(data)).rows
+    split = load_split(directory)
+    if split is None:
         return rows
-    split = Split.from_yaml(rule)
-    if not isinstance(rows, pd.DataFrame):
-        return rows.of(split, "test")
-    test = rows[split.parts(rows) == PARTS.index("test")]
-    if test.empty:
+    test = rows_of_part(rows, split, "test")
+    if isinstance(rows, pd.DataFrame) and isinstance(test, pd.DataFrame) and test.empty:
         raise InputError(f"none of the {len(rows):,} rows is a test row by the run's split: {split.to_dict()}")
     return test

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -24,6 +25,11 @@ def argument_name(column: str) -> str:
     `class_` for `class`, as for every keyword of Python and `self`; any other name as it is.
     """
     return f"{column}_" if keyword.iskeyword(column) or column == "self" else column
+
+
+def exported_name(column: str) -> str:
+    """A column's name as TensorFlow has it in an exported graph: lower case, and other characters `_`."""
+    return re.sub(r"[^a-z0-9]", "_", argument_name(column).lower())
 
 
 class Named:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from htlnet_tf.schema.features import Categorical, Cross, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, TargetEncoding
-from htlnet_tf.schema.names import Named
+from htlnet_tf.schema.names import Named, exported_name
+from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.schema.targets import Binary, Continuous
 
 if TYPE_CHECKING:
@@ -124,3 +125,34 @@ def check_references(schema: Schema) -> None:
                 raise ValueError(f"target '{target.name}': after must name earlier targets; received '{name}'")
         if isinstance(target, Binary):
             happened.append(target.name)
+
+
+def check_ranking(schema: Schema) -> None:
+    """A ranking multiplies predictions that have powers, and what it adds to an exported model has names of its own."""
+    ranking = schema.ranking
+    if ranking is None:
+        return
+    owners = {name: target for target in schema.targets for name in target.score_names}
+    for name in ranking.weights:
+        if name not in owners:
+            raise ValueError(f"ranking: no prediction '{name}'; there are {list(owners)}")
+    for name, _, floor in ranking.factors:
+        target = owners[name]
+        if isinstance(target, Continuous) and not target.non_negative and not floor:
+            raise ValueError(
+                f"ranking: '{name}' may be negative, and a negative number has no powers: give it a floor above 0, "
+                f"`floor: {{{name}: ...}}` in its unit, or declare it non_negative"
+            )
+    # `ranked` gives a position and the score beside the targets, and takes a number beside the columns.
+    for name in (*(target.name for target in schema.targets), *owners):
+        if exported_name(name) in (SCORE, "index"):
+            raise ValueError(
+                f"targets: with a ranking, '{name}' is an output of its own: call the target otherwise and let its "
+                "`column` say where it stands"
+            )
+    for feature in schema.inputs:
+        if exported_name(feature.name) == "k":
+            raise ValueError(
+                f"features: with a ranking, 'k' is how many candidates are asked for: call '{feature.name}' otherwise "
+                "and let its `column` say where it stands"
+            )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +17,9 @@ from htlnet_tf.files import local_path
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
-from htlnet_tf.schema.names import STRICT, DecimalMark, Named, argument_name
-from htlnet_tf.schema.rules import check_columns, check_references
+from htlnet_tf.schema.names import STRICT, DecimalMark, Named, exported_name
+from htlnet_tf.schema.ranking import SCORE, Ranking
+from htlnet_tf.schema.rules import check_columns, check_ranking, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
 
 NamedT = TypeVar("NamedT", Feature, Target)
@@ -44,6 +44,8 @@ class Schema:
       timestamp_format: How the column `timestamp` writes its times, as for `Timestamp`; if that is a feature, the
         feature says it.
       statistics: History statistics in short; they become features, behind the others, and this becomes None.
+      ranking: How the predictions of a row become one number to sort by, the output `score`. It is no part of what is
+        learned: another one needs no training.
 
     Raises:
       pydantic.ValidationError: A rule is broken; the message names the field.
@@ -58,6 +60,7 @@ class Schema:
     decimal: DecimalMark = "."
     timestamp_format: TimeFormat | None = None
     statistics: HistoryStatistics | None = None
+    ranking: Ranking | None = None
 
     @field_validator("features", "targets")
     @classmethod
@@ -66,10 +69,9 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
-        # TensorFlow makes an exported column's name lower case and its other characters "_".
         exported: dict[str, str] = {}
         for name in (item.name for item in items if isinstance(item, Named)):
-            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", argument_name(name).lower()), name)
+            other = exported.setdefault(exported_name(name), name)
             if other != name:
                 raise ValueError(f"'{other}' and '{name}' would have the same name in the exported model")
         return items
@@ -99,6 +101,7 @@ class Schema:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
         check_columns(self)
         check_references(self)
+        check_ranking(self)
         return self
 
     @property
@@ -138,7 +141,8 @@ class Schema:
         """What a model of this schema gives, in the order in which it leaves: by an output's name, which is its key in
         an exported model, the columns that it is in a table of scores.
         """
-        return {target.name: target.score_names for target in self.targets}
+        outputs = {target.name: target.score_names for target in self.targets}
+        return outputs if self.ranking is None else outputs | {SCORE: (SCORE,)}
 
     @property
     def score_columns(self) -> tuple[str, ...]:
@@ -220,6 +224,10 @@ class Schema:
         """The same schema with other targets."""
         return dataclasses.replace(self, targets=tuple(targets))
 
+    def with_outputs_of(self, other: Schema) -> Schema:
+        """The same features, with what another schema says of the outputs: targets and ranking."""
+        return dataclasses.replace(self, targets=other.targets, ranking=other.ranking)
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; fields at their default are left out, `kind` and `name` come first."""
         document: dict[str, Any] = {
@@ -230,6 +238,8 @@ class Schema:
         for key in ("timestamp", "timestamp_format", "sample_weight", "user", *defaults):
             if getattr(self, key) != defaults.get(key):
                 document[key] = getattr(self, key)
+        if self.ranking is not None:
+            document["ranking"] = self.ranking.to_dict()
         return document
 
     @classmethod

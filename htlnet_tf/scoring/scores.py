@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from htlnet_tf.models.scoring_model import mean_scores
+from htlnet_tf.schema.ranking import SCORE
+from htlnet_tf.scoring.ranking import ranking_score
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
@@ -25,7 +27,7 @@ def final_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict
 
     Returns:
       By output, in the order of `Schema.outputs`: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in
-      its own unit.
+      its own unit; where the schema declares a ranking, `score` [B].
     """
     return both_scores(model, features)[0]
 
@@ -59,4 +61,7 @@ def scores_of_outputs(
     predictions = mean_predictions(model, outputs)
     if model.calibration is not None:
         predictions = model.calibration(predictions, ids)
-    return {target.name: predictions[target.name] for target in model.schema.targets}
+    scores = {target.name: predictions[target.name] for target in model.schema.targets}
+    if model.schema.ranking is not None:
+        scores[SCORE] = ranking_score(model.schema, model.schema.ranking, scores)
+    return scores

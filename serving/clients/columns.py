@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.column_values import converted
-from htlnet_tf.serving.clients.rows import Rows, checked_user, columns_of, listed
+from htlnet_tf.serving.clients.rows import Rows, User, checked_user, columns_of, listed
 from htlnet_tf.serving.signatures import Signature, TensorInfo
 
 
@@ -65,11 +65,11 @@ def require_own_values(signature: Signature, rows: int) -> None:
         )
 
 
-def to_candidate_columns(user: Mapping[str, Any], items: Rows, signature: Signature) -> Columns:
+def to_candidate_columns(user: User, items: Rows, signature: Signature) -> Columns:
     """Converts one user and the items to score for that user.
 
     Args:
-      user: Column -> value, for every input that the signature shares between rows.
+      user: Column -> value, for every input that the signature shares between rows; or a table of one row.
       items: The other columns, in any form that `to_columns` takes; one row per item.
       signature: The signature that will receive them, with inputs of shape `[1]` and `[-1]`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from htlnet_tf.data.request_rows import schema_of_model
 from htlnet_tf.errors import InputError, RowError
 from htlnet_tf.schema import Schema, load_schema
 from htlnet_tf.serving.clients.columns import Columns, in_shape, require_own_values, split_for_candidates
-from htlnet_tf.serving.clients.rows import Rows, checked_user, columns_of
+from htlnet_tf.serving.clients.rows import Rows, User, checked_user, columns_of
 from htlnet_tf.serving.signatures import Signature
 
 
@@ -65,7 +65,7 @@ class SchemaRows:
         require_own_values(signature, len(columns.index))
         return columns
 
-    def candidate_columns(self, user: Mapping[str, Any], items: Rows, signature: Signature) -> Columns:
+    def candidate_columns(self, user: User, items: Rows, signature: Signature) -> Columns:
         """As `to_candidate_columns`, by the schema.
 
         Raises:

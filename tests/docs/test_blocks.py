@@ -33,7 +33,7 @@ def read(document: dict[str, Any], folder: Path) -> None:
         "targets": [{"kind": "binary", "name": "click"}, {"kind": "continuous", "name": "watch_time"}],
         "timestamp": "time_ms",
     }
-    if document.keys() <= {"features", "targets", "timestamp", "delimiter", "statistics"}:
+    if document.keys() <= {"features", "targets", "timestamp", "delimiter", "ranking", "statistics"}:
         Schema.from_dict(schema | document)
     else:
         path = folder / "config.yaml"

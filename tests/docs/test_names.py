@@ -48,7 +48,7 @@ def test_files_of_the_repository(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_commands(page: str) -> None:
     text = (REPO / page).read_text(encoding="utf-8")
-    for command in set(re.findall(r"`htlnet ([a-z]+)\b", text)):
+    for command in set(re.findall(r"`htlnet ([a-z]+(?:-[a-z]+)*)\b", text)):
         with pytest.raises(SystemExit) as exit_:
             cli._parse(["htlnet", command, "--help"])
         assert exit_.value.code == 0, command

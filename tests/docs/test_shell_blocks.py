@@ -89,9 +89,9 @@ def test_the_table_of_commands_is_whole() -> None:
         helped: list[str] = []
         patch.setattr("argparse.ArgumentParser._print_message", lambda self, message, file=None: helped.append(message))
         cli._parse(["htlnet", "--help"])
-    known = re.findall(r"^    ([a-z]+) ", "".join(helped), re.M)
+    known = re.findall(r"^    ([a-z-]+)(?: |$)", "".join(helped), re.M)
     assert len(known) >= 14
-    assert set(known) == set(re.findall(r"^\| `htlnet (\w+)", text, re.M))
+    assert set(known) == set(re.findall(r"^\| `htlnet ([a-z-]+)", text, re.M))
     for command in known:
         with pytest.raises(SystemExit) as exit_:
             cli._parse(["htlnet", command, "--help"])
