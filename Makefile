@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow test-stack lint lock clean
+.PHONY: demo test test-slow test-stack lint docs links lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test-slow          those that take minutes"
 	@echo "make test-stack         docker compose up and the rest on a Docker engine, if one answers (minutes)"
 	@echo "make lint               ruff and mypy"
+	@echo "make docs               the documentation as a site in build/site, with its tutorial executed"
 	@echo "make lock               resolve requirements.lock and requirements-runtime.lock again from setup.py"
 
 $(READY): requirements.lock setup.py pyproject.toml
@@ -36,13 +37,19 @@ test-slow: $(READY)
 test-stack: $(READY)
 	@$(BIN)/python -m pytest -n 0 -m docker $(ARGS) tests/serving/test_docker.py
 
-# mypy wants the packages where they are imported from, so it sees export/ and serving/ through links.
-lint: $(READY)
+lint: $(READY) links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@cd build/types && $(CURDIR)/$(BIN)/mypy --config-file ../../pyproject.toml -p htlnet_tf
+
+# Without the variable the theme advertises a successor of MkDocs at every build.
+docs: $(READY) links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# mypy and the API reference want the packages where they are imported from: they see export/ and serving/ through links.
+links:
 	@rm -rf build/types && mkdir -p build/types/htlnet_tf
 	@ln -s $(CURDIR)/htlnet_tf/* $(CURDIR)/benchmarks $(CURDIR)/configs $(CURDIR)/export $(CURDIR)/serving build/types/htlnet_tf/
-	@cd build/types && $(CURDIR)/$(BIN)/mypy --config-file ../../pyproject.toml -p htlnet_tf
 
 # The second lock is for the trainer's image: the same versions, without tests, linters and tuning.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url

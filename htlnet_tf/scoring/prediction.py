@@ -26,7 +26,7 @@ def predict(model: ScoringModel, rows: Rows, *, batch_size: int = 8192) -> pd.Da
 
     Args:
       model: A trained model.
-      rows: A frame with the features by name, further columns are ignored; or a stream of files,
+      rows: A frame with the features' columns as the table calls them, further ones are ignored; or a stream of files,
         `htlnet_tf.data.open_stream`, of which only the scores are kept in memory.
       batch_size: Rows per forward pass.
 

@@ -101,15 +101,15 @@ def served(stack: Stack) -> Iterator[Stack]:
     yield stack
 
 
-def _readmes_request(stack: Stack) -> str:
-    text = (stack.checkout / "README.md").read_text(encoding="utf-8")
-    (request,) = re.findall(r"^curl http://localhost:8501\S+ -d '\{.*?\}'$", text, re.S | re.M)
+def _documented_request(stack: Stack) -> str:
+    text = (stack.checkout / "docs" / "serving.md").read_text(encoding="utf-8")
+    (request,) = re.findall(r"^curl http://localhost:8501/v1/models/htlnet:predict -d '\{.*?\}'$", text, re.S | re.M)
     return str(request)
 
 
 def _curl(stack: Stack) -> dict[str, float]:
-    """The README's request, as it stands there but for the address."""
-    request = _readmes_request(stack).replace("localhost", ADDRESS)
+    """The request of docs/serving.md, as it stands there but for the address."""
+    request = _documented_request(stack).replace("localhost", ADDRESS)
     answer = stack.run("bash", "-c", f"{request} --silent --show-error --fail --max-time 30")
     (scores,) = json.loads(answer)["predictions"]
     return dict(scores)
@@ -137,7 +137,7 @@ def test_a_volume_that_cannot_be_written_to_ends_before_the_training(stack: Stac
     stack.compose("down", "--volumes")
 
 
-def test_the_readmes_request_is_answered(served: Stack) -> None:
+def test_the_documented_request_is_answered(served: Stack) -> None:
     scores = _curl(served)
     assert scores.keys() == TARGETS and 0 < scores["click"] < 1 and scores["spend"] >= 0
     stable = httpx.get(f"http://{ADDRESS}:8501/v1/models/htlnet/labels/stable/metadata", timeout=30)

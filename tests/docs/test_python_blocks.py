@@ -1,0 +1,143 @@
+"""Python blocks run as they stand, those of a page in order, on a few generated rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import htlnet_tf as htl
+from htlnet_tf.data.synthetic import generate_funnel
+from htlnet_tf.files import local_path
+from htlnet_tf.runs import config as run_config
+from htlnet_tf.serving import EmbeddedServer
+from tests.conftest import small_frame
+from tests.docs.blocks import blocks, pages_with
+
+Names = dict[str, Any]
+Request = pytest.FixtureRequest
+
+
+def run(page: str, names: Names, **replaced: str) -> Names:
+    """Runs the blocks of a page with these names there, and gives what names there are then."""
+    for block in blocks(page, "python"):
+        text = block.text
+        for old, new in replaced.items():
+            text = text.replace(old, new)
+        exec(compile("\n" * block.line + text, page, "exec"), names)
+    return names
+
+
+def impressions() -> None:
+    """The table that the README reads."""
+    rows = small_frame(2000).rename(columns={"age": "register_days", "buy": "long_view", "spend": "watch_time"})
+    rows.to_csv("impressions.csv", index=False)
+
+
+def of_the_readme(request: Request) -> Names:
+    """What the README has before its model."""
+    impressions()
+    names: Names = {}
+    (block,) = blocks("README.md", "python")
+    exec(block.text.partition("model = ")[0], names)
+    return names
+
+
+def of_files(request: Request) -> Names:
+    local_path("logs").mkdir()
+    request.getfixturevalue("frame").to_parquet("logs/part.parquet")
+    return {"htl": htl, "schema": request.getfixturevalue("schema")}
+
+
+def of_a_model(request: Request) -> Names:
+    model = request.getfixturevalue("make_model")()
+    return {"htl": htl, "schema": model.schema, "encoder": model.encoder, "train": small_frame(), "model": model}
+
+
+def of_a_calibration(request: Request) -> Names:
+    return of_a_model(request) | {"valid": small_frame(1000, seed=1), "test": small_frame(1000, seed=2)}
+
+
+def of_members(request: Request) -> Names:
+    names = of_a_model(request)
+    return names | {"train_rows": names["train"], "test": small_frame(100, seed=1)}
+
+
+def of_a_comparison(request: Request) -> Names:
+    """A configuration is found as it is asked for, with fewer rows and one short pass."""
+    find = run_config.find_config
+    less = ["data.num_rows=3000", "training.epochs=1", "training.batch_size=512", "training.validations_per_epoch=1"]
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setattr(run_config, "find_config", lambda name, changes=(): find(name, [*changes, *less]))
+    return {}
+
+
+def of_nothing(request: Request) -> Names:
+    return {"htl": htl}
+
+
+# Pages whose blocks train for more than seconds are marked.
+CONTEXTS: dict[str, Callable[[Request], Names]] = {
+    "docs/api/index.md": of_nothing,
+    "docs/calibration.md": of_a_calibration,
+    "docs/comparison.md": of_a_comparison,
+    "docs/data.md": of_files,
+    "docs/ensembles.md": of_members,
+    "docs/objectives.md": of_nothing,
+    "docs/python.md": of_the_readme,
+    "docs/training.md": of_a_model,
+}
+# Fewer of the same, where a block trains several models.
+SHORTER = {
+    "docs/comparison.md": {"(0.0, 0.8, 1.0)": "(0.0, 1.0)"},
+    "docs/ensembles.md": {"range(3)": "range(2)", "epochs=2": "epochs=1"},
+}
+# Pages with a test of their own: the first two below, the third in tests/test_ranking_docs.py.
+ELSEWHERE = {"README.md", "docs/serving.md", "docs/ranking.md"}
+SLOW = ("docs/comparison.md", "docs/ensembles.md", "docs/python.md")
+
+
+def test_every_page_with_python_is_run() -> None:
+    assert set(pages_with("python")) == CONTEXTS.keys() | ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in CONTEXTS]
+)
+def test_python_blocks(page: str, request: Request, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shorter = SHORTER.get(page, {})
+    assert all(any(old in block.text for block in blocks(page, "python")) for old in shorter)
+    run(page, CONTEXTS[page](request), **shorter)
+
+
+def test_the_clients(url: str) -> None:
+    rows = generate_funnel(1000).frame
+    items = rows[["item_id", "category", "brand", "price", "tags"]]
+    names = {"rows": rows.head(3), "items": items.head(5)}
+    run("docs/serving.md", names, **{"http://localhost:8501": url})
+    assert list(names["scores"].columns) == ["click", "purchase", "spend"]
+    assert len(names["ranked"]) == 5
+
+
+def test_what_comments_of_the_objectives_say() -> None:
+    assert htl.Continuous("spend").learned_by == htl.objectives.Poisson()
+    assert htl.Continuous("margin", non_negative=False).learned_by == htl.objectives.Squared()
+
+
+@pytest.mark.slow
+def test_the_readme(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    impressions()
+    (whole,) = blocks("README.md", "python")
+    training, scoring = whole.text.split("# Under `htlnet serve models`")
+    names: Names = {}
+    exec(training, names)
+    with EmbeddedServer("models", port=0) as server:
+        exec(scoring.split("\n", 1)[1].replace("http://localhost:8501", server.url), names)
+    scores = names["scores"]
+    assert isinstance(scores, pd.DataFrame)
+    assert {"click", "long_view", "watch_time"} <= set(scores.columns)
+    assert "watch_time" in str(names["report"])
