@@ -19,7 +19,7 @@ ROOMS = [
     ["scoring"],
     ["judging"],
     ["plots", "inspection", "serving"],
-    ["export"],
+    ["export", "page"],
     ["runs"],
     ["comparison", "parity", "demo", "benchmarks"],
     ["cli"],

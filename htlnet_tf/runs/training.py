@@ -22,6 +22,8 @@ from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
+from htlnet_tf.runs.page import write_run_page
+from htlnet_tf.runs.page_facts import IMPORTANCE_ROWS, run_facts
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
 
@@ -161,14 +163,17 @@ def train(
     *,
     data: str | Path | None = None,
     overwrite: bool = False,
+    importance_rows: int = IMPORTANCE_ROWS,
+    command: str | None = None,
     write: Write = print,
 ) -> Run:
     """Trains the configured model and writes the run folder.
 
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
-    `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, and for a model with gradient
-    metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split the rows),
-    `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped. Of an ensemble the
+    `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, `calibration.png`, and for a
+    model with gradient metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split
+    the rows), `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped; and
+    `report.html`, one page with all of it, and `page.json`, what the page tells beside these files. Of an ensemble the
     weights and the metrics are those of the whole; the tables of the histories have the member's seed as first column,
     and the pictures are one per member, `learning_curves_seed_0.png`.
 
@@ -177,6 +182,8 @@ def train(
       output: The run folder.
       data: Stands in for `config.data.path`.
       overwrite: Replace an existing run folder.
+      importance_rows: Test rows that the page's permutation importance is measured on; 0: it is left out.
+      command: The command line, for the page.
       write: Where progress lines go.
 
     Raises:
@@ -191,6 +198,8 @@ def train(
         prepared = prepare(config, write=write)
         run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
         write_run(run, stage)
+        facts = run_facts(run, prepared, command=command, importance_rows=importance_rows, write=write)
+        write_run_page(facts, stage, str(output))
     return run
 
 
