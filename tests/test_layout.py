@@ -22,6 +22,7 @@ ROOMS = [
     ["export", "page"],
     ["runs"],
     ["comparison", "parity", "demo", "benchmarks"],
+    ["reporting"],
     ["cli"],
     ["__main__"],
 ]

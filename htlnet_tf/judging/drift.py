@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,9 +47,9 @@ def population_stability(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
 def drift(encoder: FeatureEncoder, train: Arrays, later: Arrays) -> dict[str, float]:
     """The population stability index of every feature.
 
-    Groups are those of the training rows: of what has embedding rows the nine most frequent values, values out of
-    vocabulary, missing ones, and all others; of numbers the tenths. A feature of several fields or numbers has the
-    largest of their indices.
+    Groups are those of the training rows: of what has embedding rows the nine most frequent values, missing ones, and
+    all others; of numbers the tenths. Values out of vocabulary are left out: the training rows have next to none, and
+    `htlnet_tf.encoding.coverage` counts them. A feature of several fields or numbers has the largest of their indices.
 
     Args:
       encoder: Fitted on the training rows.
@@ -65,33 +66,40 @@ def drift(encoder: FeatureEncoder, train: Arrays, later: Arrays) -> dict[str, fl
         for field, slots in columns.fields.items():
             block, padding = encoder.blocks[field], encoder.padding[field]
             before, after = (np.ravel(rows["ids"][:, slots]) for rows in (train, later))
-            special = [row for row in (block.unknown, block.missing) if row is not None]
-            indices.append(_of_rows(before[before != padding], after[after != padding], special))
+            left_out = [row for row in (padding, block.unknown) if row is not None]
+            before, after = (ids[~np.isin(ids, left_out)] for ids in (before, after))
+            indices.append(_of_rows(before, after, block.missing))
         for column in range(columns.values.start, columns.values.stop):
             indices.append(_of_numbers(train["numeric"][:, column], later["numeric"][:, column]))
-        found[name] = max(indices, default=float("nan"))
+        found[name] = max((index for index in indices if not math.isnan(index)), default=math.nan)
     return found
 
 
-def _of_rows(before: np.ndarray, after: np.ndarray, special: list[int]) -> float:
-    values, counts = np.unique(before, return_counts=True)
-    frequent = values[np.argsort(-counts, kind="stable")][:_FREQUENT]
-    groups = np.unique([*frequent, *special])
+def _of_rows(before: np.ndarray, after: np.ndarray, missing: int | None) -> float:
+    """By the most frequent rows, that of missing values, and all others together."""
+    if not before.size or not after.size:
+        return math.nan
+    rows, counts = np.unique(before, return_counts=True)
+    frequent = set(rows[np.argsort(-counts, kind="stable")][:_FREQUENT].tolist())
+    groups = np.array(sorted(frequent | ({missing} if missing is not None else set())))
 
-    def of(rows: np.ndarray) -> np.ndarray:
-        places = np.minimum(np.searchsorted(groups, rows), len(groups) - 1) if len(groups) else np.zeros_like(rows)
-        places = np.where(groups[places] == rows, places, len(groups)) if len(groups) else places
-        return np.bincount(places, minlength=len(groups) + 1)
+    def places(ids: np.ndarray) -> np.ndarray:
+        found = np.minimum(np.searchsorted(groups, ids), len(groups) - 1)
+        return np.where(groups[found] == ids, found, len(groups))
 
-    p, q = of(before), of(after)
-    met = (p + q) > 0  # a group that neither side has would only add its half rows
-    return population_stability(p[met], q[met])
+    return _of_places(places(before), places(after))
 
 
 def _of_numbers(before: np.ndarray, after: np.ndarray) -> float:
-    if not before.size:
-        return float("nan")
+    """By the tenths of the first; equal bounds make fewer of them."""
+    if not before.size or not after.size:
+        return math.nan
     bounds = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    p, q = (np.bincount(np.searchsorted(bounds, x), minlength=len(bounds) + 1) for x in (before, after))
-    met = (p + q) > 0
+    return _of_places(np.searchsorted(bounds, before), np.searchsorted(bounds, after))
+
+
+def _of_places(before: np.ndarray, after: np.ndarray) -> float:
+    length = max(before.max(), after.max()) + 1
+    p, q = (np.bincount(places, minlength=length) for places in (before, after))
+    met = (p + q) > 0  # a group that neither side has would only add its half rows
     return population_stability(p[met], q[met])

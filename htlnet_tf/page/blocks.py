@@ -16,7 +16,8 @@ class Cell:
     Attributes:
       text: As people read it.
       value: What the column is sorted by, if it is a number.
-      note: Said below, smaller: why a metric is undefined, a spread.
+      note: Said below, smaller: why a metric is undefined.
+      aside: Said behind the number, smaller: a spread.
       is_best: Marked.
       bar: The length of a bar behind the number, from 0 to 1; None: no bar.
       colour: The bar's, a name of `charts.COLOURS`.
@@ -25,6 +26,7 @@ class Cell:
     text: str
     value: float | None = None
     note: str = ""
+    aside: str = ""
     is_best: bool = False
     bar: float | None = None
     colour: str = "c1"

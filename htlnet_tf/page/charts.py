@@ -123,6 +123,7 @@ def line_chart(
     may_be_log: bool = False,
     include: Sequence[float] = (),
     guide: float | None = None,
+    counted: bool = False,
 ) -> Chart:
     """Lines over an axis.
 
@@ -135,6 +136,7 @@ def line_chart(
       may_be_log: Whether values that span decades make the y axis logarithmic.
       include: Values that the y axis has as well.
       guide: The y of a thin line across; None: there is none.
+      counted: Whether x counts something, so that its ticks are whole numbers.
     """
     frame = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
     left, top, right, bottom = frame
@@ -144,7 +146,10 @@ def line_chart(
     guides = []
     if guide is not None and y.low <= guide <= y.high:
         guides.append(Line(_points([(left, y(guide)), (right, y(guide))]), "muted", True))
-    return _drawn(title, series, x, y, frame, x_label, y_label, says, guides)
+    chart = _drawn(title, series, x, y, frame, x_label, y_label, says, guides)
+    if not counted:
+        return chart
+    return dataclasses.replace(chart, x_ticks=x.whole_ticks())
 
 
 def reliability_chart(title: str, series: Sequence[Series], *, unit: str = "", says: str = "") -> Chart:
@@ -195,7 +200,7 @@ def dot_chart(title: str, rows: Sequence[DotRow], *, x_label: str, says: str = "
     """
     height = _TOP + _ROW * len(rows) + _BOTTOM
     frame = (_RIGHT, _TOP, WIDTH - _RIGHT, height - _BOTTOM)
-    left, top, right, bottom = frame
+    left, top, right, _ = frame
     ends = [row.mean + sign * (row.spread if math.isfinite(row.spread) else 0.0) for row in rows for sign in (-1, 1)]
     x = scale_of([*ends, *(v for row in rows for v in row.single)], left, right)
     bars, dots, labels, guides = [], [], [], []

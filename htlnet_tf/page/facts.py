@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ class RunFacts:
 
     def to_json(self) -> str:
         """As a JSON document; what is undefined is null."""
-        return json.dumps(_plain(_ADAPTER.dump_python(self, mode="json")), indent=1, allow_nan=False)
+        return facts_text(self, _ADAPTER)
 
     @classmethod
     def load(cls, path: Path) -> RunFacts | None:
@@ -152,20 +153,34 @@ class RunFacts:
         Raises:
           InputError: It is damaged, or of a later version that wants another reader.
         """
-        try:
-            document = json.loads(local_path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read '{path}': {error}") from error
-        written = document.get("format", FORMAT) if isinstance(document, dict) else FORMAT
-        if isinstance(written, int) and written > FORMAT:
-            raise InputError(
-                f"'{path}' has format {written}, and this version reads up to {FORMAT}: upgrade htlnet_tf, or remove the "
-                "file for a page without what it tells"
-            )
-        facts: RunFacts = validate(_ADAPTER, document, source=str(path))
+        facts: RunFacts | None = read_facts(path, _ADAPTER)
         return facts
+
+
+def read_facts(path: Path, adapter: TypeAdapter[Any]) -> Any:
+    """A `page.json` as the adapter reads it; None if there is none, as in a folder of an older version.
+
+    Raises:
+      InputError: It is damaged, or of a later version that wants another reader.
+    """
+    try:
+        document = json.loads(local_path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read '{path}': {error}") from error
+    written = document.get("format", FORMAT) if isinstance(document, dict) else FORMAT
+    if isinstance(written, int) and written > FORMAT:
+        raise InputError(
+            f"'{path}' has format {written}, and this version reads up to {FORMAT}: upgrade htlnet_tf, or remove the "
+            "file for a page without what it tells"
+        )
+    return validate(adapter, document, source=str(path))
+
+
+def facts_text(facts: Any, adapter: TypeAdapter[Any]) -> str:
+    """Facts as a JSON document; what is undefined is null."""
+    return json.dumps(_plain(adapter.dump_python(facts, mode="json")), indent=1, allow_nan=False)
 
 
 def bins_of(table: pd.DataFrame) -> tuple[Bin, ...]:
@@ -193,7 +208,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(each) for each in value]
-    return None if isinstance(value, float) and value != value else value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 _ADAPTER: TypeAdapter[RunFacts] = TypeAdapter(RunFacts)

@@ -23,7 +23,7 @@ def metric_text(metric: str, value: float, kind: str) -> str:
 def metric_cell(metric: str, value: float, kind: str, note: str = "", *, is_best: bool = False) -> Cell:
     """A metric's value as a cell; where it is undefined, the note says why."""
     known = None if math.isnan(value) else value
-    return Cell(metric_text(metric, value, kind), known, note, is_best)
+    return Cell(metric_text(metric, value, kind), known, note, is_best=is_best)
 
 
 def metric_about(metric: str) -> str:

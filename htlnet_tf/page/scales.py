@@ -43,6 +43,12 @@ class Scale:
         values = _log_ticks(self.low, self.high, count) if self.is_log else _linear_ticks(self.low, self.high, count)
         return [(self(value), short_number(value)) for value in values]
 
+    def whole_ticks(self, count: int = 5) -> list[tuple[float, str]]:
+        """As `ticks`, of a linear axis that counts: whole numbers alone."""
+        values = _linear_ticks(self.low, self.high, count)
+        whole = [v for v in values if v == round(v)] or [float(round((self.low + self.high) / 2))]
+        return [(self(value), short_number(value)) for value in whole]
+
 
 def scale_of(
     values: Iterable[float], start: float, end: float, *, may_be_log: bool = False, include: Sequence[float] = ()

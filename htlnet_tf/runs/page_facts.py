@@ -33,7 +33,7 @@ def run_facts(
     prepared: Prepared,
     *,
     command: str | None = None,
-    importance_rows: int = IMPORTANCE_ROWS,
+    importance_rows: int | None = None,
     write: Write = print,
 ) -> RunFacts:
     """The facts of a run that was just trained.
@@ -42,7 +42,7 @@ def run_facts(
       run: The trained model, judged.
       prepared: The rows that it was trained on.
       command: The command line; None: there was none.
-      importance_rows: Test rows that permutation importance is measured on; 0: it is left out.
+      importance_rows: Test rows that permutation importance is measured on; 0: it is left out. None: `IMPORTANCE_ROWS`.
       write: Where progress lines go.
     """
     schema, scored, train = prepared.schema, run.scored, prepared.train
@@ -73,7 +73,7 @@ def with_test_rows(
     rows: Rows,
     scored: Scored,
     *,
-    importance_rows: int = IMPORTANCE_ROWS,
+    importance_rows: int | None = None,
     write: Write = print,
 ) -> RunFacts:
     """Facts with what test rows tell: calibration, gains, importance.
@@ -87,6 +87,7 @@ def with_test_rows(
       write: Where progress lines go.
     """
     schema = model.schema
+    importance_rows = IMPORTANCE_ROWS if importance_rows is None else importance_rows
     importance: pd.DataFrame | None = None
     if importance_rows:
         some = sampled(rows, schema, importance_rows, len(scored.labels))

@@ -29,7 +29,7 @@ def report_run(
     output: str | Path | None = None,
     *,
     data: str | Path | None = None,
-    importance: int | None = None,
+    importance_rows: int | None = None,
     servable: str | Path | None = None,
     write: Write = print,
 ) -> Path:
@@ -40,8 +40,8 @@ def report_run(
       output: The HTML file; None: `report.html` in the folder.
       data: Judge the model anew on the test rows of these data; metrics, calibration, gains and importance are then of
         them.
-      importance: Test rows to measure importance on, which judges anew too, without `data` on the configuration's own
-        rows; 0: leave importance out. None: what is known, or the usual number with `data`.
+      importance_rows: Test rows to measure importance on, which judges anew too, without `data` on the configuration's
+        own rows; 0: leave importance out. None: what is known, or the usual number with `data`.
       servable: The folder of a version that was exported from the run, `models/htlnet/3`.
       write: Where progress lines go.
 
@@ -54,9 +54,12 @@ def report_run(
     inputs = run_inputs(directory)
     if servable is not None:
         inputs = dataclasses.replace(inputs, servable=read_servable(servable, local_path(directory)))
-    if data is not None or importance:
-        inputs = _judged_anew(inputs, directory, data, IMPORTANCE_ROWS if importance is None else importance, write)
-    elif importance == 0:
+    if importance_rows is not None and importance_rows < 0:
+        raise InputError(f"the rows that importance is measured on cannot be negative, received {importance_rows}")
+    if data is not None or importance_rows:
+        rows = IMPORTANCE_ROWS if importance_rows is None else importance_rows
+        inputs = _judged_anew(inputs, directory, data, rows, write)
+    elif importance_rows == 0:
         inputs = dataclasses.replace(inputs, facts=dataclasses.replace(inputs.known, importance=()))
     path = local_path(directory) / PAGE if output is None else local_path(output)
     with atomic_file(path) as partial:

@@ -23,7 +23,7 @@ from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, T
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.page import write_run_page
-from htlnet_tf.runs.page_facts import IMPORTANCE_ROWS, run_facts
+from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
 
@@ -163,7 +163,7 @@ def train(
     *,
     data: str | Path | None = None,
     overwrite: bool = False,
-    importance_rows: int = IMPORTANCE_ROWS,
+    importance_rows: int | None = None,
     command: str | None = None,
     write: Write = print,
 ) -> Run:
@@ -182,7 +182,8 @@ def train(
       output: The run folder.
       data: Stands in for `config.data.path`.
       overwrite: Replace an existing run folder.
-      importance_rows: Test rows that the page's permutation importance is measured on; 0: it is left out.
+      importance_rows: Test rows that the page's permutation importance is measured on; 0: it is left out. None: some
+        thousands.
       command: The command line, for the page.
       write: Where progress lines go.
 
@@ -191,6 +192,8 @@ def train(
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
     config = config.with_data(data or config.data.path)
+    if importance_rows is not None and importance_rows < 0:
+        raise InputError(f"the rows that importance is measured on cannot be negative, received {importance_rows}")
     # What is wrong with the name or the folder is told before the rows are read.
     model_class(config.model.name)
     checkpoint_path(output)

@@ -23,8 +23,8 @@ def calibration_section(run: RunInputs) -> Section | None:
     if facts.calibration:
         blocks.append(
             Text(
-                "The test rows in the order of their prediction, in ten groups of equally many: on the dashed line what "
-                "is predicted happens. Bars are one standard error up and down."
+                "The test rows in the order of their prediction, in ten groups of equally many: on the dashed line "
+                "what is predicted happens. Bars are one standard error up and down."
             )
         )
         by_target = [(t, [b for b in facts.calibration if b.target == t.name]) for t in run.schema.targets]

@@ -28,11 +28,11 @@ def data_section(
     """
     if unknown is None and not drift:
         return None
-    said = "Out of vocabulary: the share of a feature's values that the training rows have too rarely for a row of their own."
+    said = "Unknown: the share of a feature's values that the training rows have not, or too rarely to be told apart."
     if drift:
         said += (
-            f" Drift: the population stability index between training and test rows; below {NOTABLE:g} stable, from "
-            f"{LARGE:g} on another population."
+            f" Drift: the population stability index of known values between training and test rows; below {NOTABLE:g} "
+            f"stable, from {LARGE:g} on another population."
         )
     parts = [] if unknown is None else [str(part) for part in unknown.columns]
     rows = []

@@ -19,10 +19,10 @@ def importance_section(run: RunInputs) -> Section | None:
     if not found:
         return None
     said = (
-        f"How much worse the metrics get on {run.known.importance_rows:,} test rows when a column's values are permuted "
-        "among them; what is made of the column, crosses and history statistics, moves with it. Near 0 a column adds "
-        "nothing that others do not tell; columns that tell the same stand in for each other, so whole groups are "
-        "permuted together too."
+        f"How much worse the metrics get on {run.known.importance_rows:,} test rows when a column's values are "
+        "permuted among them, ± over the permutations. What is made of the column, crosses and history statistics, "
+        "moves with it. Near 0 a column adds nothing that others do not tell; columns that tell the same stand in for "
+        "each other, so whole groups are permuted together too."
     )
     blocks: list[Block] = [Text(said)]
     groups = [each for each in found if not each.column]
@@ -57,4 +57,6 @@ def _cell(found: Importance | None, largest: float, colour: str) -> Cell:
         return Cell("-")
     spread = "" if found.spread is None else f"± {found.spread:.4f}"
     bar = max(found.loss, 0.0) / largest if largest > 0 else 0.0
-    return Cell(f"{found.loss:+.4f}", found.loss, spread, bar=bar, colour=colour)
+    text = f"{found.loss:+.4f}"
+    text = text[1:] if float(text) == 0 else text  # no sign of what is next to nothing
+    return Cell(text, found.loss, aside=spread, bar=bar, colour=colour)

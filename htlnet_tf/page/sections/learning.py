@@ -35,12 +35,16 @@ def learning_section(run: RunInputs) -> Section | None:
     return Section("learning", "Learning", blocks) if blocks else None
 
 
-def gradient_blocks(targets: Sequence[str], gradients: pd.DataFrame) -> list[Block]:
+def gradient_blocks(
+    targets: Sequence[str], gradients: pd.DataFrame, *, heading: str = "Gradients", explained: bool = True
+) -> list[Block]:
     """The gradients of a model that keeps them; nothing else.
 
     Args:
       targets: In funnel order, the core last.
       gradients: Per step the series of `htlnet_tf.runs.callbacks.GradientHistory`; of an ensemble with `seed`.
+      heading: Above them.
+      explained: Whether it is said what they are.
     """
     table = _of_first_member(gradients)
     charts = []
@@ -55,8 +59,10 @@ def gradient_blocks(targets: Sequence[str], gradients: pd.DataFrame) -> list[Blo
         return []
     said = "Of each target's gradient on the shared embedding, per step"
     said += ", as running medians" if len(table) > _MOST_POINTS else ""
-    said += ": its norm, its cosine with the core's (below 0 they conflict), and its coefficient in the sum that the optimizer gets"
-    return [Heading("Gradients"), Text(f"{said}."), Charts(charts)]
+    said += (
+        ": its norm, its cosine with the core's (below 0 they conflict), and its coefficient in the optimizer's sum."
+    )
+    return [Heading(heading), *([Text(said)] if explained else []), Charts(charts)]
 
 
 def thinned(values: np.ndarray, most: int = _MOST_POINTS) -> tuple[list[float], list[float]]:
@@ -117,7 +123,7 @@ def _curve(name: str, members: dict, targets: Sequence[str], x_label: str, best:
             series.append(Series(f"validation{of_member}", x, values, colour, dots=len(x) <= 30, best=kept))
         if name in table and len(members) == 1:
             series.append(Series("training", x, [float(v) for v in table[name]], "c1", dots=len(x) <= 30))
-    return line_chart(_title(name, targets), series, x_label=x_label)
+    return line_chart(_title(name, targets), series, x_label=x_label, counted=True)
 
 
 def _title(name: str, targets: Sequence[str]) -> str:
@@ -139,7 +145,7 @@ def _gradient_chart(
         core = target == targets[-1]
         colour = "core" if core else COLOURS[targets.index(target) % len(COLOURS)]
         series.append(Series(f"{target} (core)" if core else target, steps, values, colour))
-    return line_chart(title, series, x_label="step", may_be_log=quantity != "cosine", guide=guide)
+    return line_chart(title, series, x_label="step", may_be_log=quantity != "cosine", guide=guide, counted=True)
 
 
 def _of_first_member(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from htlnet_tf.objectives import declared
 from htlnet_tf.page.blocks import Block, Cell, Column, Pairs, Section, Table
 from htlnet_tf.page.numbers import duration_text, number_cell, point_text, share_text
 from htlnet_tf.page.run_inputs import RunInputs
+from htlnet_tf.schema import Schema
 
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
@@ -38,21 +39,36 @@ def split_text(split: Mapping[str, Any] | None) -> str:
     return f"by {by}" + "".join(f", {name} {value}" for name, value in config.items() if value is not None)
 
 
+def source_text(settings: Mapping[str, Any]) -> str:
+    """Where the rows come from."""
+    data = settings.get("data", {})
+    return str(data.get("loader", "?")) + (f", {data['path']}" if data.get("path") else "")
+
+
+def targets_text(schema: Schema) -> str:
+    """The targets with what they are learned by."""
+    return ", ".join(f"{target.name} ({_learned(target)})" for target in schema.targets)
+
+
+def versions_text(versions: Mapping[str, str]) -> str:
+    """Packages with their versions."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
 def _pairs(run: RunInputs) -> list[tuple[str, str]]:
     facts, training = run.known, run.settings.get("training", {})
-    data, model = run.settings.get("data", {}), run.settings.get("model", {})
-    source = data.get("loader", "?") + (f", {data['path']}" if data.get("path") else "")
-    pairs = [("Rows", source), ("Split", split_text(run.split))]
+    model = run.settings.get("model", {})
+    pairs = [("Rows", source_text(run.settings)), ("Split", split_text(run.split))]
     arguments = ", ".join(f"{name} {value}" for name, value in (model.get("arguments") or {}).items())
     pairs.append(("Model", f"{facts.model or model.get('name', '?')}" + (f" ({arguments})" if arguments else "")))
-    pairs.append(("Targets", ", ".join(f"{t.name} ({_learned(t)})" for t in run.schema.targets)))
+    pairs.append(("Targets", targets_text(run.schema)))
     groups = [getattr(feature, "group", "derived") for feature in run.schema.features]
     counted = ", ".join(f"{groups.count(group)} {group}" for group in dict.fromkeys(groups))
     pairs.append(("Features", f"{len(groups)} ({counted})"))
     if facts.parameters is not None:
         pairs.append(("Parameters", f"{facts.parameters:,}"))
     if training:
-        pairs.append(("Optimizer", _optimizer(training)))
+        pairs.append(("Optimizer", optimizer_text(training)))
     if len(facts.members) == 1:
         (member,) = facts.members
         pairs.append(("Training", f"{duration_text(member.seconds)}, {_best(member.best, member.validations)}"))
@@ -61,7 +77,7 @@ def _pairs(run: RunInputs) -> list[tuple[str, str]]:
         seconds = sum(member.seconds for member in facts.members)
         pairs.append(("Training", f"{duration_text(seconds)} in all for {len(facts.members)} members"))
     if facts.versions:
-        pairs.append(("Versions", ", ".join(f"{name} {version}" for name, version in facts.versions.items())))
+        pairs.append(("Versions", versions_text(facts.versions)))
     return pairs
 
 
@@ -72,7 +88,8 @@ def _learned(target: Any) -> str:
     return ", ".join(str(v) if k == "name" else f"{k} {v}" for k, v in objective.items())
 
 
-def _optimizer(training: Mapping[str, Any]) -> str:
+def optimizer_text(training: Mapping[str, Any]) -> str:
+    """Steps, rate and stopping, in words."""
     said = f"batches of {training.get('batch_size', 0):,}, learning rate {training.get('learning_rate', 0):g}"
     if training.get("schedule"):
         said += f" ({training['schedule'].get('name')})"
