@@ -12,12 +12,13 @@ import pandas as pd
 import yaml
 
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT
+from htlnet_tf.comparison.tables import ORACLE
 from htlnet_tf.comparison.variants import SUBJECT, Table
 from htlnet_tf.data.splits import Split
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.judging.references import REFERENCES
-from htlnet_tf.judging.reports import Report
+from htlnet_tf.judging.reports import MetricRow, Report
 from htlnet_tf.page.comparison_inputs import ComparedTable, ComparisonFacts, ComparisonInputs
 from htlnet_tf.page.comparison_page import comparison_page
 from htlnet_tf.page.render import render
@@ -46,16 +47,24 @@ def write_comparison_page(
       constants: By name, the metrics of what is not fitted.
       command: The command line; None: there was none.
     """
+    known = {name: _with_no_regret(each) if name == ORACLE else each for name, each in constants.items()}
     facts = ComparisonFacts(
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=command,
         schema=schema.to_dict(),
         tables=tuple(ComparedTable(t.name, t.title, t.labels, t.references) for t in tables),
-        constants={name: report.to_dict() for name, report in constants.items()},
+        constants={name: report.to_dict() for name, report in known.items()},
     )
     with atomic_file(root / FACTS) as partial:
         partial.write_text(facts.to_json(), encoding="utf-8")
     report_comparison(root)
+
+
+def _with_no_regret(oracle: Report) -> Report:
+    """The truth loses nothing against itself."""
+    kinds = {row.target: row.kind for row in oracle.rows}
+    regret = tuple(MetricRow(target, kind, "regret", 0.0) for target, kind in kinds.items())
+    return dataclasses.replace(oracle, rows=(*oracle.rows, *regret))
 
 
 def report_comparison(directory: str | Path, output: str | Path | None = None) -> Path:

@@ -92,7 +92,9 @@ def _table_section(comparison: ComparisonInputs, table: ComparedTable) -> Sectio
     blocks.append(metrics_explained(str(metric) for metric in summary["metric"]))
     charts = [chart for target in targets for chart in _dot_charts(comparison, table, target, summary)]
     if charts:
-        blocks.append(Charts(charts))
+        said = "Means over the seeds with their standard deviation, single runs pale, the best in orange"
+        said += "; squares are references." if table.references else "."
+        blocks += [Text(said), Charts(charts)]
     tests = comparison.tests
     if tests is not None and (tests["table"] == table.name).any():
         blocks.append(_tests(tests[tests["table"] == table.name], table))
@@ -115,7 +117,7 @@ def _target_table(comparison: ComparisonInputs, table: ComparedTable, target: Ta
         lines += [[Cell(table.labels[v]), *(_mean(rows.get((v, m)), target) for m in metrics)] for v in shown]
     if lines and comparison.constants:
         lines.insert(0, [Cell("without a model")])
-    columns = [Column("", is_number=False)]
+    columns = [Column("model", is_number=False)]
     columns += [Column(f"{METRICS[m].label} {METRICS[m].arrow}".rstrip()) for m in metrics]
     unit = getattr(target, "unit", None)
     return Table(f"{target.name} ({unit})" if unit else target.name, columns, lines)
