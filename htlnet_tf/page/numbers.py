@@ -59,15 +59,14 @@ def size_text(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
 
 
-def point_text(value: object) -> str:
-    """A point in time of a split; of a whole number that must count from 1970, the time too."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        return str(value)
-    for size, unit, scale in _EPOCHS:
-        if size <= value < 4 * size:
-            moment = datetime.fromtimestamp(value * scale, timezone.utc)
-            return f"{value} ({moment:%Y-%m-%d %H:%M} UTC, if it counts {unit} from 1970)"
-    return str(value)
+def point_text(value: object) -> tuple[str, str]:
+    """A point in time of a split, and how it was read: a whole number of such a size must count from 1970."""
+    if isinstance(value, int):
+        for size, unit, scale in _EPOCHS:
+            if size <= value < 4 * size:
+                moment = datetime.fromtimestamp(value * scale, timezone.utc)
+                return f"{moment:%Y-%m-%d %H:%M} UTC", f"{value}, read as {unit} since 1970"
+    return str(value), ""
 
 
 def unit_text(value: float, unit: str | None) -> str:

@@ -93,6 +93,7 @@ def _log_ticks(low: float, high: float, count: int) -> list[float]:
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     powers = [10.0**i for i in range(first, last + 1)]
     if len(powers) < 3:
-        finer = [m * 10.0**i for i in range(first - 1, last + 1) for m in (1, 2, 5)]
+        between = (1, 3) if len(powers) == 2 else (1, 2, 5)
+        finer = [m * 10.0**i for i in range(first - 1, last + 1) for m in between]
         return [value for value in finer if low <= value <= high]
     return powers[:: max(1, math.ceil(len(powers) / count))]

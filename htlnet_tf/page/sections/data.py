@@ -41,7 +41,7 @@ def data_section(
         for part in parts:
             known = unknown is not None and feature.name in unknown.index
             value = float(np.asarray(unknown.loc[feature.name, part])) if known and unknown is not None else None
-            line.append(Cell("-") if value is None else Cell(share_text(value), value, bar=value))
+            line.append(Cell("-") if value is None else Cell(share_text(value), value, bar=value or None))
         if drift:
             line.append(_drift_cell(drift.get(feature.name)))
         rows.append(line)

@@ -32,7 +32,7 @@ def split_text(split: Mapping[str, Any] | None) -> str:
     by = config.pop("by", "?")
     if by == "time" and config.get("dates"):
         first, second = config["dates"]
-        return f"by time: validation from {point_text(first)}, test from {point_text(second)}"
+        return f"by time: validation from {point_text(first)[0]}, test from {point_text(second)[0]}"
     if by == "time":
         shares = " / ".join(f"{share:g}" for share in config.get("fractions") or ())
         return f"by time, {shares} of the rows"
@@ -111,8 +111,8 @@ def _rows_table(rows: Mapping[str, int], split: Mapping[str, Any] | None) -> Tab
     for number, (part, count) in enumerate(rows.items()):
         line = [Cell(_PARTS.get(part, part)), Cell(f"{count:,}", count), Cell(share_text(count / total), count / total)]
         if cuts:
-            until = [*(f"until {point_text(cut)}" for cut in cuts), "later"]
-            line.append(Cell(until[number] if number < len(until) else ""))
+            text, note = point_text(cuts[number]) if number < len(cuts) else ("later", "")
+            line.append(Cell(f"until {text}" if number < len(cuts) else text, note=note))
         found.append(line)
     columns = [Column("part", is_number=False), Column("rows"), Column("share")]
     columns += [Column(f"by {(split or {}).get('timestamp', 'time')}", is_number=False)] if cuts else []
