@@ -27,6 +27,8 @@ def learning_section(run: RunInputs) -> Section | None:
     if run.history is not None:
         charts = _curves(run, run.history)
         first, others = charts[:3], charts[3:]
+        if run.known.members:
+            blocks.append(Text("The larger dot is of the validation whose weights the model has."))
         blocks.append(Charts(first))
         if others:
             blocks.append(Folded(f"{len(others)} more curves", [Charts(others)]))
