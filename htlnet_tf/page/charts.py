@@ -14,9 +14,7 @@ from htlnet_tf.page.scales import Scale, scale_of, short_number
 
 COLOURS = ("c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8")
 WIDTH, HEIGHT = 320.0, 220.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48.0, 12.0, 10.0, 36.0
-_ROW = 34.0
-_LONGEST_LABEL = 44
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 12.0, 10.0, 36.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,14 +136,14 @@ def line_chart(
       guide: The y of a thin line across; None: there is none.
       counted: Whether x counts something, so that its ticks are whole numbers.
     """
-    frame = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
+    frame = (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
     left, top, right, bottom = frame
     xs = [x for each in series for x in each.x]
     x = _edge_to_edge(xs, left, right)
     y = scale_of((v for each in series for v in each.y), bottom, top, may_be_log=may_be_log, include=include)
     guides = []
     if guide is not None and y.low <= guide <= y.high:
-        guides.append(Line(_points([(left, y(guide)), (right, y(guide))]), "muted", True))
+        guides.append(Line(points([(left, y(guide)), (right, y(guide))]), "muted", True))
     chart = _drawn(title, series, x, y, frame, x_label, y_label, says, guides)
     if not counted:
         return chart
@@ -161,7 +159,7 @@ def reliability_chart(title: str, series: Sequence[Series], *, unit: str = "", s
       unit: Of both.
       says: As for `line_chart`.
     """
-    frame = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT + 40 - _BOTTOM)
+    frame = (LEFT, TOP, WIDTH - RIGHT, HEIGHT + 40 - BOTTOM)
     left, top, right, bottom = frame
     predictions = [v for each in series for v in each.x]
     labels = [v for each in series for v in each.y]
@@ -171,66 +169,10 @@ def reliability_chart(title: str, series: Sequence[Series], *, unit: str = "", s
     values = predictions + (positive if across.is_log else labels)
     x = scale_of(values, left, right, may_be_log=across.is_log, include=() if across.is_log else (0.0,))
     y = dataclasses.replace(x, start=bottom, end=top)
-    guides = [Line(_points([(x(v), y(v)) for v in (x.low, x.high)]), "muted", True)]
+    guides = [Line(points([(x(v), y(v)) for v in (x.low, x.high)]), "muted", True)]
     of = f" ({unit})" if unit else ""
     chart = _drawn(title, series, x, y, frame, f"mean prediction{of}", f"mean label{of}", says, guides)
     return dataclasses.replace(chart, height=HEIGHT + 40)
-
-
-@dataclasses.dataclass(frozen=True)
-class DotRow:
-    """A row of `dot_chart`: a mean, its spread and the single values."""
-
-    label: str
-    mean: float
-    spread: float
-    single: Sequence[float]
-    is_best: bool = False
-    is_reference: bool = False
-
-
-def dot_chart(title: str, rows: Sequence[DotRow], *, x_label: str, says: str = "") -> Chart:
-    """A row for each model: the mean as a dot, or a square of a reference, its spread as a bar, single runs pale.
-
-    Args:
-      title: Above it.
-      rows: From the top.
-      x_label: What the values are.
-      says: As for `line_chart`.
-    """
-    height = _TOP + _ROW * len(rows) + _BOTTOM
-    frame = (_RIGHT, _TOP, WIDTH - _RIGHT, height - _BOTTOM)
-    left, top, right, _ = frame
-    ends = [row.mean + sign * (row.spread if math.isfinite(row.spread) else 0.0) for row in rows for sign in (-1, 1)]
-    x = scale_of([*ends, *(v for row in rows for v in row.single)], left, right)
-    bars, dots, labels, guides = [], [], [], []
-    for number, row in enumerate(rows):
-        middle = top + _ROW * number + 23
-        labels.append(Label(left, middle - 9, _shortened(row.label)))
-        guides.append(Line(_points([(left, middle), (right, middle)]), "faint"))
-        if not math.isfinite(row.mean):
-            labels.append(Label(left, middle + 4, "undefined"))
-            continue
-        colour = "c2" if row.is_best else "c1"
-        if math.isfinite(row.spread):
-            bars.append(Line(_points([(x(row.mean + s * row.spread), middle) for s in (-1, 1)]), colour))
-        if len(row.single) > 1:
-            dots += [Dot(x(v), middle, "muted", short_number(v)) for v in row.single if math.isfinite(v)]
-        says_row = f"{row.label}: {short_number(row.mean)}"
-        dots.append(Dot(x(row.mean), middle, colour, says_row, is_best=row.is_best, is_square=row.is_reference))
-    return Chart(
-        title,
-        says or f"{title}: {'; '.join(dot.says for dot in dots if dot.colour != 'muted')}",
-        frame,
-        x.ticks(4),
-        (),
-        x_label,
-        bars=bars,
-        dots=dots,
-        labels=labels,
-        guides=guides,
-        height=height,
-    )
 
 
 def _drawn(
@@ -249,14 +191,14 @@ def _drawn(
         places = [
             (x(a), y(b)) if math.isfinite(a) and math.isfinite(b) else None for a, b in zip(each.x, each.y, strict=True)
         ]
-        lines += [Line(_points(part), each.colour, each.dashed) for part in _unbroken(places)]
+        lines += [Line(points(part), each.colour, each.dashed) for part in _unbroken(places)]
         for number, (place, a, b) in enumerate(zip(places, each.x, each.y, strict=True)):
             if place is None:
                 continue
             error = each.errors[number] if each.errors else math.nan
             if math.isfinite(error) and error > 0:
                 ends = [(place[0], y(b + sign * error)) for sign in (-1, 1)]
-                bars.append(Line(_points(ends), each.colour))
+                bars.append(Line(points(ends), each.colour))
             alone = len([p for p in places if p is not None]) == 1
             if each.dots or alone or number == each.best:
                 says_dot = f"{each.label}: {short_number(a)}, {short_number(b)}"
@@ -295,10 +237,6 @@ def _unbroken(places: Sequence[tuple[float, float] | None]) -> list[list[tuple[f
     return [part for part in parts if len(part) > 1]
 
 
-def _points(places: Sequence[tuple[float, float]]) -> str:
+def points(places: Sequence[tuple[float, float]]) -> str:
+    """Places as SVG writes them."""
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-
-
-def _shortened(text: str) -> str:
-    """SVG does not break lines; the whole name stands in the tables."""
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"

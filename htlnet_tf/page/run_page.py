@@ -74,7 +74,9 @@ def _notices(run: RunInputs) -> list[str]:
     if run.report is None:
         missing.append("test metrics (metrics.json)")
     if run.facts is None:
-        missing.append("what only training tells: versions, seconds, trivial predictions, drift (page.json)")
+        missing.append(
+            "versions, seconds, predictions without a model and drift, which only training tells (page.json)"
+        )
     if not run.known.calibration or not run.known.gains:
         missing.append("calibration and gains")
     if not run.known.importance:
@@ -87,5 +89,9 @@ def _notices(run: RunInputs) -> list[str]:
         missing.append("example requests (held_out.parquet)")
     if not missing:
         return []
-    remedy = f"htlnet report {shlex.quote(run.name)} --data PATH computes what can be had from rows and the model."
-    return [f"This run folder has no {'; no '.join(missing)}. {remedy}"]
+    command = f"htlnet report {shlex.quote(run.name)}"
+    remedy = (
+        f"{command} --data PATH computes calibration, gains and importance from rows and the model; "
+        "--importance 4000 does so on the configuration's own rows."
+    )
+    return [f"Not in this run folder: {'; '.join(missing)}. {remedy}"]

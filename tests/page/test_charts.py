@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from htlnet_tf.page.charts import DotRow, Series, dot_chart, line_chart, reliability_chart
+from htlnet_tf.page.charts import Series, line_chart, reliability_chart
+from htlnet_tf.page.dot_charts import DotRow, dot_chart
 from htlnet_tf.page.numbers import point_text, share_text, size_text
 from htlnet_tf.page.scales import Scale, scale_of, short_number
 from htlnet_tf.page.sections.learning import thinned

@@ -60,6 +60,7 @@ def gradient_blocks(
     if not charts:
         return []
     said = "Of each target's gradient on the shared embedding, per step"
+    said += ", of the first member" if "seed" in gradients else ""
     said += ", as running medians" if len(table) > _MOST_POINTS else ""
     said += (
         ": its norm, its cosine with the core's (below 0 they conflict), and its coefficient in the optimizer's sum."

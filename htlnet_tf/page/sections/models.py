@@ -11,8 +11,9 @@ import pandas as pd
 
 from htlnet_tf.judging.reports import METRICS
 from htlnet_tf.page.blocks import Block, Cell, Charts, Column, Folded, Section, Table, Text, Tile
-from htlnet_tf.page.charts import Chart, DotRow, dot_chart
+from htlnet_tf.page.charts import Chart
 from htlnet_tf.page.comparison_inputs import ComparedTable, ComparisonInputs
+from htlnet_tf.page.dot_charts import DotRow, dot_chart
 from htlnet_tf.page.numbers import metric_text, number_cell
 from htlnet_tf.page.sections.quality import metrics_explained, rows_of
 from htlnet_tf.schema.targets import Target

@@ -95,7 +95,8 @@ def optimizer_text(training: Mapping[str, Any]) -> str:
         said += f" ({training['schedule'].get('name')})"
     if training.get("ema_momentum"):
         said += f", averaged weights ({training['ema_momentum']:g})"
-    said += f", at most {training.get('epochs')} epochs"
+    epochs = training.get("epochs")
+    said += f", at most {epochs} {'epoch' if epochs == 1 else 'epochs'}"
     patience = training.get("patience")
     return said + (f", early stopping with patience {patience}" if training.get("early_stopping") else "")
 
