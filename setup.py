@@ -94,6 +94,7 @@ setup(
         "htlnet_tf.runs",
         "htlnet_tf.schema",
         "htlnet_tf.scoring",
+        "htlnet_tf.scoring.calibration",
         "htlnet_tf.serving",
         "htlnet_tf.serving.clients",
         "htlnet_tf.serving.server",

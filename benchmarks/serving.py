@@ -25,6 +25,7 @@ from htlnet_tf.text_tables import aligned
 
 CANDIDATES = (1, 100, 500)
 CONCURRENCY = (1, 4, 16)
+BEST = 10
 VALUES = 1000
 MODEL = "bench"
 
@@ -33,6 +34,7 @@ TARGETS = {
     "rest_candidates_over_grpc_candidates_500": "report",
     "default_over_candidates_500": ">= 1.3",
     "grpc_default_over_candidates_500": "report",
+    "ranked_over_candidates": "<= 1.05",
     "rows_body_over_candidates_body_500": ">= 5",
     "columns_body_over_candidates_body_500": "report",
     "one_row_p50_ms": "<= 5",
@@ -46,7 +48,8 @@ class Load:
     """What one kind of request did under one load.
 
     Attributes:
-      kind: `"REST rows"`, `"REST columns"`, `"REST candidates"`, `"gRPC"` or `"gRPC candidates"`.
+      kind: `"REST rows"`, `"REST columns"`, `"REST candidates"`, `"REST ranked"`, `"gRPC"`, `"gRPC candidates"` or
+        `"gRPC ranked"`.
       candidates: Rows per request.
       concurrency: Requests under way at a time.
       p50: Median latency in seconds.
@@ -110,7 +113,8 @@ def bench_serving(
     Args:
       url: Of the REST port; None: start an embedded server.
       grpc: `host:port` of the gRPC port of that server; None: with `url`, no gRPC.
-      model_name: The model there, with the signatures `serving_default` and `candidates`; None: the embedded one's.
+      model_name: The model there, with the signatures `serving_default` and `candidates`; `ranked` is measured if it
+        has that too. None: the embedded one's.
       rounds: Requests of each kind, in turn, for the ratios.
       requests: Requests per load.
       write: Where progress lines go.
@@ -149,6 +153,8 @@ def _ratios(
         **{f"{form}_body_over_candidates_body_500": Timing(size, size, size, 1) for form, size in sizes.items()},
         "one_row_p50_ms": Timing.of([1e3 * s for s in one["REST columns"]]),
     }
+    if "REST ranked" in many:
+        ratios["ranked_over_candidates"] = ratio(many["REST ranked"], many["REST candidates"])
     if "gRPC" in many:
         ratios["rest_over_grpc_500"] = ratio(many["REST columns"], many["gRPC"])
         ratios["rest_candidates_over_grpc_candidates_500"] = ratio(many["REST candidates"], many["gRPC candidates"])
@@ -168,6 +174,10 @@ def _calls(rest: RestClient, remote: GrpcClient | None, count: int) -> dict[str,
     if remote is not None:
         calls["gRPC"] = lambda: remote.predict(rows)
         calls["gRPC candidates"] = lambda: remote.predict_candidates(shared, items)
+    if "score" in rest.signature("candidates").outputs:  # the model has a ranking
+        calls["REST ranked"] = lambda: rest.rank(shared, items, BEST)
+        if remote is not None:
+            calls["gRPC ranked"] = lambda: remote.rank(shared, items, BEST)
     return calls
 
 
@@ -249,7 +259,7 @@ def _export(path: Path) -> None:
         for i in range(number)
     ]
     targets = [htl.Binary("click"), htl.Binary("long_view"), htl.Continuous("watch_time", unit="ms")]
-    schema = htl.Schema(features=features, targets=targets)
+    schema = htl.Schema(features=features, targets=targets, ranking=htl.Ranking({"click": 0.5, "watch_time": 1.0}))
     random = np.random.default_rng(0)
     numbers = {f.name: np.arange(VALUES) for f in features}
     frame = pd.DataFrame(

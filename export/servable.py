@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ from tensorflow.python.saved_model import fingerprinting_utils
 from htlnet_tf.export.signatures import signatures_of
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
+from htlnet_tf.scoring.scores import final_scores
 from htlnet_tf.serving.signatures import target_tensor
 
 
@@ -38,12 +39,12 @@ class Servable(tf.Module):
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
         self._columns = tuple(encoder.raw_specs())
-        self._targets = tuple(target.name for target in schema.targets)
-        # Traced once: all signatures but `candidates` call it, and the SavedModel holds it once.
+        # Traced once: all signatures but `candidates` and `ranked` call it, and the SavedModel holds it once.
         scored = tf.function(
-            lambda raw: model(encoder(raw), training=False), input_signature=[encoder.raw_specs()], autograph=False
+            lambda raw: final_scores(model, encoder(raw)), input_signature=[encoder.raw_specs()], autograph=False
         )
         self._signatures = signatures_of(schema)
+        self._orders = {name: signature.output_order(schema) for name, signature in self._signatures.items()}
         self._functions = {}
         for name, signature in self._signatures.items():
             outputs = functools.partial(signature.outputs, model, scored)
@@ -62,13 +63,13 @@ class Servable(tf.Module):
             if signature.method_name is not None:
                 updater.replace_method_name(name, signature.method_name, tags="serve")
         updater.save()
-        _name_tensors(Path(directory, "saved_model.pb"), self._columns, self._targets)
+        _name_tensors(Path(directory, "saved_model.pb"), self._columns, self._orders)
         fingerprinting_utils.write_fingerprint(str(directory))  # of the file as it is now
 
 
-def _name_tensors(path: Path, columns: Sequence[str], targets: Sequence[str]) -> None:
+def _name_tensors(path: Path, columns: Sequence[str], orders: Mapping[str, Sequence[str]]) -> None:
     """Names the signatures' tensors in a SavedModel's file: inputs, which are named as the arguments are, as the
-    columns; the targets' scores by their positions in the funnel, which a map of outputs does not keep.
+    columns; outputs by their positions, such as the targets' in the funnel, which a map of outputs does not keep.
     """
     renamed = {argument_name(column): column for column in columns if argument_name(column) != column}
     document = saved_model_pb2.SavedModel.FromString(path.read_bytes())
@@ -78,10 +79,9 @@ def _name_tensors(path: Path, columns: Sequence[str], targets: Sequence[str]) ->
                 if argument in signature.inputs:
                     signature.inputs[column].CopyFrom(signature.inputs[argument])
                     del signature.inputs[argument]
-            if set(signature.outputs) == set(targets):
-                for position, target in enumerate(targets):
-                    score, tensor = signature.outputs[target], target_tensor(name, position)
-                    node = graph.graph_def.node.add(name=tensor.removesuffix(":0"), op="Identity", input=[score.name])
-                    node.attr["T"].type = score.dtype
-                    score.name = tensor
+            for position, output in enumerate(orders.get(name, ())):
+                score, tensor = signature.outputs[output], target_tensor(name, position)
+                node = graph.graph_def.node.add(name=tensor.removesuffix(":0"), op="Identity", input=[score.name])
+                node.attr["T"].type = score.dtype
+                score.name = tensor
     path.write_bytes(document.SerializeToString(deterministic=True))

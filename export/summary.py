@@ -47,6 +47,7 @@ def training_summary(model: ScoringModel, summary: Mapping[str, Any] | None = No
             "mean": statistics.labels[core.name].mean,
             "std": statistics.labels[core.name].std,
         },
+        "calibration": None if model.calibration is None else model.calibration.to_dict(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "git": git_revision(Path.cwd()),
         **(summary or {}),

@@ -15,7 +15,7 @@ import tensorflow as tf
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
-from htlnet_tf.export.signatures.signature import Arrays, Expected
+from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.errors import StatusError
@@ -23,7 +23,6 @@ from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.server.warmup import replay_warmup
 from htlnet_tf.text_tables import aligned
 
-TOLERANCE = 1e-5
 LATENCY_ROWS = (1, 100, 500)
 _ROWS_PER_CALL = 2048
 _CALLS = 5
@@ -38,8 +37,8 @@ class VerificationReport:
 
     Attributes:
       rows: Rows on which every signature was compared with the trained model.
-      largest_difference: The largest difference found, relative to the standard deviation of the core target (core) or
-        absolute (probabilities).
+      largest_difference: The largest difference found, relative to the standard deviation of the core target (core),
+        absolute (probabilities) or relative (the score of a ranking).
       warmup_requests: Requests that a server runs before the version answers, each of which was run.
       size_bytes: The version's folder on disk, before the report was written into it.
       load_seconds: By loader, `"python"` (`tf.saved_model.load`) and `"session"` (as TensorFlow Serving loads).
@@ -77,7 +76,8 @@ def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latenc
     """Loads a SavedModel as Python and as TensorFlow Serving do, and compares all signatures with the model.
 
     `candidates` is asked for the items of all rows with user and context of some of them, and compared with the model's
-    scores of rows in which these are repeated. Warm-up requests are run if the version has any.
+    scores of rows in which these are repeated; so is `ranked`, whose order must be that of these scores. Warm-up
+    requests are run if the version has any.
 
     Args:
       model: The trained model.
@@ -104,7 +104,7 @@ def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latenc
                             outputs = run(name, question.inputs)
                         except (StatusError, tf.errors.OpError) as error:
                             raise VerificationError(f"{loader}, '{name}' fails at row {start}: {error}") from error
-                        difference = _difference(f"{loader}, '{name}'", outputs, question.expected, start)
+                        difference = _difference(f"{loader}, '{name}'", outputs, question.due(outputs), start)
                         largest = max(largest, difference)
         latency = {}
         if measure_latency:
@@ -171,8 +171,7 @@ def _difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], s
         if wanted.values.dtype == object:
             difference = np.where(received == wanted.values, 0.0, np.inf)
         else:
-            # Of an amount beyond its deviation, which exp(o) gives easily, float32 rounds relative to its size.
-            difference = np.abs(received - wanted.values) / np.maximum(np.abs(wanted.values), wanted.scale)
+            difference = wanted.differences(received)
         # Written so that a NaN on either side counts as a difference.
         wrong = ~(difference <= TOLERANCE)
         if wrong.any():

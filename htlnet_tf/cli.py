@@ -122,6 +122,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     report.add_argument("--servable", metavar="VERSION", help="of a run: a version exported from it, models/htlnet/3")
 
+    search = _add(
+        commands, "rank-search", _rank_search, "weights of a ranking: the most of the core at a bound on clicks"
+    )
+    search.add_argument("run", metavar="RUN")
+    search.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
+    search.add_argument(
+        "--max_lost_clicks",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="of the clicks that ranking by click alone has in the top k, at most so many fewer (%(default)s)",
+    )
+    search.add_argument("--k", type=int, default=10, help="how many of a user's rows are looked at (%(default)s)")
+    search.add_argument("--output", metavar="DIR", help="where table and picture go; default: RUN")
+    search.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     export = _add(commands, "export", _export, "export a run as the next version of a model")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--to", metavar="MODELS", required=True, help="folder with one folder per model")
@@ -332,6 +348,20 @@ def _report(arguments: argparse.Namespace) -> None:
         write=_say_aside,
     )
     _say(f"written to {path}")
+
+
+def _rank_search(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.runs.rank_search import rank_search
+
+    result = rank_search(
+        arguments.run,
+        data=arguments.data,
+        max_lost_clicks=arguments.max_lost_clicks,
+        k=arguments.k,
+        output=arguments.output,
+        write=_say_aside,
+    )
+    _say(json.dumps(result.to_dict(), indent=2, allow_nan=False) if arguments.json else result.to_text())
 
 
 def _export(arguments: argparse.Namespace) -> None:

@@ -28,10 +28,14 @@ DAILY_SECONDS = 20
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What is imported is there to stay: no collection of garbage need walk its half a million objects again."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    # Graphs of a few rows do not repay their optimisation, which takes a third of an export's time. The slow tests, and
+    # the embedded server, which has a session of its own, run them optimised.
+    if "tensorflow" in sys.modules and not session.config.getoption("markexpr").startswith("slow"):
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.hookimpl(wrapper=True)
@@ -178,6 +182,7 @@ def reused_model(make_model: Callable[..., Any], _models_made: dict[str, Any]) -
             variables = [*built.variables, *built.optimizer.variables]
             _models_made[key] = built, [(variable, variable.numpy()) for variable in variables]
         built, first = _models_made[key]
+        built.calibration = None
         for variable, value in first:
             variable.assign(value)
         return built
@@ -197,3 +202,24 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 def batch(schema: htl.Schema, frame: pd.DataFrame, encoder: Any) -> Any:
     """One encoded batch of 64 rows: (features, targets)."""
     return next(iter(htl.data.make_dataset(frame, schema, encoder, batch_size=64)))
+
+
+@pytest.fixture(scope="session")
+def ranked_model(schema: htl.Schema, encoder: Any) -> Any:
+    """A small model whose schema declares a ranking, with weights that are far from their start."""
+    import tensorflow as tf
+
+    ranking = htl.Ranking({"click": 0.5, "spend": 1.0}, floor={"spend": 0.5})
+    model = htl.SharedBottom(dataclasses.replace(schema, ranking=ranking), encoder, embedding_dim=4, tower_units=(8,))
+    random = np.random.default_rng(0)
+    for weight in model.trainable_variables:
+        weight.assign(tf.constant(random.normal(0.0, 0.5, weight.shape), tf.float32))
+    return model
+
+
+@pytest.fixture(scope="session")
+def ranked_models(ranked_model: Any, frame: pd.DataFrame, build_once: BuildOnce) -> Path:
+    """MODELS with one model `m`, the verified export of `ranked_model`."""
+    return build_once(
+        "ranked_models", lambda folder: htl.export.export_model(ranked_model, folder / "m", rows=frame[:30])
+    )

@@ -197,3 +197,19 @@ def test_what_cannot_be_compared(server: EmbeddedServer, run: Path, tmp_path: Pa
             check_parity(server.url, None, run, **wrong)
     with pytest.raises(ServingError, match=r"Latest\(nope\)"):
         check_parity(server.url, None, run, model_name="nope")
+
+
+def test_the_score_of_a_ranking_is_compared_relative_to_itself(
+    ranked_model: Any, ranked_models: Path, frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "load_model", lambda _: (None, ranked_model))
+    monkeypatch.setattr(parity, "load_held_out", lambda _: frame[:40])
+    with EmbeddedServer(ranked_models, port=0) as server:
+        report = check_parity(server.url, None, "run", model_name="m")
+        assert report.ok
+        assert [(s.name, s.unit) for s in report.scores][-2:] == [("spend", STD), ("score", "relative")]
+        # Half a percent on every score is what other weights would do.
+        own = parity.predict
+        monkeypatch.setattr(parity, "predict", lambda *args: own(*args).assign(score=lambda f: f["score"] * 1.005))
+        report = check_parity(server.url, None, "run", model_name="m")
+    assert not report.ok and [s.name for s in report.scores if s.difference > report.tolerance] == ["score"]

@@ -13,8 +13,9 @@ from htlnet_tf.export.signatures.serving_default import ServingDefault
 from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, named
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.scoring_model import ScoringModel, mean_scores
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.scores import scores_of_outputs
 
 _USERS = 4
 
@@ -87,7 +88,7 @@ def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[
       raw: By feature name, shape [1] of group user and context, [N] of group item; at least one of the latter.
 
     Returns:
-      By target name, [N], or [N, K] of a multiclass target.
+      By output, see `htlnet_tf.scoring.scores.final_scores`.
     """
     encoder, schema = model.encoder, model.schema
     items = item_columns(schema)
@@ -95,8 +96,12 @@ def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[
     rows = encoder.field_rows(raw)
     shared = _shared_fields(encoder)
     numbers = stacked([tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)], count)
-    scores = [m.scores(_embed(m, rows, shared, count), {"numeric": numbers}) for m in model.members]
-    return dict(mean_scores(scores))
+    outputs = [m.tower_outputs(_embed(m, rows, shared, count), {"numeric": numbers}) for m in model.members]
+
+    def ids(field: str) -> tf.Tensor:
+        return tf.broadcast_to(rows[field], [count, rows[field].shape[1]])
+
+    return scores_of_outputs(model, outputs, ids)
 
 
 def _shared_fields(encoder: FeatureEncoder) -> frozenset[str]:

@@ -28,6 +28,10 @@ class Classify(OfExamples):
     input_name = "inputs"
     method_name = tf.compat.v1.saved_model.signature_constants.CLASSIFY_METHOD_NAME
 
+    def output_order(self, schema: Schema) -> tuple[str, ...]:
+        """None: the server's call of its own knows the two by their names."""
+        return ()
+
     def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """The steps' scores side by side, and their labels."""
         return _classes(model.schema, scored(parse_examples(model.encoder, inputs)))

@@ -13,6 +13,7 @@ from htlnet_tf.export.signatures.classify import with_examples
 from htlnet_tf.export.signatures.examples import OfExamples
 from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, expected_scores
 from htlnet_tf.models.scoring_model import ScoringModel
+from htlnet_tf.schema import Schema
 
 
 class Regress(OfExamples):
@@ -21,6 +22,10 @@ class Regress(OfExamples):
     name = "regress"
     input_name = "inputs"
     method_name = tf.compat.v1.saved_model.signature_constants.REGRESS_METHOD_NAME
+
+    def output_order(self, schema: Schema) -> tuple[str, ...]:
+        """None: there is one output."""
+        return ()
 
     def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
         """The core's score."""

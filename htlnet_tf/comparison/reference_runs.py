@@ -27,6 +27,8 @@ from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
 from htlnet_tf.runs.versions import versions
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.calibration.fitting import fit_calibration
+from htlnet_tf.scoring.calibration.settings import CalibrationSettings
 
 
 def require_possible(references: Iterable[str], config: RunConfig) -> None:
@@ -91,7 +93,7 @@ def make_reference_run(job: Job, prepared: Prepared, root: Path, *, write: Write
     seconds = time.monotonic() - started
     write(f"  {job.variant}, seed {job.seed}: {seconds:.0f} s, validation: relative loss {loss:.4f}")
     predicted = [target.name for target in reference.targets(schema)]
-    scored = _score(fitted, predicted, prepared)
+    scored = _score(fitted, predicted, prepared, job.config.calibration)
     package = {} if reference.requirement is None else {reference.requirement: metadata.version(reference.requirement)}
     record = RunRecord(
         job.variant,
@@ -112,17 +114,30 @@ def make_reference_run(job: Job, prepared: Prepared, root: Path, *, write: Write
     return record
 
 
-def _score(fitted: FittedReference, predicted: list[str], prepared: Prepared) -> Scored:
-    """The test rows; for targets that it does not predict the training rows' mean stands, which is left out later."""
+def _score(
+    fitted: FittedReference, predicted: list[str], prepared: Prepared, settings: CalibrationSettings | None
+) -> Scored:
+    """The test rows, calibrated as models are; for targets that it does not predict the training rows' mean stands,
+    which is left out later.
+    """
     from htlnet_tf.scoring.prediction import score_frame
 
-    schema, train = prepared.schema, _in_memory(prepared.train)
+    schema, encoder, train = prepared.schema, prepared.encoder, _in_memory(prepared.train)
     means = training_means(schema, train.labels, train.weights)
 
-    def predict(encoded: Arrays, index: pd.Index) -> pd.DataFrame:
+    calibration = None
+    if settings is not None:
+        calibration = fit_calibration(settings, schema, encoder, fitted.predict, [_in_memory(prepared.valid)])
+
+    def predict(encoded: Arrays, index: pd.Index) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         found = fitted.predict(encoded)
         others = {name: np.tile(mean, (len(index), 1)) for name, mean in means.items() if name not in predicted}
-        return score_frame(schema, found | others, index)
+        before = score_frame(schema, found | others, index)
+        if calibration is None:
+            return before, None
+        tensors = {name: tf.constant(values, tf.float32) for name, values in found.items()}
+        after = calibration(tensors, lambda field: tf.constant(encoded["ids"][:, encoder.slots_of(field)]))
+        return score_frame(schema, {name: values.numpy() for name, values in after.items()} | others, index), before
 
     return score_with(predict, schema, prepared.encoder, prepared.test)
 

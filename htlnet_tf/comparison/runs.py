@@ -67,7 +67,12 @@ class Job:
     def settings(self) -> dict[str, Any]:
         """What else the run depends on, as the plain values that JSON has."""
         settings = {name: dataclasses.asdict(getattr(self.config, name)) for name in ("model", "training")}
-        return dict(json.loads(json.dumps(settings | {"objective": self.config.objective})))
+        calibration = self.config.calibration
+        others = {
+            "objective": self.config.objective,
+            "calibration": None if calibration is None else dataclasses.asdict(calibration),
+        }
+        return dict(json.loads(json.dumps(settings | others)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,13 +23,19 @@ from htlnet_tf.data.users import read_users
 from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
-from htlnet_tf.judging.exact_metrics import Floats, UserColumn, metrics_of, user_codes
-from htlnet_tf.judging.reports import MetricRow, Report
-from htlnet_tf.schema import Continuous, Schema
+from htlnet_tf.judging.exact_metrics import Floats, UserColumn, calibration_error, metrics_of, user_codes
+from htlnet_tf.judging.quantile_metrics import quantile_metrics
+from htlnet_tf.judging.ranking_metrics import K, Ndcg, order_metrics, require_k
+from htlnet_tf.judging.reports import MetricRow, Order, Report
+from htlnet_tf.schema import Binary, Continuous, Schema
+from htlnet_tf.schema.ranking import SCORE
+from htlnet_tf.scoring.power_product import power_product
 
 if TYPE_CHECKING:
     from htlnet_tf.encoding.encoder import FeatureEncoder
     from htlnet_tf.models.scoring_model import ScoringModel
+
+_FINITE = "predictions must be finite numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,21 +47,39 @@ class Scored:
       predictions: [N] rows with the index of `labels`, the columns of `htlnet_tf.scoring.prediction.predict`.
       users: [N], each row's user, None where it is missing; None if the schema declares no user.
       out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there.
+      uncalibrated: [N] rows, the targets' predictions before calibration; None if there was none.
+      levels: By amount with quantiles, [N] rows of `htlnet_tf.scoring.label_levels`.
     """
 
     labels: pd.DataFrame
     predictions: pd.DataFrame
     users: pd.Series | None = None
     out_of_vocabulary: Mapping[str, float] = field(default_factory=dict)
+    uncalibrated: pd.DataFrame | None = None
+    levels: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
-    def report(self, schema: Schema) -> Report:
+    def report(self, schema: Schema, *, k: int = K) -> Report:
         """The exact metrics of each target, see `evaluate_predictions`.
 
         Raises:
           InputError: A label is not valid for its target of this schema.
         """
-        report = evaluate_predictions(schema, self.labels, self.predictions, self.users)
+        report = evaluate_predictions(schema, self.labels, self.predictions, self.users, k=k, levels=self.levels)
+        if self.uncalibrated is not None:
+            rows = [*report.rows, *self._before(schema, self.uncalibrated)]
+            names = [target.name for target in schema.targets]
+            report = dataclasses.replace(report, rows=tuple(sorted(rows, key=lambda row: names.index(row.target))))
         return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
+
+    def _before(self, schema: Schema, predictions: pd.DataFrame) -> list[MetricRow]:
+        """The calibration errors of predictions before calibration."""
+        found = []
+        for name, (y, p, _) in judge(schema, self.labels, predictions).items():
+            kind = schema.target(name).kind
+            for metric, outcome in calibration_error(kind, y, p).items():
+                value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
+                found.append(MetricRow(name, kind, f"{metric}_before", value, note))
+        return found
 
 
 class Judged(NamedTuple):
@@ -72,65 +96,97 @@ class Judged(NamedTuple):
     observed: npt.NDArray[np.bool_]
 
 
-def evaluate(model: ScoringModel, rows: Rows) -> Report:
+def evaluate(model: ScoringModel, rows: Rows, *, k: int = K) -> Report:
     """Predicts every row and computes the exact metrics of each target.
 
     Args:
       model: A model of this package (it knows its `schema` and its feature encoder).
       rows: Raw rows with the schema's features, targets and user as columns: a frame, or a stream of files.
+      k: How many rows of each user's list NDCG and captured share look at.
 
     Returns:
       The report over all rows; each target's metrics are over the rows where its label was observed. It also tells per
       feature the share of values that the encoder's vocabulary lacks.
 
     Raises:
-      InputError: There are no rows, a column is missing, or a label is not valid for its target.
+      InputError: There are no rows, a column is missing, a label is not valid for its target, or `k` is below 1.
     """
-    return score(model, rows).report(model.schema)
+    require_k(k)  # before the expensive part
+    return score(model, rows).report(model.schema, k=k)
 
 
 def score(model: ScoringModel, rows: Rows) -> Scored:
     """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
-    from htlnet_tf.scoring.prediction import predict_encoded  # judging ready-made predictions must not need it
+    # Judging ready-made predictions must not need these.
+    from htlnet_tf.scoring.label_levels import label_levels
+    from htlnet_tf.scoring.prediction import predict_both
 
-    return score_with(lambda encoded, index: predict_encoded(model, encoded, index), model.schema, model.encoder, rows)
+    return score_with(
+        lambda encoded, index: predict_both(model, encoded, index),
+        model.schema,
+        model.encoder,
+        rows,
+        levels=lambda encoded, labels: label_levels(model, encoded, labels),
+    )
 
 
 def score_with(
-    predict: Callable[[Arrays, pd.Index], pd.DataFrame], schema: Schema, encoder: FeatureEncoder, rows: Rows
+    predict: Callable[[Arrays, pd.Index], tuple[pd.DataFrame, pd.DataFrame | None]],
+    schema: Schema,
+    encoder: FeatureEncoder,
+    rows: Rows,
+    *,
+    levels: Callable[[Arrays, Arrays], Mapping[str, pd.DataFrame]] | None = None,
 ) -> Scored:
     """As `score`, with any function from what the encoder makes of rows, and their index, to predictions.
 
     Args:
-      predict: Gives N rows with the index, and the columns of `htlnet_tf.scoring.prediction.predict`.
+      predict: Gives N rows with the index, and the columns of `htlnet_tf.scoring.prediction.predict`; and the same
+        before calibration, None where there was none.
       schema: Declares the targets.
       encoder: Fitted on the training rows.
       rows: As for `evaluate`.
+      levels: Gives the labels' levels from what the encoder makes of rows and their labels, `Scored.levels`; None:
+        there are no distributions.
     """
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
-    labels, predictions, users = [], [], []
+    labels, predictions, before, users = [], [], [], []
+    of_levels: dict[str, list[pd.DataFrame]] = {}
     coverage = Coverage(encoder)
     for frame in frames:
-        read_labels(frame, schema)  # before the expensive part, not after it
+        read = read_labels(frame, schema)  # before the expensive part, not after it
         users.append(read_users(frame, schema))
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
         labels.append(frame[[t.source for t in schema.targets]])
-        predictions.append(predict(encoded, frame.index))
+        scores, uncalibrated = predict(encoded, frame.index)
+        predictions.append(scores)
+        before.append(uncalibrated)
+        for name, found in ({} if levels is None else levels(encoded, read.values)).items():
+            of_levels.setdefault(name, []).append(found)
     if not labels:
         raise InputError("there are no rows to judge the model on")
     several = len(labels) > 1
     known = [part for part in users if part is not None]
+    uncalibrated_parts = [part for part in before if part is not None]
     return Scored(
         pd.concat(labels, ignore_index=several),
         pd.concat(predictions, ignore_index=several),
         pd.concat(known, ignore_index=several) if known else None,
         coverage.shares(),
+        pd.concat(uncalibrated_parts, ignore_index=several) if uncalibrated_parts else None,
+        {name: pd.concat(parts, ignore_index=True) for name, parts in of_levels.items()},
     )
 
 
 def evaluate_predictions(
-    schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame, users: UserColumn | None = None
+    schema: Schema,
+    labels: pd.DataFrame,
+    predictions: pd.DataFrame,
+    users: UserColumn | None = None,
+    *,
+    k: int = K,
+    levels: Mapping[str, pd.DataFrame] | None = None,
 ) -> Report:
     """Computes the exact metrics of each target, in float64.
 
@@ -145,6 +201,16 @@ def evaluate_predictions(
       (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
       the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`,
       `mean_label`, `mean_prediction`.
+    - An amount with quantiles, also: `coverage_p10` (the share of labels below the quantile, which is its level for a
+      true distribution; see `htlnet_tf.judging.uncertainty` for how a point mass is counted), `interval_coverage`
+      between the first quantile and the last, `pinball` (the mean over the quantiles of their loss) and `crps`, in the
+      target's unit, and `ncrps` = CRPS / mean(|y|), which of a prediction without a distribution is its NMAE.
+
+    And how good the order of the rows is, by the `score` if the schema declares a ranking, else by the core's
+    prediction (see `htlnet_tf.judging.ranking_metrics`, also for ties): of the core `lift`, the share of its total in
+    the best tenth of the rows over a tenth. If the schema declares a `user`, within each user's list: of the binary
+    targets and the core `ndcg` of the first `k` rows, of the core `captured`, the share of its total that the first `k`
+    rows of the users have, and `captured_by_user`, the mean of each user's own share.
 
     LogLoss clips probabilities to [eps, 1 - eps] with eps = 2.2e-16 (float64), as scikit-learn does: one certain but
     wrong prediction costs 36.04. Class probabilities are first divided by their sum, which in float32 is not quite 1.
@@ -161,6 +227,9 @@ def evaluate_predictions(
         `{name}_{K-1}` per multiclass target. The same rows in the same order, with the same index.
       users: [N], each row's user, NaN or None where it is missing; a series has the index of `labels`. None although
         the schema declares a user: `group_auc` is undefined.
+      k: How many rows of each user's list `ndcg` and `captured` look at.
+      levels: By amount with quantiles, [N] rows of `htlnet_tf.scoring.label_levels`; of those that are left out there
+        is neither a coverage nor a CRPS.
 
     Returns:
       The report.
@@ -168,18 +237,35 @@ def evaluate_predictions(
     Raises:
       InputError: The frames are empty or differ in length or index, a column is missing, a prediction is missing, or a
         value is infinite or out of range; the message names the column and the first such row. Or users are given that
-        are not of these rows, or whose column the schema does not declare.
+        are not of these rows, or whose column the schema does not declare; or `k` is below 1.
     """
+    require_k(k)
     judged = judge(schema, labels, predictions)
     codes = _users(schema, labels, users)
+    by, scores = _order(schema, predictions)
+    lists: dict[str, Ndcg] = {}
     rows: list[MetricRow] = []
     for target in schema.targets:
         y, p, observed = judged[target.name]
-        for metric, outcome in metrics_of(target.kind, y, p, None if codes is None else codes[observed]).items():
+        of_rows = None if codes is None else codes[observed]
+        outcomes = metrics_of(target.kind, y, p, of_rows)
+        if isinstance(target, Binary) or target == schema.core:
+            of_order, over = order_metrics(target.kind, y, scores[observed], of_rows, k)
+            outcomes |= of_order
+            if over is not None:
+                lists[target.name] = over
+        if isinstance(target, Continuous) and target.quantiles:
+            known = (levels or {}).get(target.name)
+            of_target = None if known is None else known[observed]
+            outcomes |= quantile_metrics(target, y, _quantiles(target, predictions, observed), of_target)
+        for metric, outcome in outcomes.items():
             value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
             rows.append(MetricRow(target.name, target.kind, metric, value, note))
     partly = {name: len(y) for name, (y, _, _) in judged.items() if len(y) < len(labels)}
-    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit, observed_rows=partly)
+    order = Order(
+        by, k, {name: over.users for name, over in lists.items()}, {name: over.left_out for name, over in lists.items()}
+    )
+    return Report(rows=tuple(rows), num_rows=len(labels), unit=schema.core.unit, observed_rows=partly, order=order)
 
 
 def judge(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Judged]:
@@ -196,6 +282,29 @@ def judge(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> di
     for name, observed in actual.observed.items():
         judged[name] = Judged(actual.values[name][observed].astype(np.float64), predicted[name][observed], observed)
     return judged
+
+
+def _order(schema: Schema, predictions: pd.DataFrame) -> tuple[str, Floats]:
+    """What the rows are sorted by, and its values, [N]."""
+    if schema.ranking is None:
+        return schema.core.name, columns.numbers(predictions[schema.core.name], rule=_FINITE)
+    if SCORE not in predictions:  # of a reference, or of the truth
+        return SCORE, power_product(schema.ranking, predictions)
+    values = columns.numbers(predictions[SCORE], rule=_FINITE)
+    columns.refuse(predictions[SCORE], ~np.isfinite(values), rule=_FINITE)
+    return SCORE, values
+
+
+def _quantiles(target: Continuous, predictions: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> Floats | None:
+    """The predicted quantiles of the observed rows, float64 [M, K]; None where there are none."""
+    if not set(target.quantile_names) <= set(predictions.columns):
+        return None
+    values = []
+    for name in target.quantile_names:
+        rule = "quantiles must be finite numbers"
+        values.append(columns.numbers(predictions[name], rule=rule))
+        columns.refuse(predictions[name], ~np.isfinite(values[-1]), rule=rule)
+    return np.stack(values, axis=1)[observed]
 
 
 def _users(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:
@@ -230,9 +339,9 @@ def _predictions(schema: Schema, frame: pd.DataFrame) -> dict[str, Floats]:
     for target in schema.targets:
         names = target.score_names
         columns.require_columns(frame, names, purpose="predictions")
-        arrays = [columns.numbers(frame[name], rule="predictions must be finite numbers") for name in names]
+        arrays = [columns.numbers(frame[name], rule=_FINITE) for name in names]
         for name, values in zip(names, arrays, strict=True):
-            columns.refuse(frame[name], ~np.isfinite(values), rule="predictions must be finite numbers")
+            columns.refuse(frame[name], ~np.isfinite(values), rule=_FINITE)
         predictions[target.name] = p = np.stack(arrays, axis=1)
         if not isinstance(target, Continuous):
             for name, values in zip(names, p.T, strict=True):

@@ -184,6 +184,24 @@ def _centred_ranks(values: Floats) -> Floats:
     return np.asarray(rankdata(values), np.float64) - (values.size + 1) / 2  # mean ranks are exact in float64
 
 
+def calibration_error(kind: str, y: Floats, predictions: Floats) -> dict[str, Outcome]:
+    """The metric that says how well predictions of a kind of target are calibrated, by its name; none of classes.
+
+    Args:
+      kind: Of the target.
+      y: Labels, [M].
+      predictions: [M, 1].
+    """
+    if not y.size:
+        return {}
+    if kind == "binary":
+        return {"calibration_error": decile_error(y, predictions[:, 0], scale=1.0)}
+    if kind != "continuous":
+        return {}
+    size = float(np.mean(np.abs(y)))
+    return {"decile_error": "all labels are 0" if size == 0 else decile_error(y, predictions[:, 0], scale=size)}
+
+
 def _differing_pairs(values: Floats) -> int:
     """The number of pairs whose values differ."""
     counts = np.unique(values, return_counts=True)[1].astype(np.int64)
@@ -200,7 +218,7 @@ def _binary(y: Floats, p: Floats, users: Users | None) -> dict[str, Outcome]:
         "group_auc": no_user if np.isnan(by_user) else by_user,
         "logloss": (loss := log_loss(y, p[:, 0], labels=[0.0, 1.0])),
         "normalised_entropy": one_class or loss / log_loss(y, np.full(y.size, y.mean())),
-        "calibration_error": decile_error(y, p[:, 0], scale=1.0),
+        **calibration_error("binary", y, p),
         "base_rate": y.mean(),
         "mean_prediction": p.mean(),
     }
@@ -231,7 +249,7 @@ def _continuous(y: Floats, predictions: Floats, users: Users | None) -> dict[str
         "spearman": no_order or float(spearmanr(y, p).statistic),
         "gini": equal_labels or normalized_gini(y, p),
         "xauc": equal_labels or xauc(y, p),
-        "decile_error": "all labels are 0" if size == 0 else decile_error(y, p, scale=size),
+        **calibration_error("continuous", y, predictions),
         "level": "the labels' total is 0" if y.sum() == 0 else float(p.sum() / y.sum()),
         "negative_share": float(np.mean(p < 0)),
         "rmse": rmse,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,8 +24,9 @@ class Metric(NamedTuple):
       label: For people.
       better: Where it is, 1: higher, -1: lower, 0: neither.
       in_unit: Whether it is in the target's unit.
-      is_main: False: another metric says the same of models that are compared on the same rows.
+      is_main: False: another metric says the same, or almost, of models that are compared on the same rows.
       is_context: True: others say little without it, as an MAE without the level.
+      of_quantiles: It judges a distribution, and stands in a table of its own.
     """
 
     label: str
@@ -32,6 +34,7 @@ class Metric(NamedTuple):
     in_unit: bool = False
     is_main: bool = True
     is_context: bool = False
+    of_quantiles: bool = False
 
     @property
     def arrow(self) -> str:
@@ -56,6 +59,7 @@ METRICS: dict[str, Metric] = {
     "logloss": Metric("LogLoss", -1),
     "normalised_entropy": Metric("NE", -1, is_main=False),
     "calibration_error": Metric("ECE", -1),
+    "calibration_error_before": Metric("ECE before", -1, is_main=False),
     "accuracy": Metric("accuracy", 1),
     "nrmse": Metric("NRMSE", -1),
     "nrmse_by_mean": Metric("RMSE/mean", -1, is_main=False),
@@ -64,19 +68,68 @@ METRICS: dict[str, Metric] = {
     "gini": Metric("Gini", 1),
     "xauc": Metric("XAUC", 1),
     "decile_error": Metric("deciles", -1),
+    "decile_error_before": Metric("deciles before", -1, is_main=False),
     "level": Metric("level", 0, is_context=True),
     "negative_share": Metric("negative", -1, is_main=False, is_context=True),
+    "ndcg": Metric("NDCG", 1, is_main=False),
+    "captured": Metric("captured", 1, is_main=False),
+    "captured_by_user": Metric("captured by user", 1, is_main=False),
+    "lift": Metric("lift", 1, is_main=False),
     "regret": Metric("regret", -1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),
+    "interval_coverage": Metric("interval coverage", 0, of_quantiles=True),
+    "pinball": Metric("pinball", -1, in_unit=True, of_quantiles=True),
+    "crps": Metric("CRPS", -1, in_unit=True, of_quantiles=True),
+    "ncrps": Metric("NCRPS", -1, of_quantiles=True),
     "base_rate": Metric("base rate", 0),
     "mean_label": Metric("mean label", 0, in_unit=True),
     "mean_prediction": Metric("mean prediction", 0, in_unit=True),
 }
+_COVERAGE = re.compile(r"coverage_p(\d+)(?:_(\d+))?")
+
+
+def metric_named(name: str) -> Metric:
+    """How a metric is shown: one of `METRICS`, or the coverage of a quantile, `coverage_p10` or `coverage_p2_5`.
+
+    Raises:
+      InputError: There is none of this name.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    found = _COVERAGE.fullmatch(name)
+    if found is None:
+        raise InputError(f"there is no metric '{name}', known are {[*METRICS, 'coverage_p10']}")
+    return Metric("coverage P" + ".".join(filter(None, found.groups())), 0, of_quantiles=True)
 
 
 _NOTABLE_SHARE = 0.01
 _MOST_DECIMALS, _LARGEST = 12, 1e15
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the metrics of an order (`ndcg`, `captured`, `captured_by_user`, `lift`) are of.
+
+    Args:
+      by: The column that rows were sorted by: `score` where the schema declares a ranking, else the core.
+      k: How many rows of each user's list were looked at.
+      users: By target, over how many users the mean NDCG is: those with two rows at least and a label above 0.
+      left_out: By target, how many users it leaves out.
+    """
+
+    by: str
+    k: int
+    users: Mapping[str, int] = field(default_factory=dict, hash=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def to_text(self) -> str:
+        """A line for people."""
+        counts = ", ".join(
+            f"{target} {count:,} of {count + self.left_out[target]:,}" for target, count in self.users.items()
+        )
+        lists = f"; NDCG and captured: the first {self.k} rows of each user; users with an NDCG: {counts}"
+        return f"order by {self.by}" + (lists if counts else "")
 
 
 class MetricRow(NamedTuple):
@@ -108,6 +161,7 @@ class Report:
     unit: str | None = None
     observed_rows: Mapping[str, int] = field(default_factory=dict, hash=False)
     out_of_vocabulary: Mapping[str, float] = field(default_factory=dict, hash=False)
+    order: Order | None = None
 
     def value(self, target: str, metric: str) -> float:
         """The value of one metric; NaN if it is undefined.
@@ -130,8 +184,8 @@ class Report:
         return pd.DataFrame(list(self.rows), columns=list(MetricRow._fields)).astype({"value": np.float64})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: `num_rows`, `observed_rows`, `unit`, `metrics`, `undefined` and
-        `out_of_vocabulary`.
+        """Plain values for JSON: `num_rows`, `observed_rows`, `unit`, `metrics`, `undefined`,
+        `out_of_vocabulary` and `order`.
 
         `metrics` is `{target: {metric: value}}` with None for what is undefined, and `undefined` is
         `{target: {metric: reason}}` for exactly those.
@@ -149,6 +203,7 @@ class Report:
             "metrics": metrics,
             "undefined": undefined,
             "out_of_vocabulary": dict(self.out_of_vocabulary),
+            "order": None if self.order is None else asdict(self.order),
         }
 
     @classmethod
@@ -170,8 +225,7 @@ class Report:
                 if target not in kinds:
                     raise InputError(f"the report judges the target '{target}', but the schema has {list(kinds)}")
                 for metric, value in metrics.items():
-                    if metric not in METRICS:
-                        raise InputError(f"the report holds an unknown metric '{metric}', known are {list(METRICS)}")
+                    metric_named(metric)
                     known = (float(value), "") if value is not None else (np.nan, undefined[target][metric])
                     rows.append(MetricRow(target, kinds[target], metric, *known))
             return cls(
@@ -180,6 +234,7 @@ class Report:
                 document["unit"],
                 document["observed_rows"],
                 document["out_of_vocabulary"],
+                Order(**document["order"]) if document.get("order") else None,
             )
         except InputError:  # which is a ValueError
             raise
@@ -194,21 +249,26 @@ class Report:
         """
         observed = ", ".join(f"{target} {count:,}" for target, count in self.observed_rows.items())
         blocks = [f"{self.num_rows:,} rows" + (f"; with an observed label: {observed}" if observed else "")]
-        for kind in dict.fromkeys(row.kind for row in self.rows):
-            rows = [row for row in self.rows if row.kind == kind]
+        groups = [(row.kind, metric_named(row.metric).of_quantiles) for row in self.rows]
+        for group in dict.fromkeys(groups):
+            kind = group[0]
+            rows = [row for row, of_row in zip(self.rows, groups, strict=True) if of_row == group]
             metrics = list(dict.fromkeys(row.metric for row in rows))
             unit = f" ({self.unit})" if self.unit and kind == "continuous" else ""
-            table = [[kind, *(METRICS[m].label for m in metrics)]]
+            table = [["quantiles" if group[1] else kind, *(metric_named(m).label for m in metrics)]]
             for target in dict.fromkeys(row.target for row in rows):
-                values = {metric: self.value(target, metric) for metric in metrics}
+                values = {row.metric: row.value for row in rows if row.target == target}
                 cells = [
-                    format_value(value, decimals_of(metric, value, kind, digits)) for metric, value in values.items()
+                    format_value(values[m], decimals_of(m, values[m], kind, digits)) if m in values else "-"
+                    for m in metrics
                 ]
                 table.append([target + unit, *cells])
             blocks.append(aligned(table))
+        if self.order is not None:
+            blocks.append(self.order.to_text())
         if self.out_of_vocabulary:
             blocks.append(self._vocabulary_line())
-        reasons = [f"undefined: {r.target} {METRICS[r.metric].label}: {r.note}" for r in self.rows if r.note]
+        reasons = [f"undefined: {r.target} {metric_named(r.metric).label}: {r.note}" for r in self.rows if r.note]
         return "\n\n".join([*blocks, *(["\n".join(reasons)] if reasons else [])])
 
     def _vocabulary_line(self) -> str:
@@ -226,7 +286,7 @@ class Report:
 
 def decimals_of(metric: str, value: float, kind: str, digits: int) -> int:
     """How many decimals to show: `digits`, but four significant ones of what is in the core's own unit."""
-    if not (METRICS[metric].in_unit and kind == "continuous") or not np.isfinite(value) or value == 0:
+    if not (metric_named(metric).in_unit and kind == "continuous") or not np.isfinite(value) or value == 0:
         return digits
     return max(int(3 - np.floor(np.log10(abs(value)))), 1)
 

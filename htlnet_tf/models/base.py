@@ -92,7 +92,7 @@ class MultiTaskModel(KerasCalls):
         if embedding_dim < 1 or embedding_l2 < 0:
             received = f"received {embedding_dim} and {embedding_l2}"
             raise ValueError(f"embedding_dim must be at least 1 and embedding_l2 not negative, {received}")
-        self.schema = encoder.schema.with_targets(schema.targets)
+        self.schema = encoder.schema.with_outputs_of(schema)
         # Metrics are the same on all replicas; under several workers Keras would show their sum.
         self.distribute_reduction_method = "first"
         # Keras would track the encoder's tables as part of the model's weights file.
@@ -197,17 +197,21 @@ class MultiTaskModel(KerasCalls):
         Returns:
           By target name: probabilities [B] (binary) or [B, K] (multiclass), the core [B] in its own unit.
         """
-        return self.scores(self.embedding(features["ids"]), features, training)
+        return self.predictions_of(self._outputs(features, training))
 
-    def scores(self, embedded: tf.Tensor, features: Features, training: bool = False) -> dict[str, tf.Tensor]:
-        """As `call`, from fields that are embedded already.
+    def tower_outputs(self, embedded: tf.Tensor, features: Features, training: bool = False) -> list[tf.Tensor]:
+        """The towers' outputs in target order where no gradient is needed: all read one and the same shared input.
 
         Args:
-          embedded: float32 [B, width].
+          embedded: The embedded fields, float32 [B, width].
           features: As for `shared_input`.
           training: As for `call`.
         """
-        outputs = self._outputs_of(embedded, features, training)
+        shared = self.shared_input(embedded, features)
+        return self.task_outputs([shared] * len(self.schema.targets), training)
+
+    def predictions_of(self, outputs: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What `call` gives, of the towers' outputs."""
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -294,12 +298,7 @@ class MultiTaskModel(KerasCalls):
         return features, targets, weights_by_target(weights, (t.name for t in self.schema.targets))
 
     def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
-        """The towers' outputs where no gradient is needed: all of them read one and the same shared input."""
-        return self._outputs_of(self.embedding(features["ids"]), features, training)
-
-    def _outputs_of(self, embedded: tf.Tensor, features: Features, training: bool) -> list[tf.Tensor]:
-        shared = self.shared_input(embedded, features)
-        return self.task_outputs([shared] * len(self.schema.targets), training)
+        return self.tower_outputs(self.embedding(features["ids"]), features, training)
 
     def create_shared_layers(self) -> None:
         """Hook: makes the layers that an overridden `shared_input` uses; the constructor calls it before the towers."""

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 import tensorflow as tf
+from absl import logging
 
 from htlnet_tf.encoding.streaming import stream_error
 from htlnet_tf.models.averaging import with_averaged_weights
@@ -59,6 +60,9 @@ class KerasCalls(FitsLevel):
         require_weights_only(callbacks)
         require_encoded("fit", *(validation if isinstance(validation, (list, tuple)) else [validation]))
         self._guard.error()  # what a step outside of fit has recorded is none of this one's
+        if self.calibration is not None:
+            logging.warning("the model's calibration was of the weights before this training: calibrate it again")
+            self.calibration = None
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
         callbacks = with_averaged_weights(self.optimizer, callbacks)
         self.on_fit_start(planned_steps(given))

@@ -15,18 +15,22 @@ from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
     from htlnet_tf.models.base import MultiTaskModel
+    from htlnet_tf.scoring.calibration import Calibration
 
 Scores = Mapping[str, tf.Tensor]
 
 
 class ScoringModel(SavedByItsWeights, abc.ABC):
-    """From encoded rows to a score per target.
+    """From encoded rows to a prediction per target; `htlnet_tf.scoring` makes of these what leaves the model.
 
     Attributes:
       schema: The declared columns.
+      calibration: What `htlnet_tf.calibrate` found on rows that were not trained on; None: predictions leave as they
+        are. Keras' own methods, `fit`, `evaluate` and `predict`, know nothing of it.
     """
 
     schema: Schema
+    calibration: Calibration | None = None
 
     @property
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""Pictures of runs and models: learning curves, gradients, comparisons, calibration, attention, regret.
+"""Pictures of runs and models: learning curves, gradients, comparisons, calibration, attention, regret, rankings.
 
 Every function draws on its own `matplotlib.figure.Figure` with the Agg canvas, so that no display is needed and no
 pyplot state is left behind, and writes one PNG atomically: a reader never sees half a file.
@@ -9,6 +9,7 @@ from htlnet_tf.plots.calibration import plot_calibration
 from htlnet_tf.plots.gradients import plot_gradients
 from htlnet_tf.plots.learning_curves import plot_learning_curves
 from htlnet_tf.plots.models import plot_comparison
+from htlnet_tf.plots.ranking_search import plot_ranking_search
 from htlnet_tf.plots.regret import plot_regret
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "plot_comparison",
     "plot_gradients",
     "plot_learning_curves",
+    "plot_ranking_search",
     "plot_regret",
 ]

@@ -22,6 +22,7 @@ from htlnet_tf.documents import faults, read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.calibration.settings import CalibrationSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,6 +174,7 @@ class RunConfig:
         for such shares in order of time.
       model: Which model.
       training: How to train.
+      calibration: How to calibrate the trained model on the validation rows, `{}` for the defaults; None: not at all.
     """
 
     data: DataConfig
@@ -182,6 +184,7 @@ class RunConfig:
     split: SplitConfig = TimeSplit(fractions=(0.8, 0.1, 0.1))
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    calibration: CalibrationSettings | None = None
 
     @field_validator("split", mode="before")
     @classmethod

@@ -20,14 +20,18 @@ from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.calibration import calibration_table
 from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.reports import Report
+from htlnet_tf.judging.uncertainty import uncertainty_tables
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_calibration, plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.runs.trained import Trained, write_histories
+from htlnet_tf.scoring.calibration import Calibration
 
 if TYPE_CHECKING:
     from htlnet_tf.export import ExportedVersion
+
+_CALIBRATION = "calibration.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +67,8 @@ def save_model(config: RunConfig, model: ScoringModel, directory: Path) -> None:
     (directory / "config.yaml").write_text(dataclasses.replace(config, schema=model.schema).to_yaml(), encoding="utf-8")
     model.encoder.save(directory / "encoder.json")
     model.save_weights(str(directory / "weights" / "model"))
+    if model.calibration is not None:
+        model.calibration.save(directory / _CALIBRATION)
 
 
 def write_run(run: Run, directory: Path) -> None:
@@ -74,6 +80,8 @@ def write_run(run: Run, directory: Path) -> None:
     run.held_out.to_parquet(directory / "held_out.parquet")
     run.split.to_yaml(directory / "split.yaml")
     run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
+    for name, table in uncertainty_tables(schema, run.scored).items():
+        table.to_csv(directory / name, index=False)
     if run.bad_rows:
         run.bad_rows.write(directory / "bad_rows.csv")
     calibration = calibration_table(schema, run.scored.labels, run.scored.predictions)
@@ -114,10 +122,12 @@ def load_model(directory: str | Path) -> tuple[RunConfig, ScoringModel]:
     folder = checkpoint_path(directory)
     config = load_config(folder)
     encoder = FeatureEncoder.load(folder / "encoder.json")
-    schema = encoder.schema if config.schema is None else encoder.schema.with_targets(config.schema.targets)
+    schema = encoder.schema if config.schema is None else encoder.schema.with_outputs_of(config.schema)
     model = create_model(config, schema, encoder)
     _load_weights(model, folder)
     compile_model(model, config)
+    if (folder / _CALIBRATION).exists():
+        model.calibration = Calibration.load(folder / _CALIBRATION)
     return config, model
 
 
@@ -174,6 +184,7 @@ def save_run(
       InputError: The folder exists already or cannot be written to, or the model is of a class or has an argument (a
         function as gradient adjustment, say) that a configuration cannot name; nothing is written.
     """
+    calibration = model.calibration
     if len(model.members) == 1:
         model = model.members[0]  # which is what a configuration without an ensemble builds
     rate, training = learning_rate(model), TrainingConfig(ensemble=len(model.members))
@@ -182,6 +193,7 @@ def save_run(
         schema=model.schema,
         model=model_config(model),
         training=training if rate is None else dataclasses.replace(training, learning_rate=rate),
+        calibration=None if calibration is None else calibration.settings,
     )
     with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
         # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model
@@ -190,6 +202,7 @@ def save_run(
             model.save_weights(Path(folder) / "weights" / "model")
             fresh = create_model(config, model.schema, model.encoder)
             _load_weights(fresh, Path(folder))
+        fresh.calibration = calibration
         save_model(config, fresh, stage)
         if report is not None:
             _write_report(report, stage)

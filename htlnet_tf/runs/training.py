@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.data.split_config import PARTS
-from htlnet_tf.data.splits import Split
 from htlnet_tf.encoding.dataset import make_dataset
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError
@@ -18,14 +16,19 @@ from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import score
 from htlnet_tf.models import model_class
 from htlnet_tf.models.ensemble import Ensemble
+from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
+from htlnet_tf.runs.parts import load_split, rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
+from htlnet_tf.scoring.calibration import CalibrationSettings
+from htlnet_tf.scoring.calibration.fitting import calibrate
+from htlnet_tf.scoring.conformal import conformal_targets
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
@@ -138,7 +141,9 @@ def fit(
       NonFiniteError: A loss or gradient is not finite.
     """
     trained = train_members(config, prepared, label=label, last_good=last_good, write=write)
-    model = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
+    model: ScoringModel = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
+    if config.calibration is not None or conformal_targets(model.schema):
+        calibrate(model, prepared.valid, config.calibration or CalibrationSettings(steps="none", core="none"))
     scored = score(model, prepared.test)
     bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
     if bad:
@@ -218,15 +223,11 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
     Raises:
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
-    config = load_config(directory).with_data(data)
-    rule = local_path(directory) / "split.yaml"
-    rows = load_rows(config).rows
-    if not rule.exists():
+    rows = load_rows(load_config(directory).with_data(data)).rows
+    split = load_split(directory)
+    if split is None:
         return rows
-    split = Split.from_yaml(rule)
-    if not isinstance(rows, pd.DataFrame):
-        return rows.of(split, "test")
-    test = rows[split.parts(rows) == PARTS.index("test")]
-    if test.empty:
+    test = rows_of_part(rows, split, "test")
+    if isinstance(rows, pd.DataFrame) and isinstance(test, pd.DataFrame) and test.empty:
         raise InputError(f"none of the {len(rows):,} rows is a test row by the run's split: {split.to_dict()}")
     return test

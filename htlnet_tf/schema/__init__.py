@@ -2,6 +2,7 @@
 
 from htlnet_tf.schema.features import Categorical, Cross, Numeric, Sequence, Timestamp
 from htlnet_tf.schema.history import CountEncoding, HistoryStatistics, TargetEncoding
+from htlnet_tf.schema.ranking import Ranking
 from htlnet_tf.schema.schema import Schema, load_schema, require_same_schema
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass
 
@@ -14,6 +15,7 @@ __all__ = [
     "HistoryStatistics",
     "Multiclass",
     "Numeric",
+    "Ranking",
     "Schema",
     "Sequence",
     "TargetEncoding",

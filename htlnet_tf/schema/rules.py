@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from htlnet_tf.schema.features import Categorical, Cross, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, TargetEncoding
-from htlnet_tf.schema.names import Named
+from htlnet_tf.schema.names import THRESHOLDS, Named, exported_name
+from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.schema.targets import Binary, Continuous
 
 if TYPE_CHECKING:
@@ -46,6 +48,28 @@ def check_columns(schema: Schema) -> None:
         read = {feature.source} if isinstance(feature, Named) else {feature.name}
         if schema.user_source in read and (not isinstance(feature, Categorical) or feature.separator is not None):
             raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
+
+
+def check_quantiles(schema: Schema) -> None:
+    """What amounts with quantiles add to the exported model has names of its own there."""
+    of_exceedance = tuple(name for names in schema.exceedance_outputs.values() for name in names)
+    of_scores = tuple(
+        name for t in schema.targets for name in (t.name, *(t.quantile_names if isinstance(t, Continuous) else ()))
+    )
+    for names in (of_scores, of_exceedance):
+        exported: dict[str, str] = {}
+        for name in names:
+            plain = re.sub(r"[^a-z0-9]", "_", name.lower())
+            if plain in exported:
+                raise ValueError(
+                    f"targets: '{exported[plain]}' and '{name}' would have the same name in the exported model"
+                )
+            exported[plain] = name
+    if schema.with_quantiles and any(feature.name == THRESHOLDS for feature in schema.inputs):
+        raise ValueError(
+            f"features: '{THRESHOLDS}' is an input of its own where a target has quantiles; give the feature another "
+            f"name, with column: {THRESHOLDS}"
+        )
 
 
 def _check_history(feature: History, schema: Schema) -> None:
@@ -124,3 +148,34 @@ def check_references(schema: Schema) -> None:
                 raise ValueError(f"target '{target.name}': after must name earlier targets; received '{name}'")
         if isinstance(target, Binary):
             happened.append(target.name)
+
+
+def check_ranking(schema: Schema) -> None:
+    """A ranking multiplies predictions that have powers, and what it adds to an exported model has names of its own."""
+    ranking = schema.ranking
+    if ranking is None:
+        return
+    owners = {name: target for target in schema.targets for name in target.score_names}
+    for name in ranking.weights:
+        if name not in owners:
+            raise ValueError(f"ranking: no prediction '{name}'; there are {list(owners)}")
+    for name, _, floor in ranking.factors:
+        target = owners[name]
+        if isinstance(target, Continuous) and not target.non_negative and not floor:
+            raise ValueError(
+                f"ranking: '{name}' may be negative, and a negative number has no powers: give it a floor above 0, "
+                f"`floor: {{{name}: ...}}` in its unit, or declare it non_negative"
+            )
+    # `ranked` gives a position and the score beside the targets, and takes a number beside the columns.
+    for name in (*(target.name for target in schema.targets), *owners):
+        if exported_name(name) in (SCORE, "index"):
+            raise ValueError(
+                f"targets: with a ranking, '{name}' is an output of its own: call the target otherwise and let its "
+                "`column` say where it stands"
+            )
+    for feature in schema.inputs:
+        if exported_name(feature.name) == "k":
+            raise ValueError(
+                f"features: with a ranking, 'k' is how many candidates are asked for: call '{feature.name}' otherwise "
+                "and let its `column` say where it stands"
+            )

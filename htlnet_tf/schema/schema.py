@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +17,12 @@ from htlnet_tf.files import local_path
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
-from htlnet_tf.schema.names import STRICT, DecimalMark, Named, argument_name
-from htlnet_tf.schema.rules import check_columns, check_references
+from htlnet_tf.schema.names import STRICT, DecimalMark, Named, exported_name
+from htlnet_tf.schema.ranking import SCORE, Ranking
+from htlnet_tf.schema.rules import check_columns, check_quantiles, check_ranking, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
 
-NamedT = TypeVar("NamedT", Feature, Target)
+NamedT = TypeVar("NamedT", Feature, Target, Continuous)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -44,6 +44,8 @@ class Schema:
       timestamp_format: How the column `timestamp` writes its times, as for `Timestamp`; if that is a feature, the
         feature says it.
       statistics: History statistics in short; they become features, behind the others, and this becomes None.
+      ranking: How the predictions of a row become one number to sort by, the output `score`. It is no part of what is
+        learned: another one needs no training.
 
     Raises:
       pydantic.ValidationError: A rule is broken; the message names the field.
@@ -58,6 +60,7 @@ class Schema:
     decimal: DecimalMark = "."
     timestamp_format: TimeFormat | None = None
     statistics: HistoryStatistics | None = None
+    ranking: Ranking | None = None
 
     @field_validator("features", "targets")
     @classmethod
@@ -66,10 +69,9 @@ class Schema:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"names must be unique, but these are declared more than once: {repeated}")
-        # TensorFlow makes an exported column's name lower case and its other characters "_".
         exported: dict[str, str] = {}
         for name in (item.name for item in items if isinstance(item, Named)):
-            other = exported.setdefault(re.sub(r"[^a-z0-9]", "_", argument_name(name).lower()), name)
+            other = exported.setdefault(exported_name(name), name)
             if other != name:
                 raise ValueError(f"'{other}' and '{name}' would have the same name in the exported model")
         return items
@@ -93,12 +95,14 @@ class Schema:
             raise ValueError("targets: at least one Binary or Multiclass target must stand before the core target")
         if [f.name for f in self.inputs] == ["b64"]:
             raise ValueError('features: {"b64": ...} is bytes in a JSON request, so the only column needs another name')
-        scores = [name for target in self.targets for name in target.score_names]
+        scores = self.score_columns
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
+        check_quantiles(self)
         check_columns(self)
         check_references(self)
+        check_ranking(self)
         return self
 
     @property
@@ -132,6 +136,33 @@ class Schema:
     def history(self) -> tuple[History, ...]:
         """The history statistics, in schema order."""
         return tuple(f for f in self.features if isinstance(f, (TargetEncoding, CountEncoding)))
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, ...]]:
+        """What a model of this schema gives, in the order in which it leaves: by an output's name, which is its key in
+        an exported model, the columns that it is in a table of scores.
+        """
+        outputs: dict[str, tuple[str, ...]] = {}
+        for target in self.targets:
+            outputs[target.name] = target.score_names
+            if isinstance(target, Continuous):
+                outputs |= {name: (name,) for name in target.quantile_names}
+        return outputs if self.ranking is None else outputs | {SCORE: (SCORE,)}
+
+    @property
+    def with_quantiles(self) -> tuple[Continuous, ...]:
+        """The amounts that quantiles are declared of, in funnel order."""
+        return tuple(target for target in self.amounts if target.quantiles)
+
+    @property
+    def exceedance_outputs(self) -> dict[str, tuple[str, str]]:
+        """What the signature `exceedance` gives, by target: P(y > t) of the thresholds, and P(y > 0)."""
+        return {t.name: (t.name, f"{t.name}_positive") for t in self.with_quantiles}
+
+    @property
+    def score_columns(self) -> tuple[str, ...]:
+        """The columns of a table of scores."""
+        return tuple(name for names in self.outputs.values() for name in names)
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -188,6 +219,14 @@ class Schema:
         """
         return _named(self.targets, name, "target")
 
+    def amount(self, name: str) -> Continuous:
+        """The amount of a name.
+
+        Raises:
+          InputError: There is none.
+        """
+        return _named(self.amounts, name, "amount")
+
     def feature(self, name: str) -> Feature:
         """The feature of a name.
 
@@ -208,6 +247,10 @@ class Schema:
         """The same schema with other targets."""
         return dataclasses.replace(self, targets=tuple(targets))
 
+    def with_outputs_of(self, other: Schema) -> Schema:
+        """The same features, with what another schema says of the outputs: targets and ranking."""
+        return dataclasses.replace(self, targets=other.targets, ranking=other.ranking)
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; fields at their default are left out, `kind` and `name` come first."""
         document: dict[str, Any] = {
@@ -218,6 +261,8 @@ class Schema:
         for key in ("timestamp", "timestamp_format", "sample_weight", "user", *defaults):
             if getattr(self, key) != defaults.get(key):
                 document[key] = getattr(self, key)
+        if self.ranking is not None:
+            document["ranking"] = self.ranking.to_dict()
         return document
 
     @classmethod
@@ -299,7 +344,7 @@ def _as_column(target: Target) -> Target:
     """What a target says of its column, without how it is learned."""
     plain = dataclasses.replace(target, after=None)
     if isinstance(plain, Continuous):
-        return dataclasses.replace(plain, objective=None, level=None, standardise=True)
+        return dataclasses.replace(plain, objective=None, level=None, standardise=True, quantiles=(), conformal=False)
     return plain
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring.scores import both_scores
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
@@ -31,8 +33,8 @@ def predict(model: ScoringModel, rows: Rows, *, batch_size: int = 8192) -> pd.Da
     Returns:
       One row per input row, with its index; of a stream, with the file and the number of the row there, without the
       rows that the stream skips. Per target, in funnel order, the probability (binary) or the core in its
-      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. An amount that is
-      declared `non_negative` is never below 0.
+      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`, and behind an
+      amount stand its quantiles, `{name}_p10`. An amount that is declared `non_negative` is never below 0.
 
     Raises:
       InputError: A feature is missing or holds a value its kind does not allow; a stream has no rows, or `rows` is
@@ -62,19 +64,30 @@ def predict_encoded(model: ScoringModel, encoded: Arrays, index: pd.Index, *, ba
       index: Of the rows, N labels.
       batch_size: Rows per forward pass.
     """
-    parts = []
-    for start in range(0, len(index), batch_size):
+    return predict_both(model, encoded, index, batch_size=batch_size)[0]
+
+
+def predict_both(
+    model: ScoringModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """As `predict_encoded`, and the targets' predictions before calibration; None where the model is not calibrated."""
+    frames: list[list[dict[str, np.ndarray]]] = [[], []]
+    for start in range(0, max(len(index), 1), batch_size):
         batch = {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
         # Called eagerly: a few large batches do not repay tracing a function for every model and batch size.
-        parts.append({name: score.numpy() for name, score in model(batch, training=False).items()})
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return score_frame(model.schema, outputs, index)
+        for parts, scores in zip(frames, both_scores(model, batch), strict=True):
+            parts.append({name: score.numpy() for name, score in scores.items()})
+    final, uncalibrated = (
+        score_frame(model.schema, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, index)
+        for parts in frames
+    )
+    return final, None if model.calibration is None or not model.calibration.changed else uncalibrated
 
 
-def score_frame(schema: Schema, outputs: dict[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
-    """Arranges outputs by target, [N] or [N, K], as columns."""
+def score_frame(schema: Schema, outputs: Mapping[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
+    """Arranges outputs, [N] or [N, K] each, as the columns of a table, in the order of `Schema.outputs`."""
     columns: dict[str, np.ndarray] = {}
-    for target in schema.targets:
-        values = np.asarray(outputs[target.name])
-        columns.update(zip(target.score_names, values.reshape(len(index), -1).T, strict=True))
+    for name, names in schema.outputs.items():
+        if name in outputs:  # a reference may not have all
+            columns.update(zip(names, np.asarray(outputs[name]).reshape(len(index), -1).T, strict=True))
     return pd.DataFrame(columns, index=index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,15 +16,15 @@ import pandas as pd
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
 from htlnet_tf.serving.clients.calls import Call, Calls, Question
-from htlnet_tf.serving.clients.columns import Rows
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import AsyncQuickAckTransport
 from htlnet_tf.serving.clients.replies import parse_reply
 from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
+from htlnet_tf.serving.clients.rows import Rows, User
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
@@ -97,10 +97,20 @@ class AsyncRestClient:
         return await self._run(self._calls.predict(rows, signature_name, row_format=row_format))
 
     async def predict_candidates(
-        self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
+        self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE
     ) -> pd.DataFrame:
         """Scores many items for one user; arguments, result and errors as of `RestClient.predict_candidates`."""
         return await self._run(self._calls.predict_candidates(user, items, signature_name))
+
+    async def rank(self, user: User, items: Rows, k: int = 10) -> pd.DataFrame:
+        """The best items for one user; arguments, result and errors as of `RestClient.rank`."""
+        return await self._run(self._calls.rank(user, items, k))
+
+    async def exceedance(
+        self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
+    ) -> pd.DataFrame:
+        """The probabilities that amounts exceed thresholds; arguments and result as of `RestClient.exceedance`."""
+        return await self._run(self._calls.exceedance(rows, thresholds, signature_name))
 
     async def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature; as `RestClient.signature`."""

@@ -6,18 +6,22 @@ Each call is a generator that yields questions, is sent the answers, and returns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
+from htlnet_tf.data.thresholds import checked_thresholds
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
+from htlnet_tf.serving.clients.exceedance import exceedance_frame, exceedance_request
+from htlnet_tf.serving.clients.ranked import asked_for, rank_columns, ranked_frame
 from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
+from htlnet_tf.serving.clients.rows import User
 from htlnet_tf.serving.errors import RefusedError, ServingError
-from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, EXAMPLES_SIGNATURE, RANKED_SIGNATURE, Signature
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
@@ -56,6 +60,8 @@ class ScoresOf:
 Question = StatusOf | MetadataOf | ScoresOf
 Call = Generator[Question, Any, _Result]
 ColumnsFor = Callable[[Mapping[str, Signature]], Columns]
+Arrange = Callable[..., pd.DataFrame]
+"""As `score_frame`: from outputs, signature, index and order to what the caller gets."""
 
 # What TensorFlow calls the one input of a signature for classification or regression (cc/saved_model/
 # signature_constants.h); it takes serialized tf.Examples.
@@ -117,7 +123,7 @@ class Calls:
             )
         )
 
-    def predict_candidates(self, user: Mapping[str, Any], items: Rows, signature_name: str) -> Call[pd.DataFrame]:
+    def predict_candidates(self, user: User, items: Rows, signature_name: str) -> Call[pd.DataFrame]:
         """Scores items for one user; see `RestClient.predict_candidates`."""
         convert = to_candidate_columns if self._schema_rows is None else self._schema_rows.candidate_columns
         return (
@@ -125,6 +131,31 @@ class Calls:
                 signature_name,
                 lambda signatures: convert(user, items, find_signature(signatures, signature_name)),
                 False,
+            )
+        )
+
+    def rank(self, user: User, items: Rows, k: int) -> Call[pd.DataFrame]:
+        """The best items for one user; see `RestClient.rank`."""
+        wanted = asked_for(k)
+        convert = to_candidate_columns if self._schema_rows is None else self._schema_rows.candidate_columns
+        return (
+            yield from self._scores(
+                RANKED_SIGNATURE,
+                lambda signatures: rank_columns(user, items, wanted, signatures, convert),
+                False,
+                ranked_frame,
+            )
+        )
+
+    def exceedance(self, rows: Rows, thresholds: float | Iterable[float], signature_name: str) -> Call[pd.DataFrame]:
+        """The probabilities that amounts exceed thresholds; see `RestClient.exceedance`."""
+        asked = checked_thresholds(thresholds)
+        return (
+            yield from self._scores(
+                signature_name,
+                lambda signatures: exceedance_request(rows, asked, signatures, signature_name, self._schema_rows),
+                False,
+                lambda outputs, signature, index, order: exceedance_frame(outputs, signature, index, asked),
             )
         )
 
@@ -148,11 +179,13 @@ class Calls:
         signatures = self._signatures = read_signatures((yield from self.metadata()), self._server)
         return signatures
 
-    def _scores(self, name: str, columns_for: ColumnsFor, row_format: bool) -> Call[pd.DataFrame]:
+    def _scores(
+        self, name: str, columns_for: ColumnsFor, row_format: bool, arrange: Arrange = score_frame
+    ) -> Call[pd.DataFrame]:
         kept = self._signatures
         signatures = (yield from self._read_signatures()) if kept is None else kept
         try:
-            return (yield from self._attempt(signatures, name, columns_for, row_format))
+            return (yield from self._attempt(signatures, name, columns_for, row_format, arrange))
         except (InputError, OtherOutputsError) as error:
             if kept is None and isinstance(error, InputError):
                 raise
@@ -163,10 +196,15 @@ class Calls:
                 raise error from unread
             if newer == signatures:
                 raise
-        return (yield from self._attempt(newer, name, columns_for, row_format))
+        return (yield from self._attempt(newer, name, columns_for, row_format, arrange))
 
     def _attempt(
-        self, signatures: Mapping[str, Signature], name: str, columns_for: ColumnsFor, row_format: bool
+        self,
+        signatures: Mapping[str, Signature],
+        name: str,
+        columns_for: ColumnsFor,
+        row_format: bool,
+        arrange: Arrange,
     ) -> Call[pd.DataFrame]:
         columns, signature = columns_for(signatures), find_signature(signatures, name)
         try:
@@ -176,8 +214,8 @@ class Calls:
                 # Perhaps a new version is served, which takes other columns: the next call asks again.
                 self._signatures = None
             raise
-        order = () if self._schema_rows is None else self._schema_rows.targets
-        return score_frame(outputs, signature, columns.index, order=order)
+        order = () if self._schema_rows is None else self._schema_rows.outputs
+        return arrange(outputs, signature, columns.index, order=order)
 
 
 def find_signature(signatures: Mapping[str, Signature], name: str) -> Signature:

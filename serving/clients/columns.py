@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ import pandas as pd
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.column_values import converted
-from htlnet_tf.serving.clients.rows import Rows, checked_user, columns_of, listed
-from htlnet_tf.serving.signatures import Signature, TensorInfo
+from htlnet_tf.serving.clients.rows import Rows, User, checked_user, columns_of, listed
+from htlnet_tf.serving.signatures import THRESHOLDS_INPUT, Signature, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,17 @@ def require_own_values(signature: Signature, rows: int) -> None:
       InputError: It shares inputs between rows, and there is more than one.
     """
     if signature.shared and rows > 1:
+        call = "exceedance" if THRESHOLDS_INPUT in signature.shared else "predict_candidates"
         raise InputError(
-            f"the signature takes one value of {listed(sorted(signature.shared))} for all rows: use predict_candidates"
+            f"the signature takes one value of {listed(sorted(signature.shared))} for all rows: use {call}"
         )
 
 
-def to_candidate_columns(user: Mapping[str, Any], items: Rows, signature: Signature) -> Columns:
+def to_candidate_columns(user: User, items: Rows, signature: Signature) -> Columns:
     """Converts one user and the items to score for that user.
 
     Args:
-      user: Column -> value, for every input that the signature shares between rows.
+      user: Column -> value, for every input that the signature shares between rows; or a table of one row.
       items: The other columns, in any form that `to_columns` takes; one row per item.
       signature: The signature that will receive them, with inputs of shape `[1]` and `[-1]`.
 

@@ -7,7 +7,7 @@ protocol buffers that come with the tensorflow package and cannot be imported wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +17,12 @@ import pandas as pd
 
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits
 from htlnet_tf.serving.clients.calls import Calls, Question, ScoresOf, StatusOf, run
-from htlnet_tf.serving.clients.columns import Rows
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.replies import OtherOutputsError
 from htlnet_tf.serving.clients.retries import delays, is_retryable
+from htlnet_tf.serving.clients.rows import Rows, User
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
 try:
     import grpc
@@ -143,13 +143,12 @@ class GrpcClient:
         """
         return run(self._calls.predict(rows, signature_name), self._answer)
 
-    def predict_candidates(
-        self, user: Mapping[str, Any], items: Rows, signature_name: str = CANDIDATES_SIGNATURE
-    ) -> pd.DataFrame:
+    def predict_candidates(self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE) -> pd.DataFrame:
         """Scores many items for one user, sending what belongs to the user once.
 
         Args:
-          user: Column -> value, for the columns of user and context: those whose declared shape is `[1]`.
+          user: Column -> value, for the columns of user and context: those whose declared shape is `[1]`; or a
+            DataFrame of one row, whose further columns are left out.
           items: The other columns, one row per item, in any form that `predict` takes.
           signature_name: Signature to call.
 
@@ -161,6 +160,47 @@ class GrpcClient:
           ServingError: As in `predict`.
         """
         return run(self._calls.predict_candidates(user, items, signature_name), self._answer)
+
+    def rank(self, user: User, items: Rows, k: int = 10) -> pd.DataFrame:
+        """The best items for one user, sorted on the server by the score of the model's ranking.
+
+        Args:
+          user: Column -> value, for the columns of user and context; or a DataFrame of one row, whose further columns
+            are left out.
+          items: The other columns, one row per item, in any form that `predict` takes.
+          k: How many items are wanted.
+
+        Returns:
+          The `k` best items, or all if there are fewer, best first: `score` and a column per target, in funnel order;
+          the index is that of the items' own rows, so that `items.loc[ranked.index]` or a join finds them. Of items
+          with equal scores the one that stands first comes first.
+
+        Raises:
+          InputError: `k` is below 1, or the model has no signature `ranked`, which needs a `ranking` in its schema; and
+            as in `predict`.
+          ServingError: As in `predict`.
+        """
+        return run(self._calls.rank(user, items, k), self._answer)
+
+    def exceedance(
+        self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
+    ) -> pd.DataFrame:
+        """The probabilities that amounts exceed thresholds, of a model whose schema has `quantiles`.
+
+        Args:
+          rows: As of `predict`.
+          thresholds: In the amounts' unit, one or several; all rows share them.
+          signature_name: Signature to call.
+
+        Returns:
+          One row per input row, as from `predict`; per amount P(y > t) as `{name}_above_{t}` for each threshold, and
+          P(y > 0) as `{name}_positive`: what `htlnet_tf.exceedance` gives of the model in memory.
+
+        Raises:
+          InputError: As in `predict`; or a threshold is no finite number.
+          ServingError: As in `predict`.
+        """
+        return run(self._calls.exceedance(rows, thresholds, signature_name), self._answer)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.

@@ -32,7 +32,7 @@ def open_client(
       schema: As of `RestClient`.
 
     Returns:
-      A client with `predict`, `predict_candidates`, `signature`, `status`, `metadata` and `close`.
+      A client with `predict`, `predict_candidates`, `rank`, `signature`, `status`, `metadata` and `close`.
 
     Raises:
       InputError: The URL or another argument is not usable.

@@ -12,6 +12,8 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.column_values import described
 
 Rows = pd.DataFrame | Sequence[Mapping[str, Any]] | Mapping[str, Any]
+User = Mapping[str, Any] | pd.DataFrame
+"""Column -> value, or a table of one row."""
 
 
 def columns_of(
@@ -116,12 +118,12 @@ def _refuse_unknown(present: Mapping[str, Any], known: Collection[str], place: s
 
 
 def checked_user(
-    user: Mapping[str, Any], names: Collection[str], known: Collection[str], of_items: Collection[str]
+    user: User, names: Collection[str], known: Collection[str], of_items: Collection[str]
 ) -> Mapping[str, Any]:
     """Checks what a request for candidates says of the user.
 
     Args:
-      user: Column -> value; a Series will do.
+      user: Column -> value; a Series or a DataFrame of one row will do, of the latter further columns are left out.
       names: The columns that are needed.
       known: The columns that may be there.
       of_items: The columns of the items, for a message.
@@ -132,6 +134,8 @@ def checked_user(
     Raises:
       InputError: It is no mapping, or a column is missing or unknown.
     """
+    if isinstance(user, pd.DataFrame):
+        user = _only_row(user, names)
     if isinstance(user, pd.Series):
         user = user.to_dict()
     if not isinstance(user, Mapping):
@@ -144,6 +148,13 @@ def checked_user(
             where = "belongs to the items" if name in of_items else "is unknown to the model"
             raise InputError(f"column '{name}' in the user {where}; a user has {listed(names)}")
     return user
+
+
+def _only_row(frame: pd.DataFrame, names: Collection[str]) -> Mapping[str, Any]:
+    if len(frame) != 1:
+        raise InputError(f"the user must be one row, but the table of the user has {len(frame)}")
+    columns = _from_frame(frame, [name for name in names if name in frame.columns], " of the user")
+    return {name: values[0] for name, values in columns.items()}
 
 
 def listed(names: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from htlnet_tf.data.request_rows import schema_of_model
 from htlnet_tf.errors import InputError, RowError
 from htlnet_tf.schema import Schema, load_schema
 from htlnet_tf.serving.clients.columns import Columns, in_shape, require_own_values, split_for_candidates
-from htlnet_tf.serving.clients.rows import Rows, checked_user, columns_of
+from htlnet_tf.serving.clients.rows import Rows, User, checked_user, columns_of
 from htlnet_tf.serving.signatures import Signature
 
 
@@ -27,7 +27,7 @@ class SchemaRows:
 
     Attributes:
       declared: The schema.
-      targets: Names of the targets, in funnel order.
+      outputs: Names of the outputs, in funnel order.
 
     Raises:
       InputError: The schema cannot be read.
@@ -35,7 +35,7 @@ class SchemaRows:
 
     def __init__(self, schema: Schema | str | Path) -> None:
         self.declared = schema if isinstance(schema, Schema) else load_schema(schema)
-        self.targets = tuple(target.name for target in self.declared.targets)
+        self.outputs = tuple(self.declared.outputs)
         # A table comes along with its labels; a dict of any other column may hold a typing error.
         self._known = frozenset(self.declared.columns)
         self._settled: tuple[dict[str, str], Schema] | None = None
@@ -65,7 +65,7 @@ class SchemaRows:
         require_own_values(signature, len(columns.index))
         return columns
 
-    def candidate_columns(self, user: Mapping[str, Any], items: Rows, signature: Signature) -> Columns:
+    def candidate_columns(self, user: User, items: Rows, signature: Signature) -> Columns:
         """As `to_candidate_columns`, by the schema.
 
         Raises:

@@ -19,7 +19,7 @@ def test_every_kind_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(document["ratios"]) == set(serving.TARGETS)
     assert all(value > 0 for value in document["ratios"].values())
     kinds = {(load["kind"], load["candidates"]) for load in document["loads"]}
-    assert len(kinds) == 5 * 2
+    assert len(kinds) == 7 * 2
     assert all(0 < load["p50"] <= load["p99"] for load in document["loads"])
     # 43 columns, 12 of them the items': by bytes, a list per column is some 43 / 12 of the user's columns sent once.
     assert 3 < document["ratios"]["columns_body_over_candidates_body_500"] < 4

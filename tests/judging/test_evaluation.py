@@ -240,7 +240,7 @@ class TestUndefined:
         assert r.num_rows == 1
         assert r.value("spend", "mae") == 1.0
         of_spread = {"nrmse", "spearman", "gini", "xauc"}
-        of_size = {"nrmse_by_mean", "nmae", "decile_error", "level"}  # the one label is 0
+        of_size = {"nrmse_by_mean", "nmae", "decile_error", "level", "lift"}  # the one label is 0
         assert set(r.to_dict()["undefined"]["spend"]) == of_spread | of_size
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.encoding.observed import Observed
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.references.design_matrix import TreeMatrix
-from htlnet_tf.judging.references.reference import FittedReference, Observed, by_target
+from htlnet_tf.judging.references.reference import FittedReference, by_target
 from htlnet_tf.schema import Continuous, Multiclass, Schema
 from htlnet_tf.schema.targets import Target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from htlnet_tf.judging.reports import METRICS
+from htlnet_tf.judging.reports import metric_named
 from htlnet_tf.page.blocks import Block, Charts, Section, Text
 from htlnet_tf.page.charts import COLOURS, Chart, Series, line_chart, reliability_chart
 from htlnet_tf.page.comparison_inputs import ComparisonInputs
@@ -36,7 +36,7 @@ def compared_learning(comparison: ComparisonInputs) -> Section | None:
         blocks.append(Text(f"Validations of each model's first run.{_left_out(len(comparison.histories))}"))
         titles = {"val_relative_loss": "relative loss ↓"}
         for target in comparison.schema.targets:
-            metric = METRICS[_FOLLOWED[target.kind]]
+            metric = metric_named(_FOLLOWED[target.kind])
             titles[f"val_{target.name}_{_FOLLOWED[target.kind]}"] = f"{target.name}: {metric.label} {metric.arrow}"
         blocks.append(Charts([c for column, title in titles.items() for c in _curve(comparison, shown, column, title)]))
     targets = [t.name for t in comparison.schema.targets]

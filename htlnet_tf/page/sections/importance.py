@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from htlnet_tf.judging.reports import METRICS
+from htlnet_tf.judging.reports import metric_named
 from htlnet_tf.page.blocks import Block, Cell, Column, Section, Table, Text
 from htlnet_tf.page.facts import Importance
 from htlnet_tf.page.run_inputs import RunInputs
@@ -47,7 +47,7 @@ def _table(caption: str, found: Sequence[Importance], names: list[str]) -> Table
         rows.append([*(Cell({"column": column, "group": group}[name]) for name in names), *cells])
     columns = [
         *(Column(name, is_number=False) for name in names),
-        *(Column(f"{target}: {METRICS[metric].label}", "how much worse it gets") for target, metric in measures),
+        *(Column(f"{target}: {metric_named(metric).label}", "how much worse it gets") for target, metric in measures),
     ]
     return Table(caption, columns, rows[:_SHOWN], rows[_SHOWN:])
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from htlnet_tf.judging.reports import METRICS
+from htlnet_tf.judging.reports import metric_named
 from htlnet_tf.page.blocks import Block, Cell, Charts, Column, Folded, Section, Table, Text, Tile
 from htlnet_tf.page.charts import Chart
 from htlnet_tf.page.comparison_inputs import ComparedTable, ComparisonInputs
@@ -46,9 +46,9 @@ def model_tiles(comparison: ComparisonInputs) -> list[Tile]:
         rows = rows[(rows["target"] == target.name) & (rows["metric"] == metric) & rows["mean"].notna()]
         if rows.empty:
             continue
-        best = rows.iloc[int(np.argmax(rows["mean"].to_numpy(np.float64) * METRICS[metric].better))]
+        best = rows.iloc[int(np.argmax(rows["mean"].to_numpy(np.float64) * metric_named(metric).better))]
         labels = {v: label for table in comparison.tables for v, label in table.labels.items()}
-        label = f"best {METRICS[metric].label} {METRICS[metric].arrow} of {target.name}"
+        label = f"best {metric_named(metric).label} {metric_named(metric).arrow} of {target.name}"
         beside = labels.get(str(best["model"]), str(best["model"]))
         found.append(Tile(label, metric_text(metric, float(best["mean"]), target.kind), beside))
     return found
@@ -103,7 +103,7 @@ def _table_section(comparison: ComparisonInputs, table: ComparedTable) -> Sectio
 
 
 def _target_table(comparison: ComparisonInputs, table: ComparedTable, target: Target, summary: pd.DataFrame) -> Table:
-    metrics = [str(m) for m in dict.fromkeys(summary["metric"]) if METRICS[str(m)].is_tabled]
+    metrics = [str(m) for m in dict.fromkeys(summary["metric"]) if metric_named(str(m)).is_tabled]
     rows = {(str(row["model"]), str(row["metric"])): row for row in summary.to_dict("records")}
     lines: list[list[Cell]] = []
     for name, report in comparison.constants.items():
@@ -119,7 +119,7 @@ def _target_table(comparison: ComparisonInputs, table: ComparedTable, target: Ta
     if lines and comparison.constants:
         lines.insert(0, [Cell("without a model")])
     columns = [Column("model", is_number=False)]
-    columns += [Column(f"{METRICS[m].label} {METRICS[m].arrow}".rstrip()) for m in metrics]
+    columns += [Column(f"{metric_named(m).label} {metric_named(m).arrow}".rstrip()) for m in metrics]
     unit = getattr(target, "unit", None)
     return Table(f"{target.name} ({unit})" if unit else target.name, columns, lines)
 
@@ -157,8 +157,8 @@ def _dot_charts(
             label = table.labels[variant]
             dots.append(DotRow(label, row["mean"], row["std"], single, bool(row["best"]), is_reference))
         if len(dots) > 1:
-            title = f"{target.name}: {METRICS[metric].label} {METRICS[metric].arrow}"
-            charts.append(dot_chart(title, dots, x_label=METRICS[metric].label))
+            title = f"{target.name}: {metric_named(metric).label} {metric_named(metric).arrow}"
+            charts.append(dot_chart(title, dots, x_label=metric_named(metric).label))
     return charts
 
 
@@ -166,7 +166,7 @@ def _tests(tests: pd.DataFrame, table: ComparedTable) -> Folded:
     subject = str(tests["subject"].iloc[0])
     lines = []
     for row in tests[tests["best_other"]].to_dict("records"):
-        metric = METRICS[str(row["metric"])]
+        metric = metric_named(str(row["metric"]))
         difference, p = float(row["difference"]), float(row["p_value"])
         is_ahead = difference * metric.better > 0
         p_text = "undefined" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -197,5 +197,5 @@ def _runs_table(comparison: ComparisonInputs) -> Table:
         note = failure if isinstance(failure, str) and failure else ""
         lines.append([Cell(str(run["variant"]), note=note), Cell(str(run["seed"]), float(run["seed"])), *cells])
     columns = [Column("model", is_number=False), Column("seed")]
-    columns += [Column(f"{t.name}: {METRICS[m].label} {METRICS[m].arrow}") for t, m in known]
+    columns += [Column(f"{t.name}: {metric_named(m).label} {metric_named(m).arrow}") for t, m in known]
     return Table("Every run", columns, lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from htlnet_tf.judging.reports import METRICS, MetricRow, Report
+from htlnet_tf.judging.reports import MetricRow, Report, metric_named
 from htlnet_tf.page.blocks import Block, Cell, Column, Folded, Pairs, Section, Table, Tables, Text, Tile
 from htlnet_tf.page.numbers import metric_about, metric_cell, metric_text, share_text
 from htlnet_tf.page.run_inputs import RunInputs
@@ -41,7 +41,7 @@ def trivial_reports(run: RunInputs) -> dict[str, Report]:
 
 def metrics_explained(metrics: Iterable[str]) -> Folded:
     """What the metrics are, for who opens it."""
-    told = {METRICS[metric].label: metric_about(metric) for metric in dict.fromkeys(metrics)}
+    told = {metric_named(metric).label: metric_about(metric) for metric in dict.fromkeys(metrics)}
     return Folded("What the metrics are", [Pairs([(label, about) for label, about in told.items() if about])])
 
 
@@ -59,7 +59,7 @@ def tiles(run: RunInputs) -> list[Tile]:
         beside = [_said(name, rows[name]) for name in _BESIDE[target.kind] if name in rows]
         if means is not None and target.kind == "continuous" and headline in rows_of(means, target.name):
             beside.insert(0, f"the mean has {metric_text(headline, means.value(target.name, headline), target.kind)}")
-        label = f"{target.name}, {METRICS[headline].label} {METRICS[headline].arrow}"
+        label = f"{target.name}, {metric_named(headline).label} {metric_named(headline).arrow}"
         found.append(Tile(label, metric_text(headline, rows[headline].value, target.kind), ", ".join(beside)))
     return found
 
@@ -75,7 +75,7 @@ def unit_of(schema: Schema, target: Target) -> str:
 
 
 def _said(metric: str, row: MetricRow) -> str:
-    return f"{METRICS[metric].label} {metric_text(metric, row.value, row.kind)}"
+    return f"{metric_named(metric).label} {metric_text(metric, row.value, row.kind)}"
 
 
 def _intro(report: Report, trivial: Mapping[str, Report]) -> str:
@@ -96,7 +96,7 @@ def _target_table(target: Target, report: Report, trivial: Mapping[str, Report])
     unit = getattr(target, "unit", None)
     lines = []
     for metric in shown["this model"]:
-        how = METRICS[metric]
+        how = metric_named(metric)
         best = _best({name: rows[metric].value for name, rows in shown.items() if metric in rows}, how.better)
         label = " ".join(filter(None, [how.label, f"({unit})" if how.in_unit and unit else "", how.arrow]))
         line = [Cell(label)]

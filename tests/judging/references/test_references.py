@@ -10,8 +10,8 @@ import pytest
 
 import htlnet_tf as htl
 from htlnet_tf.encoding.encoded import EncodedRows
+from htlnet_tf.encoding.observed import Observed
 from htlnet_tf.judging.references import REFERENCES, BoostedTrees, FittedReference, relative_loss, with_level
-from htlnet_tf.judging.references.reference import Observed
 from tests.judging.references.conftest import Shop
 
 
