@@ -91,6 +91,8 @@ _ABOUT = {
     "decile_error": "as the calibration error, of an amount, over mean|y|",
     "level": "total predicted over total actual",
     "negative_share": "share of the predictions below 0",
+    "calibration_error_before": "the calibration error of the predictions before they were calibrated",
+    "decile_error_before": "the deciles' error of the predictions before they were calibrated",
     "regret": "what is lost against the truth, without the labels' noise",
     "rmse": "root of the mean squared error",
     "mae": "mean absolute error",
