@@ -11,6 +11,7 @@ REQUIRES = [
     "anyio>=4.0",  # waits in the asynchronous client, under httpx anyway
     "httpx>=0.27",  # the REST client: connection pool, timeouts, one API for sync and async
     "grpcio>=1.60",  # the gRPC client and the embedded server's gRPC
+    "Jinja2>=3.1",  # the page of `htlnet report`: templates that escape what data say
     "joblib>=1.4",  # runs of a comparison side by side; under scikit-learn anyway
     "httpcore>=1.0",  # the sockets under httpx, to set TCP_QUICKACK on
     "lazy-loader>=0.4",  # `import htlnet_tf` without importing TensorFlow (PEP 562)
@@ -95,6 +96,8 @@ setup(
         "htlnet_tf.models",
         "htlnet_tf.objectives",
         "htlnet_tf.optimizers",
+        "htlnet_tf.page",
+        "htlnet_tf.page.sections",
         "htlnet_tf.plots",
         "htlnet_tf.runs",
         "htlnet_tf.schema",
@@ -113,6 +116,7 @@ setup(
     package_data={
         "htlnet_tf": ["py.typed"],
         "htlnet_tf.configs": ["*.yaml"],
+        "htlnet_tf.page": ["templates/*"],
         "htlnet_tf.serving": [
             "*.yml",
             "Dockerfile",

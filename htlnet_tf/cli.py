@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -77,6 +78,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     train = _add(commands, "train", _train, "train a model and write a run folder")
     _add_config(train)
     train.add_argument("--output", metavar="RUN", required=True, help="run folder to write")
+    train.add_argument(
+        "--importance",
+        type=int,
+        metavar="ROWS",
+        help="test rows on which the page's importance of the columns is measured; 0: it is left out",
+    )
 
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
@@ -102,6 +109,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     evaluate.add_argument("run", metavar="RUN")
     evaluate.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
     evaluate.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    report = _add(commands, "report", _report, "one self-contained HTML page about a run or a comparison")
+    report.add_argument("folder", metavar="RUN", help="a run folder, or the folder of a comparison")
+    report.add_argument("--output", metavar="F", help="the HTML file; default: report.html in the folder")
+    report.add_argument("--data", metavar="PATH", help="of a run: judge it anew, on the test rows of these data")
+    report.add_argument(
+        "--importance",
+        type=int,
+        metavar="ROWS",
+        help="of a run: judge it anew, with importance of the columns on so many test rows; 0: leave importance out",
+    )
+    report.add_argument("--servable", metavar="VERSION", help="of a run: a version exported from it, models/htlnet/3")
 
     search = _add(
         commands, "rank-search", _rank_search, "weights of a ranking: the most of the core at a bound on clicks"
@@ -219,7 +238,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     _say("Starting TensorFlow ...")
     from htlnet_tf.demo import run_demo
 
-    run_demo(data=arguments.data, output=arguments.output, models=arguments.models, write=_say)
+    run_demo(data=arguments.data, output=arguments.output, models=arguments.models, command=_command(), write=_say)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -260,7 +279,15 @@ def _train(arguments: argparse.Namespace) -> None:
     from htlnet_tf.runs.training import train
 
     config = find_config(arguments.config, arguments.set)
-    run = train(config, arguments.output, data=arguments.data, overwrite=arguments.overwrite, write=_say)
+    run = train(
+        config,
+        arguments.output,
+        data=arguments.data,
+        overwrite=arguments.overwrite,
+        importance_rows=arguments.importance,
+        command=_command(),
+        write=_say,
+    )
     _say(f"test: {run.report}\n\nwritten to {arguments.output}")
 
 
@@ -285,6 +312,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         jobs=arguments.jobs,
         data=arguments.data,
         overwrite=arguments.overwrite,
+        command=_command(),
         write=_say,
     )
     _say(f"\n{comparison.text}\n\nwritten to {arguments.output}")
@@ -306,6 +334,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     skipped = getattr(rows, "bad_rows", None)
     if skipped:
         _say_aside(f"{len(skipped):,} bad rows were skipped; the first: {skipped.first()}")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.reporting import report
+
+    path = report(
+        arguments.folder,
+        arguments.output,
+        data=arguments.data,
+        importance_rows=arguments.importance,
+        servable=arguments.servable,
+        write=_say_aside,
+    )
+    _say(f"written to {path}")
 
 
 def _rank_search(arguments: argparse.Namespace) -> None:
@@ -436,6 +478,11 @@ def _bench(arguments: argparse.Namespace) -> None:
 
         result = bench_data(rounds=arguments.rounds or 7, write=_say_aside)
     _say(json.dumps(result.to_dict(), indent=2) if arguments.json else result.to_text())
+
+
+def _command() -> str:
+    """The command line as it would be typed again."""
+    return shlex.join(["htlnet", *sys.argv[1:]])
 
 
 def _say_aside(line: str) -> None:

@@ -17,7 +17,10 @@ from htlnet_tf.judging.summaries import comparison_text
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.runs.config import ModelConfig, RunConfig, shipped
 from htlnet_tf.runs.folder import Run, export_run, write_run
+from htlnet_tf.runs.page import write_run_page
+from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.preparation import Write, prepare
+from htlnet_tf.runs.report import report_run
 from htlnet_tf.runs.training import fit
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
@@ -34,6 +37,7 @@ def run_demo(
     config: RunConfig | None = None,
     output: str | Path = "runs/demo",
     models: str | Path = "models",
+    command: str | None = None,
     write: Write = print,
 ) -> ExportedVersion:
     """Trains HTLNet and Shared-Bottom, exports HTLNet, serves it and ranks three users' candidates.
@@ -43,6 +47,7 @@ def run_demo(
       config: Stands in for the shipped configuration.
       output: The run folder; a former one is replaced.
       models: The folder of models to export into.
+      command: The command line, for the run's page.
       write: Where the lines go.
 
     Returns:
@@ -73,6 +78,8 @@ def run_demo(
         plot_gradients(histories, prepared.schema, stage / "gradients.png")
         curves = stage / "learning_curves_shared_bottom.png"
         plot_learning_curves(other.trained[0].history, prepared.schema, curves)
+        facts = run_facts(run, prepared, command=command, write=lambda line: write(f"  {line}"))
+        write_run_page(facts, stage, str(output))
 
     write(f"[3/5] Test metrics, {run.report.num_rows:,} rows")
     table = comparison_text({"HTLNet": run.report, "Shared-Bottom": other.report})
@@ -86,6 +93,8 @@ def run_demo(
         f"(largest difference {version.largest_difference:.1e})"
     )
 
+    page = report_run(output, servable=version.path)  # which now has a servable
+    write(f"  everything on one page: {page}")
     write(f"  {promote(models, MODEL_NAME, version.version).to_text()}")
 
     write("[5/5] Serving and scoring over REST")

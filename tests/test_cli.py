@@ -20,7 +20,8 @@ from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer
-from tests.conftest import SMALL_CONFIG, htlnet
+from tests.conftest import SMALL_CONFIG, BuildOnce, htlnet
+from tests.page.pages import read
 
 
 @pytest.fixture
@@ -93,6 +94,37 @@ def test_train_evaluate_export_serve_score(
     assert printed == Path(scores).read_text()
     assert htlnet("score", *url, "--input", str(tmp_path / "rows.csv")) == 1
     assert "error: " in capsys.readouterr().err
+
+
+def test_the_page_is_written_again(
+    trained: tuple[str, str], exported: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, output = trained[0], tmp_path / "page.html"
+    assert htlnet("report", run, "--output", str(output)) == 0
+    assert f"written to {output}" in capsys.readouterr().out
+    page = output.read_text(encoding="utf-8")
+    # Training knew the folder by the name that the fixture built it under; nothing else differs.
+    built = (Path(run) / "report.html").read_text(encoding="utf-8")
+    assert page == built.replace(f"{Path(run).parent}.partial", str(Path(run).parent))
+    written = read(page)
+    metrics = json.loads((Path(run) / "metrics.json").read_text())["metrics"]
+    shown = {row[0]: row[1] for row in written.tables["click (binary)"]}
+    assert float(shown["AUC ↑"]) == round(metrics["click"]["auc"], 4)
+    assert {"quality", "calibration", "gains", "importance", "learning", "data", "serving"} <= set(written.ids)
+    version = exported[0] / "htlnet" / "1"
+    again = ("report", run, "--output", str(output), "--servable", str(version))
+    assert htlnet(*again, "--importance", "0") == 0
+    written = read(output.read_text(encoding="utf-8"))
+    assert "htlnet, version 1" in written.text
+    assert "importance" not in written.ids
+    assert htlnet("report", run, "--output", str(output), "--importance", "100") == 0
+    written = read(output.read_text(encoding="utf-8"))
+    assert "on 100 test rows" in written.text
+    assert {row[0]: row[1] for row in written.tables["click (binary)"]} == shown
+    assert htlnet("report", run, "--servable", str(tmp_path)) == 2
+    assert "no version's folder" in capsys.readouterr().err
+    assert htlnet("report", run, "--importance", "-1") == 2
+    assert htlnet("report", str(tmp_path / "none")) == 2
 
 
 @pytest.mark.slow

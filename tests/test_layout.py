@@ -19,9 +19,10 @@ ROOMS = [
     ["scoring"],
     ["judging"],
     ["plots", "inspection", "serving"],
-    ["export"],
+    ["export", "page"],
     ["runs"],
     ["comparison", "parity", "demo", "benchmarks"],
+    ["reporting"],
     ["cli"],
     ["__main__"],
 ]

@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from htlnet_tf.comparison.runs import Job, RunRecord, is_done, versions
+from htlnet_tf.comparison.runs import Job, RunRecord, is_done
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.locks import hold
 from htlnet_tf.runs.config import RunConfig, TrainingConfig
 from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.versions import versions
 from htlnet_tf.schema import Schema
 
 _CONFIG, _DATA, _VERSIONS, _LOCK = "comparison.yaml", "data.json", "versions.json", ".lock"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from htlnet_tf.comparison.folder import Folder
+from htlnet_tf.comparison.page import write_comparison_page
 from htlnet_tf.comparison.pictures import WITHOUT_ADJUSTMENT, draw_pictures
 from htlnet_tf.comparison.reference_runs import obstacles, require_possible
 from htlnet_tf.comparison.runs import Job, RunRecord
@@ -71,13 +72,15 @@ def compare(
     jobs: int = 1,
     data: str | Path | None = None,
     overwrite: bool = False,
+    command: str | None = None,
     write: Write = print,
 ) -> Comparison:
     """Trains every variant with every seed: the same rows, encoder, batch size, budget and early stopping.
 
     The folder grows run by run, each of which appears whole. Stopped at any point, the same call goes on with the runs
     that are missing; more seeds or models may be asked for later. `results.md` has the tables, `runs.csv` every run,
-    `summary.csv` means and standard deviations, `significance.csv` the tests, and `*.png` the pictures.
+    `summary.csv` means and standard deviations, `significance.csv` the tests, `*.png` the pictures, and `report.html`
+    all of it on one page.
 
     Args:
       config: As for `train`; which of its model's arguments hold for other models, see
@@ -95,6 +98,7 @@ def compare(
       jobs: Processes that run side by side; each reads the rows itself.
       data: Stands in for `config.data.path`.
       overwrite: Remove a comparison that is in the folder.
+      command: The command line, for the page.
       write: Where progress lines go; processes of their own have none for their epochs.
 
     Raises:
@@ -131,7 +135,7 @@ def compare(
     chosen = chosen.without(unfit)
     folder.begin(config, prepared, overwrite=overwrite, write=write)
     with folder.locked():
-        return _compare(config, chosen, seeds, prepared, folder, tune=tune, jobs=jobs, write=write)
+        return _compare(config, chosen, seeds, prepared, folder, tune=tune, jobs=jobs, command=command, write=write)
 
 
 def _compare(
@@ -143,6 +147,7 @@ def _compare(
     *,
     tune: int,
     jobs: int,
+    command: str | None,
     write: Write,
 ) -> Comparison:
     variants: Mapping[str, Settings] = {
@@ -156,9 +161,11 @@ def _compare(
     made = _run_missing([*wanted, *extra], prepared, folder, jobs, write)
     records = {v: [made[v, seed] for seed in seeds] for v in chosen.variants}
     oracle = _oracle(prepared)
-    text = _text(chosen, records, prepared, ({} if oracle is None else {ORACLE: oracle}) | _trivial(prepared), variants)
+    constants = ({} if oracle is None else {ORACLE: oracle}) | _trivial(prepared)
+    text = _text(chosen, records, prepared, constants, variants)
     comparison = Comparison(chosen, records, runs_table(records), text, oracle)
     _write(comparison, folder, prepared, pictured, _heading(config, prepared, records))
+    write_comparison_page(folder.root, chosen.tables, prepared.schema, constants, command)
     return comparison
 
 

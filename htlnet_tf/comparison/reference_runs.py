@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from htlnet_tf.comparison.runs import Job, RunRecord, versions, with_regret, write_record
+from htlnet_tf.comparison.runs import Job, RunRecord, with_regret, write_record
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.errors import InputError
@@ -25,6 +25,7 @@ from htlnet_tf.judging.references import REFERENCES, FittedReference, relative_l
 from htlnet_tf.judging.references.constants import training_means
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.versions import versions
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.calibration.fitting import fit_calibration
 from htlnet_tf.scoring.calibration.settings import CalibrationSettings

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +26,10 @@ from htlnet_tf.runs.config import ModelConfig, RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
 from htlnet_tf.runs.trained import write_histories
 from htlnet_tf.runs.training import fit
+from htlnet_tf.runs.versions import versions
 from htlnet_tf.schema import Schema
 
 _RECORD = "run.json"
-_PACKAGES = ("tensorflow", "tf-keras", "tensorflow-recommenders", "numpy", "pandas", "scikit-learn", "scipy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,14 +205,3 @@ def _attention(model: ScoringModel, rows: Rows) -> pd.DataFrame | None:
     parts = [model.encoder.encode(frame) for frame in ([rows] if isinstance(rows, pd.DataFrame) else rows)]
     table = attention_table(model, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     return None if table.empty else table
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the packages that results depend on."""
-    from htlnet_tf import __version__
-
-    return {
-        "htlnet_tf": __version__,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in _PACKAGES},
-    }

@@ -17,11 +17,12 @@ from htlnet_tf.data.stream import BadRows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
+from htlnet_tf.judging.calibration import calibration_table
 from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.judging.uncertainty import uncertainty_tables
 from htlnet_tf.models.scoring_model import ScoringModel
-from htlnet_tf.plots import plot_gradients, plot_learning_curves
+from htlnet_tf.plots import plot_calibration, plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.runs.trained import Trained, write_histories
@@ -83,6 +84,10 @@ def write_run(run: Run, directory: Path) -> None:
         table.to_csv(directory / name, index=False)
     if run.bad_rows:
         run.bad_rows.write(directory / "bad_rows.csv")
+    calibration = calibration_table(schema, run.scored.labels, run.scored.predictions)
+    if len(calibration):
+        title = "Calibration on the test rows"
+        plot_calibration({run.model.title: calibration}, schema, directory / "calibration.png", title=title)
     for member in run.trained:
         of_member = f"_seed_{member.seed}" if len(run.trained) > 1 else ""
         plot_learning_curves(member.history, schema, directory / f"learning_curves{of_member}.png")
@@ -216,7 +221,7 @@ def load_run(directory: str | Path) -> LoadedRun:
     """
     folder = local_path(directory)
     config, model = load_model(directory)
-    metrics = _metrics(folder)
+    metrics = load_metrics(folder)
     return LoadedRun(
         model,
         config,
@@ -226,8 +231,12 @@ def load_run(directory: str | Path) -> LoadedRun:
     )
 
 
-def _metrics(folder: Path) -> dict[str, Any] | None:
-    """The test metrics of a run folder, None if it has none."""
+def load_metrics(folder: Path) -> dict[str, Any] | None:
+    """The test metrics of a run folder, see `Report.to_dict`; None if it has none.
+
+    Raises:
+      InputError: The file is damaged.
+    """
     path = folder / "metrics.json"
     if not path.exists():
         return None

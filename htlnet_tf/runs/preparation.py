@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Union
 
 import pandas as pd
@@ -43,6 +44,7 @@ class Prepared:
         it is not known.
       level: The latest of the training rows, encoded or a stream as `train` is, where the level is fitted on a share of
         them; None: on all.
+      sizes: By part, how many rows it has.
     """
 
     schema: Schema
@@ -55,6 +57,7 @@ class Prepared:
     bad_rows: BadRows | None = None
     truth: pd.DataFrame | None = None
     level: Trainable | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
@@ -115,6 +118,7 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         bad_rows,
         truth=truth.loc[test.index] if truth is not None and isinstance(test, pd.DataFrame) else None,
         level=_level_rows(config, level, encoder),
+        sizes=dict(zip(PARTS, sizes, strict=True)),
     )
 
 

@@ -21,6 +21,8 @@ from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
+from htlnet_tf.runs.page import write_run_page
+from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import load_split, rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
@@ -166,14 +168,17 @@ def train(
     *,
     data: str | Path | None = None,
     overwrite: bool = False,
+    importance_rows: int | None = None,
+    command: str | None = None,
     write: Write = print,
 ) -> Run:
     """Trains the configured model and writes the run folder.
 
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
-    `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, and for a model with gradient
-    metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split the rows),
-    `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped. Of an ensemble the
+    `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, `calibration.png`, and for a
+    model with gradient metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split
+    the rows), `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped; and
+    `report.html`, one page with all of it, and `page.json`, what the page tells beside these files. Of an ensemble the
     weights and the metrics are those of the whole; the tables of the histories have the member's seed as first column,
     and the pictures are one per member, `learning_curves_seed_0.png`.
 
@@ -182,6 +187,9 @@ def train(
       output: The run folder.
       data: Stands in for `config.data.path`.
       overwrite: Replace an existing run folder.
+      importance_rows: Test rows that the page's permutation importance is measured on; 0: it is left out. None: some
+        thousands.
+      command: The command line, for the page.
       write: Where progress lines go.
 
     Raises:
@@ -189,6 +197,8 @@ def train(
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
     config = config.with_data(data or config.data.path)
+    if importance_rows is not None and importance_rows < 0:
+        raise InputError(f"the rows that importance is measured on cannot be negative, received {importance_rows}")
     # What is wrong with the name or the folder is told before the rows are read.
     model_class(config.model.name)
     checkpoint_path(output)
@@ -196,6 +206,8 @@ def train(
         prepared = prepare(config, write=write)
         run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
         write_run(run, stage)
+        facts = run_facts(run, prepared, command=command, importance_rows=importance_rows, write=write)
+        write_run_page(facts, stage, str(output))
     return run
 
 

@@ -49,6 +49,7 @@ def test_the_folder_has_tables_runs_and_pictures(made: tuple[Path, Any, RunConfi
         *("comparison.yaml", "data.json", "versions.json", "split.yaml", "out_of_vocabulary.csv", "oracle.json"),
         *("results.md", "runs.csv", "summary.csv", "significance.csv", "runs", "extra", ".lock"),
         *("metrics_models.png", "calibration_models.png", "gradients.png", "attention.png"),
+        *("report.html", "page.json"),
     }
     runs = pd.read_csv(output / "runs.csv")
     assert runs[["variant", "seed"]].to_numpy().tolist() == [
