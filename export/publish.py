@@ -78,7 +78,8 @@ def export_model(
       summary: Added to the training summary, e.g. test metrics.
       warmup_rows: Rows per warm-up request: the batch sizes that will be served. Empty: no warm-up.
       warmup_signatures: Signatures to warm up; None: all. A server with `--enable_batching` refuses a version over a
-        request for `candidates` (whose inputs differ in length) or of more rows than its `max_batch_size`.
+        request for `candidates` or `exceedance` (whose inputs differ in length) or of more rows than its
+        `max_batch_size`.
       keep: Remove the oldest versions, but none of the newest so many, none that a label in `MODELS/models.config`
         names, and none that a rollback would go back to. Labels in another file are not seen.
       measure_latency: Time every signature with 1, 100 and 500 rows; the report and the training summary then tell.

@@ -99,7 +99,7 @@ def metric_named(name: str) -> Metric:
         return METRICS[name]
     found = _COVERAGE.fullmatch(name)
     if found is None:
-        raise InputError(f"there is no metric '{name}', known are {[*METRICS, 'coverage_p10']}")
+        raise InputError(f"the report holds an unknown metric '{name}', known are {[*METRICS, 'coverage_p10']}")
     return Metric("coverage P" + ".".join(filter(None, found.groups())), 0, of_quantiles=True)
 
 

@@ -68,7 +68,7 @@ def test_the_report_shows_quantiles_in_a_table_of_their_own() -> None:
     assert Report.from_dict(report.to_dict(), SCHEMA) == report
     assert "coverage P50" in str(compare_reports({"a": report, "b": report}))
     assert metric_named("coverage_p2_5").label == "coverage P2.5"
-    with pytest.raises(InputError, match="there is no metric 'coverage_10'"):
+    with pytest.raises(InputError, match="unknown metric 'coverage_10'"):
         metric_named("coverage_10")
 
 
