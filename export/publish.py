@@ -94,7 +94,7 @@ def export_model(
     base = checkpoint_path(path)
     if keep is not None and keep < 1:
         raise InputError(f"keep must be at least 1, the version that is exported; received {keep}")
-    warmed = require_warmup(model.encoder, warmup_rows, warmup_signatures)
+    warmed = require_warmup(model.schema, warmup_rows, warmup_signatures)
     probes: dict[str, np.ndarray] = probe_rows(model.encoder)
     held_out = probes
     if rows is not None:

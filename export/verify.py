@@ -171,8 +171,7 @@ def _difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], s
         if wanted.values.dtype == object:
             difference = np.where(received == wanted.values, 0.0, np.inf)
         else:
-            # Of an amount beyond its deviation, which exp(o) gives easily, float32 rounds relative to its size.
-            difference = np.abs(received - wanted.values) / np.maximum(np.abs(wanted.values), wanted.scale)
+            difference = wanted.differences(received)
         # Written so that a NaN on either side counts as a difference.
         wrong = ~(difference <= TOLERANCE)
         if wrong.any():

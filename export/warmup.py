@@ -13,23 +13,24 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.export.requests import repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
 from htlnet_tf.export.signatures.signature import Arrays
+from htlnet_tf.schema import Schema
 
 WARMUP_ROWS = (1, 100, 500)
 _MAX_RECORDS = 1000  # TensorFlow Serving refuses the model beyond, servables/tensorflow/saved_model_warmup_util.h
 
 
-def require_warmup(encoder: FeatureEncoder, sizes: Sequence[int], signatures: Sequence[str] | None) -> tuple[str, ...]:
+def require_warmup(schema: Schema, sizes: Sequence[int], signatures: Sequence[str] | None) -> tuple[str, ...]:
     """Checks what is to be warmed up; returns the signatures.
 
     Args:
-      encoder: The model's.
+      schema: The model's, whose targets may say more than its encoder's.
       sizes: Rows per request.
       signatures: Their names; None: all that the model is exported with.
 
     Raises:
       InputError: A size is below 1, a signature is not known, or there would be more than 1000 requests.
     """
-    known = tuple(signatures_of(encoder.schema))
+    known = tuple(signatures_of(schema))
     names = known if signatures is None else tuple(signatures)
     if unknown := [name for name in names if name not in known]:
         raise InputError(f"warm-up: the model is exported with the signatures {list(known)}; received {unknown}")

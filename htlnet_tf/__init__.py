@@ -63,6 +63,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizers": ["LazyAdam"],
         "scoring.calibration": ["Calibration", "CalibrationSettings"],
         "scoring.calibration.fitting": ["calibrate"],
+        "scoring.exceedance": ["exceedance"],
         "scoring.prediction": ["predict"],
         "scoring.rank": ["rank"],
         "runs.folder": ["load_run", "save_run"],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.sources.source import open_source
@@ -16,10 +17,11 @@ from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.files import local_path
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.folder import load_held_out, load_model
-from htlnet_tf.schema import Schema
+from htlnet_tf.schema import Continuous, Schema
 from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.scoring.prediction import predict
 from htlnet_tf.scoring.ranking import scale_of_score
+from htlnet_tf.scoring.scores import quantile_bounds
 from htlnet_tf.serving.clients.opening import open_client
 from htlnet_tf.text_tables import aligned
 
@@ -32,8 +34,9 @@ class ScoreParity:
     """One column of scores, online and offline, where they differ most.
 
     Args:
-      name: Of the target, or `{target}_{k}` for class k of a multiclass target, or `score` of a ranking.
-      difference: The largest: absolute for probabilities, in standard deviations of the training rows for the core,
+      name: Of the target, `{target}_{k}` for class k of a multiclass target, `{target}_p10` for a quantile, `score` of
+        a ranking.
+      difference: The largest: absolute for probabilities, in standard deviations of the training rows for an amount,
         relative for a ranking's score (see `htlnet_tf.scoring.power_product.score_scale`). NaN if one of the two is not
         a number.
       file: Where the row stands.
@@ -143,8 +146,8 @@ def check_parity(
     if not tolerance >= 0:
         raise InputError(f"the tolerance must not be negative, received {tolerance}")
     _, model = load_model(run_directory)
-    schema = model.encoder.schema
-    names = list(model.schema.score_columns)
+    schema = model.schema  # whose targets may say more than those that the encoder was fitted for
+    names = list(schema.score_columns)
     worst: dict[str, ScoreParity] = {}
     compared = 0
     with open_client(url, model_name, version=version, label=label) as client:
@@ -161,7 +164,7 @@ def check_parity(
                 ) from error
             if set(online.columns) != set(names):
                 raise VerificationError(f"outputs {sorted(online.columns)} where {sorted(names)} were expected")
-            for found in _largest(model, online, predict(model, rows), file):
+            for found in _largest(model, online, predict(model, rows), _bounds(model, rows), file):
                 if found.name not in worst or _size(found) > _size(worst[found.name]):
                     worst[found.name] = found
             compared += len(rows)
@@ -187,23 +190,47 @@ def _frames(path: str | Path | None, run: str | Path, schema: Schema) -> Iterato
         yield chunk.file, chunk.frame
 
 
-def _largest(model: ScoringModel, online: pd.DataFrame, offline: pd.DataFrame, file: str) -> Iterator[ScoreParity]:
+def _bounds(model: ScoringModel, rows: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Between which a quantile counts as equal: those at levels that differ by what probabilities may differ by."""
+    if not model.schema.with_quantiles:
+        return {}
+    features = {key: tf.constant(values) for key, values in model.encoder.encode(rows).items()}
+    bounds = quantile_bounds(model, features, TOLERANCE)
+    return {
+        name: (low.numpy().astype(np.float64), high.numpy().astype(np.float64)) for name, (low, high) in bounds.items()
+    }
+
+
+def _largest(
+    model: ScoringModel,
+    online: pd.DataFrame,
+    offline: pd.DataFrame,
+    bounds: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    file: str,
+) -> Iterator[ScoreParity]:
     for target in model.schema.targets:
         amount = model.encoder.statistics.labels.get(target.name)
         scale = 1.0 if amount is None else max(amount.std, float(np.finfo(np.float32).tiny))
         unit = "standard deviations of the training rows" if amount is not None else "absolute"
-        for name in target.score_names:
-            yield _where_largest(name, online[name], offline[name], scale, unit, file)
+        quantiles = target.quantile_names if isinstance(target, Continuous) else ()
+        for name in (*target.score_names, *quantiles):
+            yield _where_largest(name, online[name], offline[name], scale, unit, file, bounds.get(name))
     if model.schema.ranking is not None:
         relative = scale_of_score(model, offline, TOLERANCE)
         yield _where_largest(SCORE, online[SCORE], offline[SCORE], relative, "relative", file)
 
 
 def _where_largest(
-    name: str, online: pd.Series, offline: pd.Series, scale: float | np.ndarray, unit: str, file: str
+    name: str,
+    online: pd.Series,
+    offline: pd.Series,
+    scale: float | np.ndarray,
+    unit: str,
+    file: str,
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ScoreParity:
     served, own = online.to_numpy(np.float64), offline.to_numpy(np.float64)
-    difference = np.abs(served - own) / scale
+    difference = np.abs(served - (own if bounds is None else np.clip(served, *bounds))) / scale
     at = int(np.argmax(difference))  # NumPy takes NaN for the largest
     row = offline.index[at]
     row = row.item() if isinstance(row, np.generic) else row

@@ -11,6 +11,8 @@ DEFAULT_SIGNATURE = "serving_default"
 CANDIDATES_SIGNATURE = "candidates"
 RANKED_SIGNATURE = "ranked"
 EXAMPLES_SIGNATURE = "examples"
+EXCEEDANCE_SIGNATURE = "exceedance"
+THRESHOLDS_INPUT = "thresholds"
 
 # TensorFlow, core/framework/types.cc (DataTypeString), as messages spell them: "DT_FLOAT" is "float".
 _TYPE_NAMES = {"DT_HALF": "half"}
@@ -67,6 +69,10 @@ class Signature:
     def shared(self) -> frozenset[str]:
         """The inputs that take one value for all rows: those of a first dimension of 1."""
         return frozenset(name for name, info in self.inputs.items() if info.shape and info.shape[0] == 1)
+
+    def without(self, name: str) -> Signature:
+        """The signature without one of its inputs."""
+        return Signature({key: info for key, info in self.inputs.items() if key != name}, self.outputs)
 
     def split(self) -> tuple[Signature, Signature]:
         """The signature with its shared inputs alone, and with the others alone."""

@@ -28,7 +28,16 @@ ROOMS = [
 # How raw values are read, which needs no TensorFlow: clients read them as training does.
 FOR_REQUESTS = {
     f"data.{name}"
-    for name in ("columns", "examples", "raw_features", "request_rows", "sources.listing", "sources.source", "values")
+    for name in (
+        "columns",
+        "examples",
+        "raw_features",
+        "request_rows",
+        "sources.listing",
+        "sources.source",
+        "thresholds",
+        "values",
+    )
 }
 FOLDERS = {"htlnet_tf": "", "export": "export.", "serving": "serving.", "benchmarks": "benchmarks."}
 

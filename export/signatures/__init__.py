@@ -5,6 +5,7 @@ from __future__ import annotations
 from htlnet_tf.export.signatures.candidates import Candidates
 from htlnet_tf.export.signatures.classify import Classify
 from htlnet_tf.export.signatures.examples import Examples
+from htlnet_tf.export.signatures.exceedance import Exceedance
 from htlnet_tf.export.signatures.ranked import Ranked
 from htlnet_tf.export.signatures.regress import Regress
 from htlnet_tf.export.signatures.serving_default import ServingDefault
@@ -13,7 +14,7 @@ from htlnet_tf.schema import Schema
 
 SIGNATURES: dict[str, Signature] = {
     signature.name: signature
-    for signature in (ServingDefault(), Candidates(), Ranked(), Examples(), Classify(), Regress())
+    for signature in (ServingDefault(), Candidates(), Ranked(), Examples(), Exceedance(), Classify(), Regress())
 }
 """By name, in the order in which a version is verified and warmed up."""
 

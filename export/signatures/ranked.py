@@ -86,10 +86,7 @@ def _due(expected: Mapping[str, Expected], k: int, received: Arrays) -> dict[str
     index = received.get(INDEX)
     if index is not None and _is_order(index, score, order):
         order = index
-    due = {INDEX: Expected(order)}
-    for name, (values, scale) in expected.items():
-        due[name] = Expected(values[order], scale[order] if isinstance(scale, np.ndarray) else scale)
-    return due
+    return {INDEX: Expected(order), **{name: output.of_rows(order) for name, output in expected.items()}}
 
 
 def _is_order(index: np.ndarray, score: Expected, order: np.ndarray) -> bool:

@@ -16,7 +16,7 @@ from htlnet_tf.schema import Schema
 from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.scoring.prediction import score_frame
 from htlnet_tf.scoring.ranking import scale_of_score
-from htlnet_tf.scoring.scores import final_scores
+from htlnet_tf.scoring.scores import final_scores, quantile_bounds
 
 Arrays = Mapping[str, np.ndarray]
 Scores = dict[str, tf.Tensor]
@@ -29,10 +29,29 @@ TOLERANCE = 1e-5
 
 
 class Expected(NamedTuple):
-    """An output that is due, [N, ...], and the size that a difference is measured in, of all rows or of each."""
+    """An output that is due.
+
+    Attributes:
+      values: [N, ...].
+      scale: The size that a difference is measured in, of all rows or of each.
+      bounds: Between which, [N] each, anything is as good; of a quantile, that at levels which differ by the tolerance.
+    """
 
     values: np.ndarray
     scale: float | np.ndarray = 1.0
+    bounds: tuple[np.ndarray, np.ndarray] | None = None
+
+    def differences(self, received: np.ndarray) -> np.ndarray:
+        """How far numbers are from what is due, in the scale; NaN on either side stays NaN."""
+        due = self.values if self.bounds is None else np.clip(received, *self.bounds)
+        # Of an amount beyond its deviation, which exp(o) gives easily, float32 rounds relative to its size.
+        return np.asarray(np.abs(received - due) / np.maximum(np.abs(self.values), self.scale))
+
+    def of_rows(self, rows: np.ndarray) -> Expected:
+        """What is due of some rows, by their positions."""
+        scale = self.scale[rows] if isinstance(self.scale, np.ndarray) else self.scale
+        bounds = None if self.bounds is None else (self.bounds[0][rows], self.bounds[1][rows])
+        return Expected(self.values[rows], scale, bounds)
 
 
 class Question(NamedTuple):
@@ -116,19 +135,25 @@ def raw_tensors(encoder: FeatureEncoder, raw: Arrays) -> dict[str, tf.Tensor]:
 
 
 def expected_scores(model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
-    """By output, the trained model's scores; differences of an amount are measured in its deviation, of a ranking's
-    score relative to it, see `htlnet_tf.scoring.power_product.score_scale`.
+    """By output, the trained model's scores; differences of amounts and quantiles are measured in the deviation, of a
+    ranking's score relative to it, see `htlnet_tf.scoring.power_product.score_scale`.
     """
     columns = raw_tensors(model.encoder, raw)
     tiny = float(np.finfo(np.float32).tiny)
     scales: dict[str, float | np.ndarray] = {
         name: max(amount.std, tiny) for name, amount in model.encoder.statistics.labels.items()
     }
-    scores = {name: score.numpy() for name, score in final_scores(model, model.encoder(columns)).items()}
+    for target in model.schema.with_quantiles:
+        scales |= dict.fromkeys(target.quantile_names, scales[target.name])
+    features = model.encoder(columns)
+    bounds = {
+        name: (low.numpy(), high.numpy()) for name, (low, high) in quantile_bounds(model, features, TOLERANCE).items()
+    }
+    scores = {name: score.numpy() for name, score in final_scores(model, features).items()}
     if model.schema.ranking is not None:
         rows = score_frame(model.schema, scores, pd.RangeIndex(len(scores[SCORE])))
         scales[SCORE] = scale_of_score(model, rows, TOLERANCE)
-    return {name: Expected(score, scales.get(name, 1.0)) for name, score in scores.items()}
+    return {name: Expected(score, scales.get(name, 1.0), bounds.get(name)) for name, score in scores.items()}
 
 
 def named(scores: Mapping[str, tf.Tensor]) -> Scores:

@@ -17,7 +17,7 @@ from htlnet_tf.comparison.runs import Job, RunRecord
 from htlnet_tf.comparison.significance import paired_tests
 from htlnet_tf.comparison.tables import ORACLE, Records, as_lists, good_reports, legend, runs_table, table_markdown
 from htlnet_tf.comparison.tuning import Settings, tune_variants
-from htlnet_tf.comparison.variants import SUBJECT, Plan, plan, variant
+from htlnet_tf.comparison.variants import SUBJECT, Plan, objective_obstacles, plan, variant, variant_name
 from htlnet_tf.comparison.workers import run_jobs
 from htlnet_tf.data.users import read_users
 from htlnet_tf.encoding.encoded import EncodedRows
@@ -123,6 +123,11 @@ def compare(
         if name in models:
             raise InputError(f"the reference '{name}' is not for these rows: {why}")
         write(f"the reference '{name}' is left out: {why}")
+    unfit |= (impossible := objective_obstacles(chosen.variants, config, prepared.schema))
+    for name, why in impossible.items():
+        if name in [variant_name(model, config.model) for model in models]:
+            raise InputError(f"the variant '{name}' is not possible: {why}")
+        write(f"the variant '{name}' is left out: {why}")
     chosen = chosen.without(unfit)
     folder.begin(config, prepared, overwrite=overwrite, write=write)
     with folder.locked():

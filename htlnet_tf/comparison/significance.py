@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_rel
 
-from htlnet_tf.judging.reports import METRICS, Report
+from htlnet_tf.judging.reports import Report, metric_named
 
 LEVEL = 0.05
 
@@ -35,13 +35,13 @@ def paired_tests(
     rows = []
     others = [name for name in reports if name != subject]
     known = {name: {(row.target, row.metric) for row in _first(reports[name]).rows} for name in others}
-    shown = [row for row in _first(reports[subject]).rows if METRICS[row.metric].is_compared]
+    shown = [row for row in _first(reports[subject]).rows if metric_named(row.metric).is_compared]
     for target, _, metric, *_ in shown:
         having = [name for name in others if (target, metric) in known[name]]
         means = {name: float(np.mean([r.value(target, metric) for r in reports[name].values()])) for name in having}
         best: dict[bool, tuple[str, float]] = {}
         for name in having:
-            group, score = name in references, _rank(METRICS[metric].better * means[name])
+            group, score = name in references, _rank(metric_named(metric).better * means[name])
             if group not in best or score > best[group][1]:
                 best[group] = (name, score)
         for name in having:

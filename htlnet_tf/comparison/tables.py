@@ -10,7 +10,7 @@ import pandas as pd
 from htlnet_tf.comparison.runs import RunRecord
 from htlnet_tf.comparison.significance import LEVEL, paired_tests
 from htlnet_tf.comparison.variants import SUBJECT, Table
-from htlnet_tf.judging.reports import METRICS, Report, format_value
+from htlnet_tf.judging.reports import Report, format_value, metric_named
 from htlnet_tf.judging.summaries import summarise_reports
 from htlnet_tf.schema import Continuous, Schema
 from htlnet_tf.text_tables import markdown
@@ -135,11 +135,11 @@ def _target_cells(
     target: str, table: Table, summary: pd.DataFrame, tests: pd.DataFrame | None, constants: Mapping[str, Report]
 ) -> list[list[str]]:
     of_target = summary[summary["target"] == target]
-    metrics = [m for m in dict.fromkeys(of_target["metric"]) if METRICS[m].is_tabled]
+    metrics = [m for m in dict.fromkeys(of_target["metric"]) if metric_named(m).is_tabled]
     rows = {(row["model"], row["metric"]): row for row in of_target.to_dict("records")}
     against = {} if tests is None else _best_others(tests, target, is_reference=False)
     beside = {} if tests is None else _best_others(tests, target, is_reference=True)
-    cells = [["", *(f"{METRICS[m].label} {METRICS[m].arrow}".rstrip() for m in metrics)]]
+    cells = [["", *(f"{metric_named(m).label} {metric_named(m).arrow}".rstrip() for m in metrics)]]
     for label, report in constants.items():
         values = {row.metric: row.value for row in report.rows if row.target == target}
         if values:
@@ -153,7 +153,7 @@ def _target_cells(
         if shown and table.references:
             cells.append([heading, *("" for _ in metrics)])
         for label, variant in shown.items():
-            cells.append([label, *(_cell(rows[variant, m], {k: t.get(m) for k, t in marks}) for m in metrics)])
+            cells.append([label, *(_cell(rows.get((variant, m)), {k: t.get(m) for k, t in marks}) for m in metrics)])
     for label, found in (("p", against), ("p, references", beside)):
         if any(np.isfinite(test["p_value"]) for test in found.values()):
             cells.append([label, *(_p_value(found[m]["p_value"]) if m in found else "" for m in metrics)])
@@ -166,8 +166,10 @@ def _best_others(tests: pd.DataFrame, target: str, *, is_reference: bool) -> dic
     return {row["metric"]: row for row in of_target.to_dict("records")}
 
 
-def _cell(row: Mapping, tests: Mapping[str, Mapping | None]) -> str:
-    """A mean with its spread, and by mark the tests that it is the better side of."""
+def _cell(row: Mapping | None, tests: Mapping[str, Mapping | None]) -> str:
+    """A mean with its spread, and by mark the tests that it is the better side of; a dash for what was not judged."""
+    if row is None:
+        return "-"
     text = format_value(row["mean"], 4)
     if np.isfinite(row["std"]):
         text += f" ± {format_value(row['std'], 4)}"
@@ -175,7 +177,7 @@ def _cell(row: Mapping, tests: Mapping[str, Mapping | None]) -> str:
     won = ""
     for mark, test in tests.items():
         if test is not None and test["p_value"] <= LEVEL:
-            ahead = test["difference"] * METRICS[row["metric"]].better > 0
+            ahead = test["difference"] * metric_named(row["metric"]).better > 0
             won += mark if row["model"] == test["subject" if ahead else "other"] else ""
     return f"{text} {won}".rstrip()
 

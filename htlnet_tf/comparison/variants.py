@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from htlnet_tf.comparison.names import VariantName
@@ -11,7 +11,8 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.models import ESMM, MODELS, SingleTask, model_class
 from htlnet_tf.objectives import OBJECTIVES
-from htlnet_tf.runs.config import ModelConfig
+from htlnet_tf.runs.config import ModelConfig, RunConfig
+from htlnet_tf.schema import Schema
 
 METHODS: dict[str, dict[str, Any]] = {
     "sum": {"gradient_adjustment": "sum"},
@@ -85,9 +86,14 @@ class Plan:
         return tuple(name for name in self.variants if name in REFERENCES)
 
     def without(self, names: Collection[str]) -> Plan:
-        """The same without some references."""
+        """The same without some variants, references among them; a table that is left empty is none."""
         kept = tuple(name for name in self.references if name not in names)
-        tables = tuple(dataclasses.replace(table, references=kept) for table in self.tables)
+        rows = [{label: name for label, name in table.rows.items() if name not in names} for table in self.tables]
+        tables = tuple(
+            dataclasses.replace(table, rows=left, references=kept)
+            for table, left in zip(self.tables, rows, strict=True)
+            if left or not table.rows
+        )
         return Plan({name: model for name, model in self.variants.items() if name not in names}, tables)
 
 
@@ -211,6 +217,25 @@ def variant_name(name: str, base: ModelConfig) -> str:
 def takes_objective(stem: str, objective: str) -> bool:
     """Whether a model has a form for an objective of the core."""
     return MODELS.get(stem) is not ESMM or OBJECTIVES[objective]().can_be_given
+
+
+def objective_obstacles(names: Iterable[str], config: RunConfig, schema: Schema) -> dict[str, str]:
+    """Which variants have an objective that the core cannot have, and why.
+
+    Args:
+      names: Of variants.
+      config: Whose objective holds where a name has none.
+      schema: Declares the core: whether it may be negative, and whether it has quantiles.
+    """
+    found = {}
+    for name in names:
+        objective = VariantName.parse(name).objective
+        if objective is not None:
+            try:
+                dataclasses.replace(config, objective=objective).settled(schema)
+            except InputError as error:
+                found[name] = str(error)
+    return found
 
 
 def own_method(stem: str, base: ModelConfig) -> str:

@@ -24,6 +24,7 @@ from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.exact_metrics import Floats, UserColumn, calibration_error, metrics_of, user_codes
+from htlnet_tf.judging.quantile_metrics import quantile_metrics
 from htlnet_tf.judging.ranking_metrics import K, Ndcg, order_metrics, require_k
 from htlnet_tf.judging.reports import MetricRow, Order, Report
 from htlnet_tf.schema import Binary, Continuous, Schema
@@ -47,6 +48,7 @@ class Scored:
       users: [N], each row's user, None where it is missing; None if the schema declares no user.
       out_of_vocabulary: By feature with a vocabulary, the share of its values that have no row of their own there.
       uncalibrated: [N] rows, the targets' predictions before calibration; None if there was none.
+      levels: By amount with quantiles, [N] rows of `htlnet_tf.scoring.label_levels`.
     """
 
     labels: pd.DataFrame
@@ -54,6 +56,7 @@ class Scored:
     users: pd.Series | None = None
     out_of_vocabulary: Mapping[str, float] = field(default_factory=dict)
     uncalibrated: pd.DataFrame | None = None
+    levels: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def report(self, schema: Schema, *, k: int = K) -> Report:
         """The exact metrics of each target, see `evaluate_predictions`.
@@ -61,9 +64,11 @@ class Scored:
         Raises:
           InputError: A label is not valid for its target of this schema.
         """
-        report = evaluate_predictions(schema, self.labels, self.predictions, self.users, k=k)
+        report = evaluate_predictions(schema, self.labels, self.predictions, self.users, k=k, levels=self.levels)
         if self.uncalibrated is not None:
-            report = dataclasses.replace(report, rows=(*report.rows, *self._before(schema, self.uncalibrated)))
+            rows = [*report.rows, *self._before(schema, self.uncalibrated)]
+            names = [target.name for target in schema.targets]
+            report = dataclasses.replace(report, rows=tuple(sorted(rows, key=lambda row: names.index(row.target))))
         return dataclasses.replace(report, out_of_vocabulary=self.out_of_vocabulary)
 
     def _before(self, schema: Schema, predictions: pd.DataFrame) -> list[MetricRow]:
@@ -112,9 +117,17 @@ def evaluate(model: ScoringModel, rows: Rows, *, k: int = K) -> Report:
 
 def score(model: ScoringModel, rows: Rows) -> Scored:
     """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
-    from htlnet_tf.scoring.prediction import predict_both  # judging ready-made predictions must not need it
+    # Judging ready-made predictions must not need these.
+    from htlnet_tf.scoring.label_levels import label_levels
+    from htlnet_tf.scoring.prediction import predict_both
 
-    return score_with(lambda encoded, index: predict_both(model, encoded, index), model.schema, model.encoder, rows)
+    return score_with(
+        lambda encoded, index: predict_both(model, encoded, index),
+        model.schema,
+        model.encoder,
+        rows,
+        levels=lambda encoded, labels: label_levels(model, encoded, labels),
+    )
 
 
 def score_with(
@@ -122,6 +135,8 @@ def score_with(
     schema: Schema,
     encoder: FeatureEncoder,
     rows: Rows,
+    *,
+    levels: Callable[[Arrays, Arrays], Mapping[str, pd.DataFrame]] | None = None,
 ) -> Scored:
     """As `score`, with any function from what the encoder makes of rows, and their index, to predictions.
 
@@ -131,12 +146,15 @@ def score_with(
       schema: Declares the targets.
       encoder: Fitted on the training rows.
       rows: As for `evaluate`.
+      levels: Gives the labels' levels from what the encoder makes of rows and their labels, `Scored.levels`; None:
+        there are no distributions.
     """
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=schema)
     labels, predictions, before, users = [], [], [], []
+    of_levels: dict[str, list[pd.DataFrame]] = {}
     coverage = Coverage(encoder)
     for frame in frames:
-        read_labels(frame, schema)  # before the expensive part, not after it
+        read = read_labels(frame, schema)  # before the expensive part, not after it
         users.append(read_users(frame, schema))
         encoded = encoder.encode(frame)
         coverage.add(encoded["ids"])
@@ -144,6 +162,8 @@ def score_with(
         scores, uncalibrated = predict(encoded, frame.index)
         predictions.append(scores)
         before.append(uncalibrated)
+        for name, found in ({} if levels is None else levels(encoded, read.values)).items():
+            of_levels.setdefault(name, []).append(found)
     if not labels:
         raise InputError("there are no rows to judge the model on")
     several = len(labels) > 1
@@ -155,6 +175,7 @@ def score_with(
         pd.concat(known, ignore_index=several) if known else None,
         coverage.shares(),
         pd.concat(uncalibrated_parts, ignore_index=several) if uncalibrated_parts else None,
+        {name: pd.concat(parts, ignore_index=True) for name, parts in of_levels.items()},
     )
 
 
@@ -165,6 +186,7 @@ def evaluate_predictions(
     users: UserColumn | None = None,
     *,
     k: int = K,
+    levels: Mapping[str, pd.DataFrame] | None = None,
 ) -> Report:
     """Computes the exact metrics of each target, in float64.
 
@@ -179,6 +201,10 @@ def evaluate_predictions(
       (see there), `level` = total predicted / total actual, without which an MAE says little: predicting too low on
       the whole lowers it; `negative_share` of the predictions; and in the target's own unit `rmse`, `mae`,
       `mean_label`, `mean_prediction`.
+    - An amount with quantiles, also: `coverage_p10` (the share of labels below the quantile, which is its level for a
+      true distribution; see `htlnet_tf.judging.uncertainty` for how a point mass is counted), `interval_coverage`
+      between the first quantile and the last, `pinball` (the mean over the quantiles of their loss) and `crps`, in the
+      target's unit, and `ncrps` = CRPS / mean(|y|), which of a prediction without a distribution is its NMAE.
 
     And how good the order of the rows is, by the `score` if the schema declares a ranking, else by the core's
     prediction (see `htlnet_tf.judging.ranking_metrics`, also for ties): of the core `lift`, the share of its total in
@@ -202,6 +228,8 @@ def evaluate_predictions(
       users: [N], each row's user, NaN or None where it is missing; a series has the index of `labels`. None although
         the schema declares a user: `group_auc` is undefined.
       k: How many rows of each user's list `ndcg` and `captured` look at.
+      levels: By amount with quantiles, [N] rows of `htlnet_tf.scoring.label_levels`; of those that are left out there
+        is neither a coverage nor a CRPS.
 
     Returns:
       The report.
@@ -226,6 +254,10 @@ def evaluate_predictions(
             outcomes |= of_order
             if over is not None:
                 lists[target.name] = over
+        if isinstance(target, Continuous) and target.quantiles:
+            known = (levels or {}).get(target.name)
+            of_target = None if known is None else known[observed]
+            outcomes |= quantile_metrics(target, y, _quantiles(target, predictions, observed), of_target)
         for metric, outcome in outcomes.items():
             value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
             rows.append(MetricRow(target.name, target.kind, metric, value, note))
@@ -261,6 +293,18 @@ def _order(schema: Schema, predictions: pd.DataFrame) -> tuple[str, Floats]:
     values = columns.numbers(predictions[SCORE], rule=_FINITE)
     columns.refuse(predictions[SCORE], ~np.isfinite(values), rule=_FINITE)
     return SCORE, values
+
+
+def _quantiles(target: Continuous, predictions: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> Floats | None:
+    """The predicted quantiles of the observed rows, float64 [M, K]; None where there are none."""
+    if not set(target.quantile_names) <= set(predictions.columns):
+        return None
+    values = []
+    for name in target.quantile_names:
+        rule = "quantiles must be finite numbers"
+        values.append(columns.numbers(predictions[name], rule=rule))
+        columns.refuse(predictions[name], ~np.isfinite(values[-1]), rule=rule)
+    return np.stack(values, axis=1)[observed]
 
 
 def _users(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,7 @@ class Metric(NamedTuple):
       in_unit: Whether it is in the target's unit.
       is_main: False: another metric says the same, or almost, of models that are compared on the same rows.
       is_context: True: others say little without it, as an MAE without the level.
+      of_quantiles: It judges a distribution, and stands in a table of its own.
     """
 
     label: str
@@ -32,6 +34,7 @@ class Metric(NamedTuple):
     in_unit: bool = False
     is_main: bool = True
     is_context: bool = False
+    of_quantiles: bool = False
 
     @property
     def arrow(self) -> str:
@@ -75,10 +78,29 @@ METRICS: dict[str, Metric] = {
     "regret": Metric("regret", -1),
     "rmse": Metric("RMSE", -1, in_unit=True),
     "mae": Metric("MAE", -1, in_unit=True),
+    "interval_coverage": Metric("interval coverage", 0, of_quantiles=True),
+    "pinball": Metric("pinball", -1, in_unit=True, of_quantiles=True),
+    "crps": Metric("CRPS", -1, in_unit=True, of_quantiles=True),
+    "ncrps": Metric("NCRPS", -1, of_quantiles=True),
     "base_rate": Metric("base rate", 0),
     "mean_label": Metric("mean label", 0, in_unit=True),
     "mean_prediction": Metric("mean prediction", 0, in_unit=True),
 }
+_COVERAGE = re.compile(r"coverage_p(\d+)(?:_(\d+))?")
+
+
+def metric_named(name: str) -> Metric:
+    """How a metric is shown: one of `METRICS`, or the coverage of a quantile, `coverage_p10` or `coverage_p2_5`.
+
+    Raises:
+      InputError: There is none of this name.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    found = _COVERAGE.fullmatch(name)
+    if found is None:
+        raise InputError(f"there is no metric '{name}', known are {[*METRICS, 'coverage_p10']}")
+    return Metric("coverage P" + ".".join(filter(None, found.groups())), 0, of_quantiles=True)
 
 
 _NOTABLE_SHARE = 0.01
@@ -203,8 +225,7 @@ class Report:
                 if target not in kinds:
                     raise InputError(f"the report judges the target '{target}', but the schema has {list(kinds)}")
                 for metric, value in metrics.items():
-                    if metric not in METRICS:
-                        raise InputError(f"the report holds an unknown metric '{metric}', known are {list(METRICS)}")
+                    metric_named(metric)
                     known = (float(value), "") if value is not None else (np.nan, undefined[target][metric])
                     rows.append(MetricRow(target, kinds[target], metric, *known))
             return cls(
@@ -228,15 +249,18 @@ class Report:
         """
         observed = ", ".join(f"{target} {count:,}" for target, count in self.observed_rows.items())
         blocks = [f"{self.num_rows:,} rows" + (f"; with an observed label: {observed}" if observed else "")]
-        for kind in dict.fromkeys(row.kind for row in self.rows):
-            rows = [row for row in self.rows if row.kind == kind]
+        groups = [(row.kind, metric_named(row.metric).of_quantiles) for row in self.rows]
+        for group in dict.fromkeys(groups):
+            kind = group[0]
+            rows = [row for row, of_row in zip(self.rows, groups, strict=True) if of_row == group]
             metrics = list(dict.fromkeys(row.metric for row in rows))
             unit = f" ({self.unit})" if self.unit and kind == "continuous" else ""
-            table = [[kind, *(METRICS[m].label for m in metrics)]]
+            table = [["quantiles" if group[1] else kind, *(metric_named(m).label for m in metrics)]]
             for target in dict.fromkeys(row.target for row in rows):
-                values = {metric: self.value(target, metric) for metric in metrics}
+                values = {row.metric: row.value for row in rows if row.target == target}
                 cells = [
-                    format_value(value, decimals_of(metric, value, kind, digits)) for metric, value in values.items()
+                    format_value(values[m], decimals_of(m, values[m], kind, digits)) if m in values else "-"
+                    for m in metrics
                 ]
                 table.append([target + unit, *cells])
             blocks.append(aligned(table))
@@ -244,7 +268,7 @@ class Report:
             blocks.append(self.order.to_text())
         if self.out_of_vocabulary:
             blocks.append(self._vocabulary_line())
-        reasons = [f"undefined: {r.target} {METRICS[r.metric].label}: {r.note}" for r in self.rows if r.note]
+        reasons = [f"undefined: {r.target} {metric_named(r.metric).label}: {r.note}" for r in self.rows if r.note]
         return "\n\n".join([*blocks, *(["\n".join(reasons)] if reasons else [])])
 
     def _vocabulary_line(self) -> str:
@@ -262,7 +286,7 @@ class Report:
 
 def decimals_of(metric: str, value: float, kind: str, digits: int) -> int:
     """How many decimals to show: `digits`, but four significant ones of what is in the core's own unit."""
-    if not (METRICS[metric].in_unit and kind == "continuous") or not np.isfinite(value) or value == 0:
+    if not (metric_named(metric).in_unit and kind == "continuous") or not np.isfinite(value) or value == 0:
         return digits
     return max(int(3 - np.floor(np.log10(abs(value)))), 1)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.judging.reports import METRICS, Report, decimals_of, format_value
+from htlnet_tf.judging.reports import Report, decimals_of, format_value, metric_named
 from htlnet_tf.text_tables import aligned
 
 Reports = Mapping[str, Union[Report, Sequence[Report]]]  # one report per model, or one per run (seed) of each model
@@ -54,9 +54,9 @@ def summarise_reports(reports: Reports) -> pd.DataFrame:
     # A metric that only a later model has was met last, but belongs to its target.
     position = {target: i for i, target in enumerate(table["target"].unique())}
     table = table.sort_values("target", key=lambda names: names.map(position), kind="stable", ignore_index=True)
-    score = table["mean"] * table["metric"].map({name: metric.better for name, metric in METRICS.items()})
+    score = table["mean"] * table["metric"].map(lambda name: metric_named(name).better)
     best = score.groupby([table["target"], table["metric"]]).transform("max")
-    directed = table["metric"].map({name: metric.better != 0 for name, metric in METRICS.items()})
+    directed = table["metric"].map(lambda name: metric_named(name).better != 0)
     return table.assign(best=(score == best) & directed & (len(runs) > 1))
 
 
@@ -81,7 +81,7 @@ def compare_reports(reports: Reports, *, digits: int = 4) -> pd.DataFrame:
     units = {target: r.unit for rs in runs.values() for r in rs for target, kind, *_ in r.rows if kind == "continuous"}
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in summary.to_dict("records"):
-        target, metric = row["target"], METRICS[row["metric"]]
+        target, metric = row["target"], metric_named(row["metric"])
         decimals = decimals_of(row["metric"], row["mean"], row["kind"], digits)
         text = format_value(row["mean"], decimals)
         if not np.isnan(row["std"]):

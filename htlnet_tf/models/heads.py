@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 
 from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError
+from htlnet_tf.models.dispersion import Dispersion
 from htlnet_tf.objectives import Objective, metrics
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.objectives.level import level_factor
@@ -64,6 +65,7 @@ class Head(tf.keras.layers.Layer):
       objective: Fitted to the training rows.
       task: The loss of a row from its outputs, and the metrics named `{target}_...` that `fit` shows.
       level: Of a target that is not negative, unless it is declared without.
+      dispersion: Of a target with quantiles whose objective needs it.
     """
 
     def __init__(self, target: Binary | Multiclass | Continuous, statistics: TrainingStatistics) -> None:
@@ -73,6 +75,7 @@ class Head(tf.keras.layers.Layer):
         judged = _METRICS[type(target)](target.name)
         self.task = tfrs.tasks.Ranking(loss=RowLoss(self.objective), metrics=judged, name=f"{target.name}_task")
         self.level: Level | None = None
+        self.dispersion: Dispersion | None = None
         classes: int | None = 2
         self._standard = (0.0, 1.0)
         if isinstance(target, Continuous):
@@ -80,6 +83,10 @@ class Head(tf.keras.layers.Layer):
             self._standard = (labels.mean, labels.std)
             if target.has_level:
                 self.level = Level(name=f"{target.name}_level")
+            if target.quantiles and self.objective.has_dispersion:
+                terms = self.objective.num_dispersion_terms
+                self.dispersion = Dispersion(terms, name=f"{target.name}_dispersion")
+                self._objective = (self.objective.dispersed(self.dispersion.value),)
         elif isinstance(target, Multiclass):
             classes = target.num_classes
         self.mean_loss = tf.keras.metrics.Mean(f"{target.name}_loss")
@@ -143,16 +150,63 @@ class Head(tf.keras.layers.Layer):
             self.constant_loss.update_state(labels, weights)
         self.judged_loss.update_state(losses.values, sample_weight=losses.observed)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is something that is taken from the training rows after training, see `settle`."""
+        return self.level is not None or self.dispersion is not None
+
+    def forget_sums(self) -> None:
+        """Begins a pass over the rows that `settle` is about."""
+        for part in (self.level, self.dispersion):
+            if part is not None:
+                part.sums.reset_state()
+
     def update_level(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> None:
-        """Adds a batch to the sums that the level is taken from; the arguments are those of `row_losses`."""
+        """Adds a batch to the sums that level and dispersion are of; the arguments are those of `row_losses`."""
+        if not self.is_settled:
+            return
+        part = taking_part(labels, outputs, weights)
         if self.level is not None:
-            part = taking_part(labels, outputs, weights)
             self.level.sums.update_state(part.labels, self._in_unit(part.outputs), sample_weight=weights)
+        if self.dispersion is not None:
+            terms = self.objective.dispersion_terms(self._in_units(part.labels), part.outputs)
+            self.dispersion.sums.update_state(terms, sample_weight=weights)
+
+    def settle(self) -> float:
+        """Takes level and dispersion from the sums; returns the level, 1 where there is none."""
+        level = 1.0 if self.level is None else self.level.settle()
+        if self.dispersion is not None:
+            self.dispersion.settle(self.objective, level)
+        return level
 
     def predict(self, outputs: tf.Tensor) -> tf.Tensor:
         """What leaves the model: probabilities, [B] or [B, K], or an amount in the target's unit, float32 [B]."""
         values = self._in_unit(outputs)
         return values if self.level is None else self.level(values)
+
+    def quantile(self, outputs: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
+        """Quantiles of an amount in its unit and on its level, float32 [B, K]; see `Objective.quantile`.
+
+        Args:
+          outputs: The tower's, [B] or [B, K].
+          levels: float32 [K], or [B, K].
+        """
+        shift, scale = self.objective.units
+        return (self.objective.quantile(outputs, levels) * scale + shift) * self._factor
+
+    def exceedance(self, outputs: tf.Tensor, thresholds: tf.Tensor) -> tf.Tensor:
+        """P(y > t) of an amount, with its level, float32 [B, K]; see `Objective.exceedance`.
+
+        Args:
+          outputs: The tower's, [B] or [B, K].
+          thresholds: In the target's unit, float32 [K], or [B, K].
+        """
+        shift, scale = self.objective.units
+        return self.objective.exceedance(outputs, (thresholds / self._factor - shift) / scale)
+
+    @property
+    def _factor(self) -> tf.Tensor | float:
+        return 1.0 if self.level is None else self.level.factor
 
     def _in_units(self, labels: tf.Tensor) -> tf.Tensor:
         if not isinstance(self.target[0], Continuous):

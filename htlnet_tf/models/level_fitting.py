@@ -24,7 +24,8 @@ class FitsLevel(ShowsMetrics):
     def fit_level(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> dict[str, float]:
         """Brings the total of each amount that has a level to that of rows, which should be the training rows.
 
-        `fit` does it at its end. It takes one pass over the rows, without a backward pass.
+        The dispersion of an amount with quantiles is estimated in the same pass, where its objective needs one. `fit`
+        does it at its end. It takes one pass over the rows, without a backward pass.
 
         Args:
           x: As for `fit`: a dataset of encoded batches, or features with `y` and `sample_weight` beside them.
@@ -35,8 +36,8 @@ class FitsLevel(ShowsMetrics):
         Returns:
           The factors, by target name.
         """
-        levels = {name: head.level for name, head in self.heads.items() if head.level is not None}
-        if not levels:
+        settled = {name: head for name, head in self.heads.items() if head.is_settled}
+        if not settled:
             return {}
         # Keras' evaluation takes every kind of data and strategy; only its step is another.
         ordinary: Any = self.test_function
@@ -47,7 +48,8 @@ class FitsLevel(ShowsMetrics):
             self._level_function = self.test_function
         finally:
             self._fits_level, self.test_function = False, ordinary
-        return {name: level.settle() for name, level in levels.items()}
+        factors = {name: head.settle() for name, head in settled.items()}
+        return {name: factor for name, factor in factors.items() if settled[name].level is not None}
 
     def reset_metrics(self) -> None:
         """As Keras'; while the level is fitted, what `fit` has shown last stays as it is."""
@@ -55,8 +57,7 @@ class FitsLevel(ShowsMetrics):
             super().reset_metrics()
             return
         for head in self.heads.values():
-            if head.level is not None:
-                head.level.sums.reset_state()
+            head.forget_sums()
 
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
         """Fits the level on `level_rows`, or on what `fit` was given: on one epoch's steps where that has no end."""
@@ -66,7 +67,7 @@ class FitsLevel(ShowsMetrics):
         x, steps = given.get("x"), given.get("steps_per_epoch")
         rows = [x, given.get("y"), given.get("sample_weight")]
         if isinstance(x, Iterator):
-            if any(head.level is not None for head in self.heads.values()):
+            if any(head.is_settled for head in self.heads.values()):
                 logging.warning("fit was given an iterator, which cannot be read twice: call model.fit_level(dataset)")
         elif steps is not None and not _has_an_end(x):
             self.fit_level(x, steps=steps)

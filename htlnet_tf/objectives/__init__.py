@@ -22,6 +22,7 @@ from htlnet_tf.objectives.weighted_logistic import WeightedLogistic
 
 __all__ = [
     "OBJECTIVES",
+    "WITH_DISTRIBUTION",
     "ZILN",
     "BinaryCrossEntropy",
     "GammaHurdle",
@@ -44,6 +45,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     for kind in (Squared, Poisson, Tweedie, WeightedLogistic, ZILN, GammaHurdle, LogSquared, Ordinal, Quantile)
 }
 """Of a continuous target, by name."""
+
+WITH_DISTRIBUTION: tuple[str, ...] = tuple(name for name, kind in OBJECTIVES.items() if kind().has_distribution)
+"""The names of those that say how an amount is distributed, so that it has quantiles."""
 
 
 def objective_of(declaration: Any) -> Objective:

@@ -63,6 +63,26 @@ class Totals(_Sums):
         return tf.stack([self._sums["labels"], self._sums["predictions"]])
 
 
+class TermSums(_Sums):
+    """The sums of several terms over all rows seen.
+
+    Args:
+      number: Of the terms.
+    """
+
+    def __init__(self, number: int, name: str = "term_sums") -> None:
+        super().__init__([f"term_{i}" for i in range(number)], name)
+
+    def update_state(self, terms: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Adds rows: terms of shape [B, number], weights [B] or None."""
+        columns = tf.unstack(tf.cast(terms, tf.float64), num=len(self._sums), axis=1)
+        self._add(sample_weight, **dict(zip(self._sums, columns, strict=True)))
+
+    def result(self) -> tf.Tensor:
+        """All of them, float64 [number]."""
+        return tf.stack(list(self._sums.values()))
+
+
 class NRMSE(_Sums):
     """RMSE(y, prediction) / std(y) over all rows seen; the same in any unit, so the standardised scale serves.
 

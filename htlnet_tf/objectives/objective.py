@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import ConfigDict
@@ -124,9 +125,104 @@ class Objective(abc.ABC):
         """
         raise NotImplementedError(f"the objective '{self.name}' has no form for an amount given a step")
 
+    @property
+    def has_distribution(self) -> bool:
+        """Whether the outputs say how z is distributed, and not its expectation alone."""
+        return type(self)._exceedance is not Objective._exceedance
+
+    def quantile(self, outputs: tf.Tensor, q: tf.Tensor | float) -> tf.Tensor:
+        """The quantiles of z given the outputs, the least z with P(z' <= z) >= q: 0 where P(z = 0) is q or more.
+
+        Args:
+          outputs: float32 [B] or [B, num_outputs].
+          q: Levels in (0, 1): a scalar, [K] for all rows, or [B, K].
+
+        Returns:
+          float32 [B] for a scalar, else [B, K]; not decreasing in q.
+
+        Raises:
+          NotImplementedError: The objective has no distribution.
+        """
+        levels, is_scalar = _per_row(q, outputs)
+        values = self._quantile(outputs, 1.0 - levels)
+        return values[:, 0] if is_scalar else values
+
+    def exceedance(self, outputs: tf.Tensor, t: tf.Tensor | float) -> tf.Tensor:
+        """P(z > t) given the outputs.
+
+        Args:
+          outputs: float32 [B] or [B, num_outputs].
+          t: Thresholds: a scalar, [K] for all rows, or [B, K].
+
+        Returns:
+          float32 [B] for a scalar, else [B, K]; not increasing in t.
+
+        Raises:
+          NotImplementedError: The objective has no distribution.
+        """
+        thresholds, is_scalar = _per_row(t, outputs)
+        values = self._exceedance(outputs, thresholds)
+        return values[:, 0] if is_scalar else values
+
+    def _quantile(self, outputs: tf.Tensor, tails: tf.Tensor) -> tf.Tensor:
+        """See `quantile`; `tails` are 1 - q, float32 [B, K]."""
+        raise NotImplementedError(f"the objective '{self.name}' has no distribution")
+
+    def _exceedance(self, outputs: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        """See `exceedance`; t is float32 [B, K]."""
+        raise NotImplementedError(f"the objective '{self.name}' has no distribution")
+
+    @property
+    def has_dispersion(self) -> bool:
+        """Whether the distribution needs a dispersion that no output says, see `dispersed`."""
+        return type(self).dispersed is not Objective.dispersed
+
+    def dispersed(self, dispersion: tf.Tensor | float) -> Self:
+        """The same with a dispersion, which is estimated on the training rows once the outputs are trained.
+
+        Args:
+          dispersion: A float32 scalar > 0, such as a variable.
+
+        Raises:
+          NotImplementedError: The objective has none.
+        """
+        raise NotImplementedError(f"the objective '{self.name}' has no dispersion")
+
+    @property
+    def num_dispersion_terms(self) -> int:
+        """N of `dispersion_terms`."""
+        return 0
+
+    def dispersion_terms(self, labels: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """What `dispersion` wants the sums of over rows, float32 [B, n].
+
+        Args:
+          labels: z, float32 [B].
+          outputs: float32 [B, num_outputs].
+        """
+        raise NotImplementedError(f"the objective '{self.name}' has no dispersion")
+
+    def dispersion(self, sums: Sequence[float], level: float) -> float:
+        """The dispersion about the predictions times their level.
+
+        Args:
+          sums: Over rows, of `dispersion_terms`.
+          level: The factor that predictions are multiplied by.
+        """
+        raise NotImplementedError(f"the objective '{self.name}' has no dispersion")
+
     def _with(self, **constants: Any) -> Self:
         """A copy with constants that are no part of the declaration."""
         clone = copy.copy(self)
         for key, value in constants.items():
             object.__setattr__(clone, key, value)
         return clone
+
+
+def _per_row(values: tf.Tensor | float, outputs: tf.Tensor) -> tuple[tf.Tensor, bool]:
+    """A scalar, [K] or [B, K] as [B, K]; and whether it was a scalar."""
+    given = tf.convert_to_tensor(values, tf.float32)
+    if given.shape.rank == 2:
+        return given, False
+    wide = tf.reshape(given, [1, -1])
+    return tf.broadcast_to(wide, [tf.shape(outputs)[0], tf.shape(wide)[1]]), given.shape.rank == 0

@@ -12,6 +12,7 @@ from htlnet_tf.objectives.functions import HIGHEST_LABEL, inverse_softplus, soft
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.objectives.lazy_tensorflow import tf
 from htlnet_tf.objectives.objective import STRICT, Objective, Units
+from htlnet_tf.objectives.piecewise import exceedance_at, quantile_at
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -23,7 +24,10 @@ class Quantile(Objective):
     to that. The loss is the mean over k of the pinball losses max(q_k (z - v_k), (q_k - 1) (z - v_k)).
 
     The prediction is the mean of the distribution whose quantile function is linear between the v_k and constant
-    beyond them, or the median. Of a target that is not negative it is at least 0.
+    beyond them, or the median. Of a target that is not negative it is at least 0. That distribution is the one whose
+    quantiles and exceedances leave the model: it has a point mass at v_1 and at v_K, and one at 0 where v_k < 0. Where
+    many labels are 0 the v_k of their levels end a little above or below it, for each step is more than 0; there a
+    v_k below half of the least positive of the training rows' 512-quantiles counts as 0, where no amount lies.
 
     Args:
       levels: q_1 < .. < q_K, in (0, 1).
@@ -39,6 +43,7 @@ class Quantile(Objective):
     prediction: Literal["mean", "median"] = Field(default="mean")
     name = "quantile"
     _positive = False
+    _least = 0.0
     _starts = np.zeros(10, np.float32)
 
     @field_validator("levels")
@@ -64,7 +69,10 @@ class Quantile(Objective):
             values = np.full(len(self.levels), statistics.mean)
         # Equal quantiles are a step of 0, whose softplus_inverse would be minus infinity, and whose gradient 0.
         steps = [softplus_inverse(max(step, 0.01)) for step in np.diff(values)]
-        return {"_positive": non_negative, "_starts": np.array([values[0], *steps], np.float32)}
+        least = (
+            min((q for q in statistics.quantiles if q > 0.0), default=0.0) / 2.0 if 0.0 in statistics.quantiles else 0.0
+        )
+        return {"_positive": non_negative, "_least": least, "_starts": np.array([values[0], *steps], np.float32)}
 
     def quantiles(self, outputs: tf.Tensor) -> tf.Tensor:
         """v_1 .. v_K, float32 [B, K], not decreasing along a row."""
@@ -96,6 +104,21 @@ class Quantile(Objective):
         if self._positive:
             values = tf.nn.relu(values)
         return tf.linalg.matvec(values, tf.constant(self._weights()))
+
+    def _amounts_and_shares(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values = self.quantiles(outputs)
+        if self._positive:
+            values = tf.where(values > self._least, values, 0.0)
+        shares = tf.constant(1.0 - np.asarray(self.levels), tf.float32)[tf.newaxis]
+        return values, tf.broadcast_to(shares, tf.shape(values))
+
+    def _exceedance(self, outputs: tf.Tensor, t: tf.Tensor) -> tf.Tensor:
+        """See `Objective.exceedance`."""
+        return exceedance_at(*self._amounts_and_shares(outputs), t)
+
+    def _quantile(self, outputs: tf.Tensor, tails: tf.Tensor) -> tf.Tensor:
+        """See `Objective.quantile`."""
+        return quantile_at(*self._amounts_and_shares(outputs), tails)
 
     def _weights(self) -> np.ndarray:
         """How the prediction is made up of the quantiles, float32 [K]; the sum is 1."""

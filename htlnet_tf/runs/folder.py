@@ -19,6 +19,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.reports import Report
+from htlnet_tf.judging.uncertainty import uncertainty_tables
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
@@ -78,6 +79,8 @@ def write_run(run: Run, directory: Path) -> None:
     run.held_out.to_parquet(directory / "held_out.parquet")
     run.split.to_yaml(directory / "split.yaml")
     run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
+    for name, table in uncertainty_tables(schema, run.scored).items():
+        table.to_csv(directory / name, index=False)
     if run.bad_rows:
         run.bad_rows.write(directory / "bad_rows.csv")
     for member in run.trained:

@@ -19,6 +19,7 @@ from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.schema import Schema
+from htlnet_tf.scoring import conformal
 from htlnet_tf.scoring.calibration.fitting import require_rows
 
 Write = Callable[[str], None]
@@ -84,8 +85,10 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
             encoded[name] = encode_rows(part, encoder, training=name == "train")
         coverage = _coverage(encoded[name], encoder)
         rows_in_part = encoded[name]
-        if name == "valid" and config.calibration is not None and isinstance(rows_in_part, EncodedRows):
-            require_rows(config.calibration, encoder.schema, encoder, rows_in_part)
+        if name == "valid" and isinstance(rows_in_part, EncodedRows):
+            if config.calibration is not None:
+                require_rows(config.calibration, encoder.schema, encoder, rows_in_part)
+            conformal.require_rows(encoder.schema, rows_in_part)
         if not coverage.num_rows:
             raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
         sizes.append(coverage.num_rows)

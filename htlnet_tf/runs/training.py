@@ -24,7 +24,9 @@ from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.parts import load_split, rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Write, prepare
 from htlnet_tf.runs.trained import Trained
+from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
+from htlnet_tf.scoring.conformal import conformal_targets
 
 HELD_OUT_ROWS = 512
 _EVALUATION_BATCH = 8192
@@ -138,8 +140,8 @@ def fit(
     """
     trained = train_members(config, prepared, label=label, last_good=last_good, write=write)
     model: ScoringModel = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
-    if config.calibration is not None:
-        calibrate(model, prepared.valid, config.calibration)
+    if config.calibration is not None or conformal_targets(model.schema):
+        calibrate(model, prepared.valid, config.calibration or CalibrationSettings(steps="none", core="none"))
     scored = score(model, prepared.test)
     bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
     if bad:

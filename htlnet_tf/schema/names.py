@@ -19,6 +19,9 @@ DecimalMark = Literal[".", ","]
 EmbeddingDim = Annotated[int, Field(ge=1, le=4096)]
 QuantileBuckets = Annotated[int, Field(ge=2, le=10_000)]
 
+THRESHOLDS = "thresholds"
+"""The input of the signature `exceedance` that is no column."""
+
 
 def argument_name(column: str) -> str:
     """A column's name as an argument of a Python function, which each signature of an exported model is in Python:
@@ -30,6 +33,16 @@ def argument_name(column: str) -> str:
 def exported_name(column: str) -> str:
     """A column's name as TensorFlow has it in an exported graph: lower case, and other characters `_`."""
     return re.sub(r"[^a-z0-9]", "_", argument_name(column).lower())
+
+
+def quantile_name(target: str, level: float) -> str:
+    """What the quantile of a target at a level is called: `spend_p10` at 0.1, `spend_p2_5` at 0.025."""
+    return f"{target}_p{quantile_suffix(level)}"
+
+
+def quantile_suffix(level: float) -> str:
+    """A level in per cent as names have it: `10` of 0.1, `2_5` of 0.025."""
+    return f"{100.0 * level:.10g}".replace(".", "_")
 
 
 class Named:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from htlnet_tf.schema.features import Categorical, Cross, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, TargetEncoding
-from htlnet_tf.schema.names import Named, exported_name
+from htlnet_tf.schema.names import THRESHOLDS, Named, exported_name
 from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.schema.targets import Binary, Continuous
 
@@ -47,6 +48,28 @@ def check_columns(schema: Schema) -> None:
         read = {feature.source} if isinstance(feature, Named) else {feature.name}
         if schema.user_source in read and (not isinstance(feature, Categorical) or feature.separator is not None):
             raise ValueError(f"user: '{feature.name}' must be a single-valued categorical feature, or no feature")
+
+
+def check_quantiles(schema: Schema) -> None:
+    """What amounts with quantiles add to the exported model has names of its own there."""
+    of_exceedance = tuple(name for names in schema.exceedance_outputs.values() for name in names)
+    of_scores = tuple(
+        name for t in schema.targets for name in (t.name, *(t.quantile_names if isinstance(t, Continuous) else ()))
+    )
+    for names in (of_scores, of_exceedance):
+        exported: dict[str, str] = {}
+        for name in names:
+            plain = re.sub(r"[^a-z0-9]", "_", name.lower())
+            if plain in exported:
+                raise ValueError(
+                    f"targets: '{exported[plain]}' and '{name}' would have the same name in the exported model"
+                )
+            exported[plain] = name
+    if schema.with_quantiles and any(feature.name == THRESHOLDS for feature in schema.inputs):
+        raise ValueError(
+            f"features: '{THRESHOLDS}' is an input of its own where a target has quantiles; give the feature another "
+            f"name, with column: {THRESHOLDS}"
+        )
 
 
 def _check_history(feature: History, schema: Schema) -> None:

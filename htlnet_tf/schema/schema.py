@@ -19,10 +19,10 @@ from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, T
 from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
 from htlnet_tf.schema.names import STRICT, DecimalMark, Named, exported_name
 from htlnet_tf.schema.ranking import SCORE, Ranking
-from htlnet_tf.schema.rules import check_columns, check_ranking, check_references
+from htlnet_tf.schema.rules import check_columns, check_quantiles, check_ranking, check_references
 from htlnet_tf.schema.targets import Binary, Continuous, Multiclass, Target
 
-NamedT = TypeVar("NamedT", Feature, Target)
+NamedT = TypeVar("NamedT", Feature, Target, Continuous)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -99,6 +99,7 @@ class Schema:
         repeated = sorted({name for name in scores if scores.count(name) > 1})
         if repeated:
             raise ValueError(f"targets: the scores of two targets would be called {repeated}")
+        check_quantiles(self)
         check_columns(self)
         check_references(self)
         check_ranking(self)
@@ -141,8 +142,22 @@ class Schema:
         """What a model of this schema gives, in the order in which it leaves: by an output's name, which is its key in
         an exported model, the columns that it is in a table of scores.
         """
-        outputs = {target.name: target.score_names for target in self.targets}
+        outputs: dict[str, tuple[str, ...]] = {}
+        for target in self.targets:
+            outputs[target.name] = target.score_names
+            if isinstance(target, Continuous):
+                outputs |= {name: (name,) for name in target.quantile_names}
         return outputs if self.ranking is None else outputs | {SCORE: (SCORE,)}
+
+    @property
+    def with_quantiles(self) -> tuple[Continuous, ...]:
+        """The amounts that quantiles are declared of, in funnel order."""
+        return tuple(target for target in self.amounts if target.quantiles)
+
+    @property
+    def exceedance_outputs(self) -> dict[str, tuple[str, str]]:
+        """What the signature `exceedance` gives, by target: P(y > t) of the thresholds, and P(y > 0)."""
+        return {t.name: (t.name, f"{t.name}_positive") for t in self.with_quantiles}
 
     @property
     def score_columns(self) -> tuple[str, ...]:
@@ -203,6 +218,14 @@ class Schema:
           InputError: There is none.
         """
         return _named(self.targets, name, "target")
+
+    def amount(self, name: str) -> Continuous:
+        """The amount of a name.
+
+        Raises:
+          InputError: There is none.
+        """
+        return _named(self.amounts, name, "amount")
 
     def feature(self, name: str) -> Feature:
         """The feature of a name.
@@ -321,7 +344,7 @@ def _as_column(target: Target) -> Target:
     """What a target says of its column, without how it is learned."""
     plain = dataclasses.replace(target, after=None)
     if isinstance(plain, Continuous):
-        return dataclasses.replace(plain, objective=None, level=None, standardise=True)
+        return dataclasses.replace(plain, objective=None, level=None, standardise=True, quantiles=(), conformal=False)
     return plain
 
 

@@ -8,8 +8,16 @@ from typing import Annotated, Any, Literal, Union
 from pydantic import ConfigDict, Field, SkipValidation, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.objectives import BinaryCrossEntropy, Objective, Poisson, SoftmaxCrossEntropy, Squared, objective_of
-from htlnet_tf.schema.names import ColumnName, DecimalMark, Named, SourceName
+from htlnet_tf.objectives import (
+    WITH_DISTRIBUTION,
+    BinaryCrossEntropy,
+    Objective,
+    Poisson,
+    SoftmaxCrossEntropy,
+    Squared,
+    objective_of,
+)
+from htlnet_tf.schema.names import ColumnName, DecimalMark, Named, SourceName, quantile_name
 
 _STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
 
@@ -140,6 +148,11 @@ class Continuous(_OneScore):
       non_negative: Refuse rows with a negative amount, and never predict one.
       objective: How it is learned: an objective of `htlnet_tf.objectives`, its name, or a mapping of its name and
         arguments. None: `poisson` for an amount that is not negative, `squared` for others.
+      quantiles: Levels in (0, 1), increasing: the model gives these quantiles of the amount too, `{name}_p10` at 0.1,
+        and the exported one has the signature `exceedance`. The objective must have a distribution: `ziln`,
+        `gamma_hurdle`, `ordinal` or `quantile`.
+      conformal: Correct the levels of the quantiles on the validation part, so that as many labels lie below a quantile
+        as its level says; see `htlnet_tf.scoring.conformal`.
       level: Multiply the predictions by one factor, so that their total over the training rows is the actual one.
         None: where the amount is not negative.
       observed_if: As for `Binary`; what is counted of the training rows is then of the observed ones.
@@ -156,6 +169,8 @@ class Continuous(_OneScore):
     non_negative: bool = True
     objective: Annotated[Any, SkipValidation] = None
     level: bool | None = None
+    quantiles: tuple[float, ...] = ()
+    conformal: bool = False
     observed_if: str | None = None
     sample_weight: str | None = None
     after: tuple[str, ...] | None = None
@@ -179,7 +194,27 @@ class Continuous(_OneScore):
             raise ValueError(f"target '{self.name}' may be negative, so that its total has no level; leave `level` out")
         if self.level is False and self.learned_by.needs_level:
             raise ValueError(f"target '{self.name}': the objective '{self.learned_by.name}' needs its level")
+        self._check_quantiles()
         return self
+
+    def _check_quantiles(self) -> None:
+        levels = self.quantiles
+        if not all(0.0 < q < 1.0 for q in levels) or list(levels) != sorted(set(levels)):
+            raise ValueError(
+                f"target '{self.name}': quantiles must be increasing levels between 0 and 1, received {list(levels)}"
+            )
+        if levels and not self.learned_by.has_distribution:
+            raise ValueError(
+                f"target '{self.name}': the objective '{self.learned_by.name}' says the expectation alone and has no "
+                f"distribution to take quantiles of; {', '.join(WITH_DISTRIBUTION)} have one"
+            )
+        if self.conformal and not levels:
+            raise ValueError(f"target '{self.name}': conformal corrects the levels of quantiles, and none are declared")
+
+    @property
+    def quantile_names(self) -> tuple[str, ...]:
+        """What the quantiles are called, in the order of their levels."""
+        return tuple(quantile_name(self.name, q) for q in self.quantiles)
 
     @property
     def learned_by(self) -> Objective:

@@ -33,8 +33,8 @@ def predict(model: ScoringModel, rows: Rows, *, batch_size: int = 8192) -> pd.Da
     Returns:
       One row per input row, with its index; of a stream, with the file and the number of the row there, without the
       rows that the stream skips. Per target, in funnel order, the probability (binary) or the core in its
-      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`. An amount that is
-      declared `non_negative` is never below 0.
+      own unit, float32; a multiclass target has one column per class, `{name}_0` .. `{name}_{K-1}`, and behind an
+      amount stand its quantiles, `{name}_p10`. An amount that is declared `non_negative` is never below 0.
 
     Raises:
       InputError: A feature is missing or holds a value its kind does not allow; a stream has no rows, or `rows` is
@@ -81,7 +81,7 @@ def predict_both(
         score_frame(model.schema, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, index)
         for parts in frames
     )
-    return final, None if model.calibration is None else uncalibrated
+    return final, None if model.calibration is None or not model.calibration.changed else uncalibrated
 
 
 def score_frame(schema: Schema, outputs: Mapping[str, np.ndarray], index: pd.Index) -> pd.DataFrame:

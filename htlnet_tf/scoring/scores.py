@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from htlnet_tf.models.scoring_model import mean_scores
 from htlnet_tf.schema.ranking import SCORE
+from htlnet_tf.scoring.amounts import AmountDistribution, amount_distributions
 from htlnet_tf.scoring.ranking import ranking_score
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def final_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict
 
     Returns:
       By output, in the order of `Schema.outputs`: probabilities [B] (binary) or [B, K] (multiclass), an amount [B] in
-      its own unit; where the schema declares a ranking, `score` [B].
+      its own unit, and its quantiles [B], each an output; where the schema declares a ranking, `score` [B].
     """
     return both_scores(model, features)[0]
 
@@ -58,10 +59,53 @@ def scores_of_outputs(
       outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
       ids: Row numbers by field.
     """
-    predictions = mean_predictions(model, outputs)
-    if model.calibration is not None:
-        predictions = model.calibration(predictions, ids)
-    scores = {target.name: predictions[target.name] for target in model.schema.targets}
+    uncalibrated = mean_predictions(model, outputs)
+    predictions = _calibrated(model, uncalibrated, ids)
+    quantiles = {
+        name: distribution.quantiles(model.schema.amount(name).quantiles)
+        for name, distribution in amount_distributions(model, outputs, uncalibrated, predictions).items()
+    }
+    scores = {}
+    for target in model.schema.targets:
+        scores[target.name] = predictions[target.name]
+        if target.name in quantiles:
+            names = model.schema.amount(target.name).quantile_names
+            scores |= dict(zip(names, tf.unstack(quantiles[target.name], num=len(names), axis=1), strict=True))
     if model.schema.ranking is not None:
         scores[SCORE] = ranking_score(model.schema, model.schema.ranking, scores)
     return scores
+
+
+def distributions(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, AmountDistribution]:
+    """How the amounts with quantiles are distributed in encoded rows, by target; arguments as for `final_scores`."""
+    ids, encoder = features["ids"], model.encoder
+    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
+    uncalibrated = mean_predictions(model, outputs)
+    predictions = _calibrated(model, uncalibrated, lambda field: ids[:, encoder.slots_of(field)])
+    return amount_distributions(model, outputs, uncalibrated, predictions)
+
+
+def quantile_bounds(
+    model: ScoringModel, features: Mapping[str, tf.Tensor], difference: float
+) -> dict[str, tuple[tf.Tensor, tf.Tensor]]:
+    """The quantiles at levels a little lower and a little higher, each float32 [B], by output.
+
+    Where little lies about a quantile, what rounding makes of a probability moves it far: who compares quantiles asks
+    whether they are between these.
+
+    Args:
+      model: A trained model.
+      features: As for `final_scores`.
+      difference: Of the levels.
+    """
+    found: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+    for name, distribution in distributions(model, features).items():
+        target = model.schema.amount(name)
+        levels = [[min(max(q + d, 1e-6), 1.0 - 1e-6) for q in target.quantiles] for d in (-difference, difference)]
+        low, high = (tf.unstack(distribution.quantiles(of), num=len(of), axis=1) for of in levels)
+        found |= dict(zip(target.quantile_names, zip(low, high, strict=True), strict=True))
+    return found
+
+
+def _calibrated(model: ScoringModel, predictions: dict[str, tf.Tensor], ids: IdsOfField) -> dict[str, tf.Tensor]:
+    return predictions if model.calibration is None else model.calibration(predictions, ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +24,7 @@ from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.clients.rows import Rows, User
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
@@ -104,6 +105,12 @@ class AsyncRestClient:
     async def rank(self, user: User, items: Rows, k: int = 10) -> pd.DataFrame:
         """The best items for one user; arguments, result and errors as of `RestClient.rank`."""
         return await self._run(self._calls.rank(user, items, k))
+
+    async def exceedance(
+        self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
+    ) -> pd.DataFrame:
+        """The probabilities that amounts exceed thresholds; arguments and result as of `RestClient.exceedance`."""
+        return await self._run(self._calls.exceedance(rows, thresholds, signature_name))
 
     async def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature; as `RestClient.signature`."""

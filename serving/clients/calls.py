@@ -6,15 +6,17 @@ Each call is a generator that yields questions, is sent the answers, and returns
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
+from htlnet_tf.data.thresholds import checked_thresholds
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.columns import Columns, Rows, to_candidate_columns, to_columns
+from htlnet_tf.serving.clients.exceedance import exceedance_frame, exceedance_request
 from htlnet_tf.serving.clients.ranked import asked_for, rank_columns, ranked_frame
 from htlnet_tf.serving.clients.replies import OtherOutputsError, read_signatures, score_frame
 from htlnet_tf.serving.clients.rows import User
@@ -145,6 +147,18 @@ class Calls:
             )
         )
 
+    def exceedance(self, rows: Rows, thresholds: float | Iterable[float], signature_name: str) -> Call[pd.DataFrame]:
+        """The probabilities that amounts exceed thresholds; see `RestClient.exceedance`."""
+        asked = checked_thresholds(thresholds)
+        return (
+            yield from self._scores(
+                signature_name,
+                lambda signatures: exceedance_request(rows, asked, signatures, signature_name, self._schema_rows),
+                False,
+                lambda outputs, signature, index, order: exceedance_frame(outputs, signature, index, asked),
+            )
+        )
+
     def signature(self, name: str) -> Call[Signature]:
         """The inputs and outputs of a signature; see `RestClient.signature`."""
         signatures = self._signatures  # another thread may forget them meanwhile
@@ -200,7 +214,7 @@ class Calls:
                 # Perhaps a new version is served, which takes other columns: the next call asks again.
                 self._signatures = None
             raise
-        order = () if self._schema_rows is None else self._schema_rows.targets
+        order = () if self._schema_rows is None else self._schema_rows.outputs
         return arrange(outputs, signature, columns.index, order=order)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.column_values import converted
 from htlnet_tf.serving.clients.rows import Rows, User, checked_user, columns_of, listed
-from htlnet_tf.serving.signatures import Signature, TensorInfo
+from htlnet_tf.serving.signatures import THRESHOLDS_INPUT, Signature, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def require_own_values(signature: Signature, rows: int) -> None:
       InputError: It shares inputs between rows, and there is more than one.
     """
     if signature.shared and rows > 1:
+        call = "exceedance" if THRESHOLDS_INPUT in signature.shared else "predict_candidates"
         raise InputError(
-            f"the signature takes one value of {listed(sorted(signature.shared))} for all rows: use predict_candidates"
+            f"the signature takes one value of {listed(sorted(signature.shared))} for all rows: use {call}"
         )
 
 

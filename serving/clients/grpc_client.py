@@ -7,7 +7,7 @@ protocol buffers that come with the tensorflow package and cannot be imported wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from htlnet_tf.serving.clients.replies import OtherOutputsError
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.clients.rows import Rows, User
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
 try:
     import grpc
@@ -181,6 +181,26 @@ class GrpcClient:
           ServingError: As in `predict`.
         """
         return run(self._calls.rank(user, items, k), self._answer)
+
+    def exceedance(
+        self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
+    ) -> pd.DataFrame:
+        """The probabilities that amounts exceed thresholds, of a model whose schema has `quantiles`.
+
+        Args:
+          rows: As of `predict`.
+          thresholds: In the amounts' unit, one or several; all rows share them.
+          signature_name: Signature to call.
+
+        Returns:
+          One row per input row, as from `predict`; per amount P(y > t) as `{name}_above_{t}` for each threshold, and
+          P(y > 0) as `{name}_positive`: what `htlnet_tf.exceedance` gives of the model in memory.
+
+        Raises:
+          InputError: As in `predict`; or a threshold is no finite number.
+          ServingError: As in `predict`.
+        """
+        return run(self._calls.exceedance(rows, thresholds, signature_name), self._answer)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.clients.rows import Rows, User
 from htlnet_tf.serving.errors import ServingError
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, Signature
+from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
 if TYPE_CHECKING:
     from htlnet_tf.schema import Schema
@@ -157,6 +158,26 @@ class RestClient:
           ServingError: As in `predict`.
         """
         return run(self._calls.rank(user, items, k), self._answer)
+
+    def exceedance(
+        self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
+    ) -> pd.DataFrame:
+        """The probabilities that amounts exceed thresholds, of a model whose schema has `quantiles`.
+
+        Args:
+          rows: As of `predict`.
+          thresholds: In the amounts' unit, one or several; all rows share them.
+          signature_name: Signature to call.
+
+        Returns:
+          One row per input row, as from `predict`; per amount P(y > t) as `{name}_above_{t}` for each threshold, and
+          P(y > 0) as `{name}_positive`: what `htlnet_tf.exceedance` gives of the model in memory.
+
+        Raises:
+          InputError: As in `predict`; or a threshold is no finite number.
+          ServingError: As in `predict`.
+        """
+        return run(self._calls.exceedance(rows, thresholds, signature_name), self._answer)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.

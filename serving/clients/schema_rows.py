@@ -27,7 +27,7 @@ class SchemaRows:
 
     Attributes:
       declared: The schema.
-      targets: Names of the targets, in funnel order.
+      outputs: Names of the outputs, in funnel order.
 
     Raises:
       InputError: The schema cannot be read.
@@ -35,7 +35,7 @@ class SchemaRows:
 
     def __init__(self, schema: Schema | str | Path) -> None:
         self.declared = schema if isinstance(schema, Schema) else load_schema(schema)
-        self.targets = tuple(target.name for target in self.declared.targets)
+        self.outputs = tuple(self.declared.outputs)
         # A table comes along with its labels; a dict of any other column may hold a typing error.
         self._known = frozenset(self.declared.columns)
         self._settled: tuple[dict[str, str], Schema] | None = None

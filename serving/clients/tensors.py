@@ -16,11 +16,11 @@ def tensor_of(name: str, values: list[Any], info: TensorInfo) -> tensor_pb2.Tens
 
     Args:
       name: Input alias, for messages.
-      values: As `to_columns` gives them: one value, or one list of one value, per row.
+      values: As `to_columns` gives them: one value, or one list of one value, per row; or one list for all rows.
       info: The input.
 
     Returns:
-      The tensor, `[N]` or `[N, 1]`.
+      The tensor, `[N]`, `[N, 1]` or `[1, K]`.
 
     Raises:
       InputError: A text cannot be written as UTF-8.
@@ -28,7 +28,7 @@ def tensor_of(name: str, values: list[Any], info: TensorInfo) -> tensor_pb2.Tens
     tensor = tensor_pb2.TensorProto(dtype=types_pb2.DataType.Value(info.dtype))
     tensor.tensor_shape.dim.add(size=len(values))
     if info.shape is not None and len(info.shape) == 2:
-        tensor.tensor_shape.dim.add(size=1)
+        tensor.tensor_shape.dim.add(size=len(values[0]))
         values = [value for row in values for value in row]
     if info.dtype == "DT_STRING":
         tensor.string_val.extend(utf8(name, values))

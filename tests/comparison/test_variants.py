@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 import htlnet_tf as htl
 from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.comparison.runs import Job
-from htlnet_tf.comparison.variants import ABLATIONS, METHODS, plan, variant, variant_name
+from htlnet_tf.comparison.variants import ABLATIONS, METHODS, objective_obstacles, plan, variant, variant_name
 from htlnet_tf.gradients import ADJUSTMENTS
 from htlnet_tf.judging.references import REFERENCES
 from htlnet_tf.models import MODELS
@@ -169,3 +171,19 @@ def test_single_references_are_named_among_the_models() -> None:
     for unknown in ("lightgbm@ziln", "lightgbm+sum", "glm@poisson"):
         with pytest.raises(htl.InputError, match="the references are"):
             plan([unknown])
+
+
+def test_an_objective_that_the_core_cannot_have_is_an_obstacle(schema: htl.Schema) -> None:
+    config = RunConfig(DataConfig(loader="generic"))
+    chosen = plan(["htlnet", "mmoe@poisson"], objectives=["poisson", "ziln", "quantile"])
+    assert objective_obstacles(chosen.variants, config, schema) == {}
+    core = dataclasses.replace(schema.core, objective="ziln", quantiles=(0.5,))
+    unfit = objective_obstacles(chosen.variants, config, schema.with_targets((*schema.targets[:-1], core)))
+    assert list(unfit) == ["mmoe@poisson", "htlnet@poisson"]
+    assert "'poisson' says the expectation alone" in unfit["htlnet@poisson"]
+    left = chosen.without(unfit)
+    assert list(left.variants) == ["htlnet", "htlnet@ziln", "htlnet@quantile"]
+    assert [list(table.rows) for table in left.tables] == [["htlnet"], ["htlnet", "htlnet@ziln", "htlnet@quantile"]]
+    negative = dataclasses.replace(schema.core, non_negative=False)
+    unfit = objective_obstacles(chosen.variants, config, schema.with_targets((*schema.targets[:-1], negative)))
+    assert list(unfit) == ["mmoe@poisson", "htlnet@poisson", "htlnet@ziln"]

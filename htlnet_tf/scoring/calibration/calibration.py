@@ -126,6 +126,11 @@ class Calibration:
                 found |= {target: found[target] / odds for target in self.after_sampling if target in found}
         return found
 
+    @property
+    def changed(self) -> frozenset[str]:
+        """The targets whose predictions may be others than the model's."""
+        return frozenset((*self.targets, *self.after_sampling))
+
     def save(self, path: Path) -> None:
         """Writes it as JSON."""
         path.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False), encoding="utf-8")

@@ -64,8 +64,8 @@ class Curve:
         if len(x) == 1 and self.below == self.above:
             found = y[0] + (flat - x[0]) * np.float32(self.below)
         else:
-            # Beyond the ends a step of 1 is worth the slope. Between points a ratio of steps never overflows, as a slope
-            # of points that lie close together does.
+            # Beyond the ends a step of 1 is worth the slope. Between points a ratio of steps never overflows, as the
+            # slope of points that lie close together does.
             widths = np.concatenate([[1.0], np.diff(x), [1.0]]).astype(np.float32)
             heights = np.concatenate([[self.below], np.diff(y), [self.above]]).astype(np.float32)
             segment = tf.searchsorted(x, flat, side="right")

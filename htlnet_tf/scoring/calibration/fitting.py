@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
@@ -22,6 +23,7 @@ from htlnet_tf.scoring.calibration.groups import level_factors, logit_shifts, lo
 from htlnet_tf.scoring.calibration.method import require_enough
 from htlnet_tf.scoring.calibration.sample import Predict, Sample, encoded_parts, model_predictions, samples_of
 from htlnet_tf.scoring.calibration.settings import METHODS, CalibrationSettings
+from htlnet_tf.scoring.conformal import conformal_levels
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
@@ -36,7 +38,8 @@ def calibrate(
     """Calibrates a trained model on rows that it was not trained on, usually the validation part.
 
     From then on `htlnet_tf.predict` and `evaluate`, run folders, exports and parity have the calibrated predictions.
-    Keras' own methods do not, and `fit` drops a calibration, which is of the weights before.
+    Keras' own methods do not, and `fit` drops a calibration, which is of the weights before. The levels of quantiles
+    that are declared `conformal` are corrected behind it, on the same rows, see `htlnet_tf.scoring.conformal`.
 
     Args:
       model: A trained model or ensemble; its `calibration` is set.
@@ -56,8 +59,16 @@ def calibrate(
     except pydantic.ValidationError as error:
         raise InputError(f"calibration: {faults(error)}") from error
     parts = encoded_parts(rows, model.encoder)
-    model.calibration = fit_calibration(chosen, model.schema, model.encoder, model_predictions(model), parts)
-    return model.calibration
+    found = fit_calibration(chosen, model.schema, model.encoder, model_predictions(model), parts)
+    before, model.calibration = model.calibration, found
+    try:
+        levels = conformal_levels(model, encoded_parts(rows, model.encoder))
+    except InputError:
+        model.calibration = before
+        raise
+    if levels:
+        model.calibration = found = dataclasses.replace(found, levels=levels)
+    return found
 
 
 def _changed(settings: CalibrationSettings | None, changes: Mapping[str, Any]) -> CalibrationSettings:

@@ -32,10 +32,10 @@ def logit_shifts(
     Returns:
       float64 [groups], within -10 .. 10; 0 of a group without rows.
     """
-    count = int(groups.max()) + 1 if len(groups) else 0
+    count = int(groups.max()) + 1
     rows = np.bincount(groups, weights, minlength=count)
     # The further rows are spread over the group's own: each row counts so much more, with its prediction as label.
-    share = prior_rows * (weights.mean() if len(weights) else 0.0) / np.maximum(rows, 1e-300)
+    share = np.divide(prior_rows * weights.mean(), rows, out=np.zeros(count), where=rows > 0)
     said = 1.0 / (1.0 + np.exp(-logits))
     due = np.bincount(groups, weights * (labels + share[groups] * said), minlength=count)
     low, high = np.full(count, -_BOUND), np.full(count, _BOUND)
@@ -57,10 +57,10 @@ def level_factors(
     Returns:
       float64 [groups], within 1e-3 .. 1e3; 1 of a group without rows or with a total of 0 or less.
     """
-    count = int(groups.max()) + 1 if len(groups) else 0
+    count = int(groups.max()) + 1
     rows = np.bincount(groups, weights, minlength=count)
     predicted = np.bincount(groups, weights * predictions, minlength=count)
-    prior = prior_rows * (weights.mean() if len(weights) else 0.0) * predicted / np.maximum(rows, 1e-300)
+    prior = prior_rows * weights.mean() * np.divide(predicted, rows, out=np.zeros(count), where=rows > 0)
     actual = np.bincount(groups, weights * labels, minlength=count) + prior
     total = predicted + prior
     usable = (actual > 0) & (total > 0)

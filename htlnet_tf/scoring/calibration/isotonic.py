@@ -11,20 +11,20 @@ from htlnet_tf.scoring.calibration.curve import Curve
 if TYPE_CHECKING:
     from htlnet_tf.scoring.calibration.sample import Sample
 
-_STEP_ROWS = 50.0
+_STEP_ROWS, _TILT = 50.0, 0.1
 
 
 class Isotonic:
-    """The increasing step function that fits best, with straight lines between the middles of its steps.
+    """The increasing step function that fits best, a little tilted.
 
-    The lines keep the order of predictions that plain isotonic regression makes equal. Neighbouring steps are put
-    together until each has 50 rows, and each counts one more whose label is as predicted, so that none says 0 or 1. Of
-    probabilities the curve begins at (0, 0) and ends at (1, 1), of an amount that is not negative it begins at (0, 0)
-    and keeps its last ratio.
+    Neighbouring steps are put together until each has 50 rows, and each counts one more whose label is as predicted, so
+    that none says 0 or 1. A step rises from a tenth of the distance to its neighbours below its value to as much above,
+    so that predictions which plain isotonic regression makes equal keep their order. Outside of the rows, the curve of
+    probabilities begins at (0, 0) and ends at (1, 1); that of an amount which is not negative begins at (0, 0) and
+    keeps its last ratio.
 
     References:
-      Zadrozny, Elkan: "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", KDD 2002; Oron,
-      Flournoy: "Centered Isotonic Regression", Statistics in Biopharmaceutical Research 9, 2017, for the lines.
+      Zadrozny, Elkan: "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", KDD 2002.
     """
 
     least_rows = 1000
@@ -42,16 +42,22 @@ class Isotonic:
         counts = weights / weights.mean()  # in rows, whatever the unit of the weights
         step = _put_together(np.bincount(step, counts))[step]
         rows = np.bincount(step, counts)
-        x = np.bincount(step, counts * p) / rows
-        y = np.maximum.accumulate((np.bincount(step, counts * sample.labels) + x) / (rows + 1.0))
-        if probability:
-            x, y = np.clip(x, 0.0, 1.0), np.clip(y, 0.0, 1.0)
-        inner = (x > 0.0) & (x < 1.0 if probability else True)
+        means = np.bincount(step, counts * p) / rows
+        levels = np.maximum.accumulate((np.bincount(step, counts * sample.labels) + means) / (rows + 1.0))
+        gaps = np.diff(levels)
+        outer = gaps if len(gaps) else np.abs(levels) * 0.01  # of a step without neighbours
+        below, above = _TILT * np.append(outer[:1], gaps), _TILT * np.append(gaps, outer[-1:])
+        starts, ends = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
+        np.minimum.at(starts, step, p)
+        np.maximum.at(ends, step, p)
+        x = np.stack([starts, ends], axis=1).ravel()
+        y = np.stack([levels - below, levels + above], axis=1).ravel()
         if not (probability or non_negative):
             return Curve.through(x, y)
-        x, y = np.append(0.0, x[inner]), np.append(0.0, y[inner])
+        inner = (x > 0.0) & (x < 1.0 if probability else True)
+        x, y = np.append(0.0, x[inner]), np.append(0.0, np.maximum(y[inner], 0.0))
         if probability:
-            return Curve.through(np.append(x, 1.0), np.append(y, 1.0), below=0.0, above=0.0)
+            return Curve.through(np.append(x, 1.0), np.minimum(np.append(y, 1.0), 1.0), below=0.0, above=0.0)
         return Curve.through(x, y, below=0.0, above=float(y[-1] / x[-1]) if x[-1] else 1.0)
 
 
