@@ -260,7 +260,7 @@ def ranked_model(schema: htl.Schema, encoder: Any) -> Any:
     model = htl.SharedBottom(dataclasses.replace(schema, ranking=ranking), encoder, embedding_dim=4, tower_units=(8,))
     random = np.random.default_rng(0)
     for weight in model.trainable_variables:
-        weight.assign(tf.constant(random.normal(0.0, 0.5, weight.shape), tf.float32))
+        weight.assign(tf.constant(random.normal(0.0, 0.2, weight.shape), tf.float32))
     return model
 
 
