@@ -20,7 +20,7 @@ from htlnet_tf.errors import InputError, VerificationError
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer
-from tests.conftest import SMALL_CONFIG, BuildOnce, htlnet
+from tests.conftest import SMALL_CONFIG, htlnet
 from tests.page.pages import read
 
 
