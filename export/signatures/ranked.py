@@ -39,7 +39,7 @@ class Ranked(Candidates):
 
     def output_order(self, schema: Schema) -> tuple[str, ...]:
         """Which candidate, how good, and why."""
-        return (INDEX, SCORE, *(target.name for target in schema.targets))
+        return (INDEX, SCORE, *(name for name in schema.outputs if name != SCORE))
 
     def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """The best candidates' positions and scores."""

@@ -129,3 +129,11 @@ def test_candidates_that_a_rounding_parts_may_change_places(ranked_model: Any, r
     np.testing.assert_array_equal(question.due({"index": exchanged})["index"].values, order)
     for wrong in (order[:-1], np.full_like(order, order[0]), order - 1):
         np.testing.assert_array_equal(question.due({"index": wrong})["index"].values, order)
+
+
+def test_quantiles_have_a_place_in_the_order(ranked_model: Any) -> None:
+    schema = ranked_model.schema
+    core = dataclasses.replace(schema.core, objective="ziln", quantiles=(0.1, 0.9))
+    wider = schema.with_targets((*schema.targets[:-1], core))
+    assert Ranked().output_order(wider) == ("index", "score", "click", "buy", "spend", "spend_p10", "spend_p90")
+    assert list(wider.outputs)[-1] == "score"
