@@ -30,14 +30,10 @@ DAILY_SECONDS = 20
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+def pytest_collection_finish() -> None:
     """What is imported is there to stay: no collection of garbage need walk its half a million objects again."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    # Graphs of a few rows do not repay their optimisation, which takes a third of an export's time. The slow tests, and
-    # the embedded server, which has a session of its own, run them optimised.
-    if "tensorflow" in sys.modules and not session.config.getoption("markexpr").startswith("slow"):
-        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.hookimpl(wrapper=True)

@@ -99,6 +99,8 @@ def quantile_bounds(
       difference: Of the levels.
     """
     found: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+    if not model.schema.with_quantiles:  # the towers need not run
+        return found
     for name, distribution in distributions(model, features).items():
         target = model.schema.amount(name)
         levels = [[min(max(q + d, 1e-6), 1.0 - 1e-6) for q in target.quantiles] for d in (-difference, difference)]

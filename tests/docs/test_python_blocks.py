@@ -88,6 +88,7 @@ CONTEXTS: dict[str, Callable[[Request], Names]] = {
     "docs/objectives.md": of_nothing,
     "docs/python.md": of_the_readme,
     "docs/training.md": of_a_model,
+    "docs/uncertainty.md": of_nothing,
 }
 # Fewer of the same, where a block trains several models.
 SHORTER = {
@@ -96,7 +97,7 @@ SHORTER = {
 }
 # Pages with a test of their own: the first two below, the third in tests/test_ranking_docs.py.
 ELSEWHERE = {"README.md", "docs/serving.md", "docs/ranking.md"}
-SLOW = ("docs/comparison.md", "docs/ensembles.md", "docs/python.md")
+SLOW = ("docs/comparison.md", "docs/ensembles.md", "docs/python.md", "docs/uncertainty.md")
 
 
 def test_every_page_with_python_is_run() -> None:
