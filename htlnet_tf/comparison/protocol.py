@@ -165,7 +165,8 @@ def _compare(
     text = _text(chosen, records, prepared, constants, variants)
     comparison = Comparison(chosen, records, runs_table(records), text, oracle)
     _write(comparison, folder, prepared, pictured, _heading(config, prepared, records))
-    write_comparison_page(folder.root, chosen.tables, prepared.schema, constants, command)
+    if any(record.report is not None for of_variant in records.values() for record in of_variant):
+        write_comparison_page(folder.root, chosen.tables, prepared.schema, constants, command)
     return comparison
 
 

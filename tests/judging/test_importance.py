@@ -16,14 +16,22 @@ from htlnet_tf.judging.importance import importance_table
 
 
 class OnlyThePrice:
-    """Scores by the column of the price alone."""
+    """Scores by the column of the price alone, without towers."""
+
+    calibration = None
 
     def __init__(self, schema: htl.Schema, encoder: Any) -> None:
-        self.schema, self.encoder = schema, encoder
+        self.schema, self.encoder, self.members = schema, encoder, (self,)
         self.column = encoder.value_columns["price"]
 
-    def __call__(self, batch: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-        price = batch["numeric"][:, self.column][:, 0]
+    def embedding(self, ids: tf.Tensor) -> tf.Tensor:
+        return ids
+
+    def tower_outputs(self, embedded: tf.Tensor, batch: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        return [batch["numeric"][:, self.column][:, 0]]
+
+    def predictions_of(self, outputs: list[tf.Tensor]) -> dict[str, tf.Tensor]:
+        (price,) = outputs
         probability = tf.sigmoid(price)
         return {"click": probability, "buy": probability, "spend": tf.exp(price)}
 

@@ -49,7 +49,7 @@ class TestFiles:
 
 
 def test_every_public_function_is_here() -> None:
-    names = ["attention", "calibration", "comparison", "gradients", "learning_curves", "regret"]
+    names = ["attention", "calibration", "comparison", "gradients", "learning_curves", "ranking_search", "regret"]
     assert sorted(plots.__all__) == [f"plot_{name}" for name in names]
 
 
