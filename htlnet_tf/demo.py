@@ -17,11 +17,9 @@ from htlnet_tf.judging.summaries import comparison_text
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.runs.config import ModelConfig, RunConfig, shipped
 from htlnet_tf.runs.folder import Run, export_run, write_run
-from htlnet_tf.runs.page import write_run_page
-from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.preparation import Write, prepare
 from htlnet_tf.runs.report import report_run
-from htlnet_tf.runs.training import fit
+from htlnet_tf.runs.training import add_page, fit
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving import EmbeddedServer, RestClient
 
@@ -78,8 +76,7 @@ def run_demo(
         plot_gradients(histories, prepared.schema, stage / "gradients.png")
         curves = stage / "learning_curves_shared_bottom.png"
         plot_learning_curves(other.trained[0].history, prepared.schema, curves)
-        facts = run_facts(run, prepared, command=command, write=lambda line: write(f"  {line}"))
-        write_run_page(facts, stage, str(output))
+    add_page(run, prepared, output, command=command, write=lambda line: write(f"  {line}"))
 
     write(f"[3/5] Test metrics, {run.report.num_rows:,} rows")
     table = comparison_text({"HTLNet": run.report, "Shared-Bottom": other.report})

@@ -43,7 +43,7 @@ class Exceedance(ServingDefault):
         return named(exceedances(model, model.encoder(raw), inputs[THRESHOLDS][0]))
 
     def feeds(self, encoder: FeatureEncoder, raw: Arrays) -> dict[str, np.ndarray]:
-        """The columns, and thresholds about the mean of the first amount with quantiles."""
+        """The columns, and thresholds about the means of the amounts."""
         return super().feeds(encoder, raw) | {THRESHOLDS: _thresholds(encoder)}
 
     def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
@@ -54,5 +54,7 @@ class Exceedance(ServingDefault):
 
 
 def _thresholds(encoder: FeatureEncoder) -> np.ndarray:
-    labels = encoder.statistics.labels[encoder.schema.core.name]
-    return np.array([[0.0, 0.5 * labels.mean, labels.mean, labels.mean + 3.0 * labels.std]], np.float32)
+    """float32 [1, K], about the mean of every amount."""
+    amounts = encoder.statistics.labels.values()
+    values = [t for a in amounts for t in (0.0, 0.5 * a.mean, a.mean, a.mean + 3.0 * a.std)]
+    return np.unique(np.array(values, np.float32))[np.newaxis]

@@ -115,8 +115,11 @@ def evaluate(model: ScoringModel, rows: Rows, *, k: int = K) -> Report:
     return score(model, rows).report(model.schema, k=k)
 
 
-def score(model: ScoringModel, rows: Rows) -> Scored:
-    """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`."""
+def score(model: ScoringModel, rows: Rows, *, levels: bool = True) -> Scored:
+    """Predicts every row and keeps its labels and its user beside it; arguments and errors are those of `evaluate`.
+
+    Without `levels` it is not said where labels lie in their predicted distributions, which takes most of the time.
+    """
     # Judging ready-made predictions must not need these.
     from htlnet_tf.scoring.label_levels import label_levels
     from htlnet_tf.scoring.prediction import predict_both
@@ -126,7 +129,7 @@ def score(model: ScoringModel, rows: Rows) -> Scored:
         model.schema,
         model.encoder,
         rows,
-        levels=lambda encoded, labels: label_levels(model, encoded, labels),
+        levels=(lambda encoded, labels: label_levels(model, encoded, labels)) if levels else None,
     )
 
 

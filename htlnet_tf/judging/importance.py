@@ -67,11 +67,11 @@ def importance_table(
       Breiman: "Random Forests", Machine Learning 45, 2001; Fisher, Rudin, Dominici: "All Models are Wrong, but Many are
       Useful", JMLR 20, 2019 (model reliance).
     """
-    from htlnet_tf.scoring.prediction import predict_encoded  # as in evaluation
+    from htlnet_tf.scoring.prediction import predict_targets  # as in evaluation
 
     schema = model.schema
     encoded = model.encoder.encode(rows)
-    judged = judge(schema, rows[[t.source for t in schema.targets]], predict_encoded(model, encoded, rows.index))
+    judged = judge(schema, rows[[t.source for t in schema.targets]], predict_targets(model, encoded, rows.index))
     base = {t.name: _quality(t, judged[t.name], judged[t.name].predictions) for t in schema.targets}
     permutations = [np.random.default_rng([seed, i]).permutation(len(rows)) for i in range(repeats)]
     units, found, spoke = _units(model), [], time.monotonic()
@@ -80,7 +80,7 @@ def importance_table(
         permuted = [_permuted(model, rows, encoded, unit.sources, order) for order in permutations]
         # Scored at once: of a few thousand rows the call itself is much of the time.
         together = {name: np.concatenate([part[name] for part in permuted]) for name in encoded}
-        scored = predict_encoded(model, together, pd.RangeIndex(len(rows) * repeats))
+        scored = predict_targets(model, together, pd.RangeIndex(len(rows) * repeats))
         for i in range(repeats):
             predictions = scored.iloc[i * len(rows) : (i + 1) * len(rows)]
             for target in schema.targets:

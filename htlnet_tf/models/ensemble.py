@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import tensorflow as tf
+from absl import logging
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
@@ -19,9 +20,10 @@ class Ensemble(ScoringModel):
     A row is encoded once, and each member scores it. What is averaged are the predictions themselves, each in its own
     space: probabilities of a step, class probabilities of a multiclass one (their sum stays 1), amounts in their unit.
     So the ensemble is the equal mixture of its members: P(y > 0) or any other probability of it is the mean of the
-    members', and an expectation the mean of their expectations. Logits, standardised outputs, quantiles and parameters
-    of distributions have no such mean; who wants them asks the `members`. An amount whose objective predicts a median
-    (`Quantile(prediction="median")`) is the mean of the members' medians.
+    members', an expectation the mean of their expectations, and quantiles are the mixture's. Logits, standardised
+    outputs and parameters of distributions have no such mean; who wants them asks the `members`. An amount whose
+    objective predicts a median (`Quantile(prediction="median")`) is the mean of the members' medians. A calibration is
+    the ensemble's; those of its members do not count.
 
     Every member keeps its own level, which `fit` has brought to the total of the training rows. The total of a mean is
     the mean of the totals, so the ensemble has that level too and none of its own; a member whose raw outputs are high
@@ -69,6 +71,8 @@ class Ensemble(ScoringModel):
                 raise InputError(
                     f"the members of an ensemble need one encoder: that of member {number} was fitted on other rows"
                 )
+        if any(member.calibration is not None for member in members):
+            logging.warning("the members' own calibrations do not count in their ensemble: calibrate the ensemble")
         if len({id(member) for member in members}) < len(members):
             raise InputError("a model is a member of the ensemble twice")
         self.schema = first.schema

@@ -206,7 +206,7 @@ class Head(tf.keras.layers.Layer):
 
     @property
     def _factor(self) -> tf.Tensor | float:
-        return 1.0 if self.level is None else self.level.factor
+        return self.level.factor if self.level is not None and self.objective.scales_distribution else 1.0
 
     def _in_units(self, labels: tf.Tensor) -> tf.Tensor:
         if not isinstance(self.target[0], Continuous):

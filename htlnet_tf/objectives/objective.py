@@ -40,6 +40,8 @@ class Objective(abc.ABC):
       non_negative: No prediction is negative, and no label may be.
       needs_level: The prediction is no expectation before its level is brought to that of the training rows.
       gaussian: The loss is a squared error, as of a Gaussian with a fixed variance; uncertainty weights want to know.
+      scales_distribution: What corrects the expectation's level corrects the distribution with it. Not where the
+        quantiles themselves are learned: there a level mends how the expectation is made of them.
       units: z of the labels; filled in by `fitted`.
     """
 
@@ -47,6 +49,7 @@ class Objective(abc.ABC):
     non_negative: ClassVar[bool] = False
     needs_level: ClassVar[bool] = False
     gaussian: ClassVar[bool] = False
+    scales_distribution: ClassVar[bool] = True
     units: ClassVar[Units] = Units()
 
     @property

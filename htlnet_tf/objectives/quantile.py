@@ -42,6 +42,7 @@ class Quantile(Objective):
     levels: tuple[float, ...] = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95)
     prediction: Literal["mean", "median"] = Field(default="mean")
     name = "quantile"
+    scales_distribution = False
     _positive = False
     _least = 0.0
     _starts = np.zeros(10, np.float32)

@@ -9,7 +9,7 @@ import yaml
 
 from htlnet_tf.data.splits import Split
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import local_path
+from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.page.facts import RunFacts
 from htlnet_tf.page.render import render
@@ -30,8 +30,11 @@ def write_run_page(facts: RunFacts, stage: Path, name: str) -> None:
       stage: The folder.
       name: What the user calls it, as the commands on the page have it.
     """
-    (stage / FACTS).write_text(facts.to_json(), encoding="utf-8")
-    (stage / PAGE).write_text(render(run_page(run_inputs(stage, name=name))), encoding="utf-8")
+    with atomic_file(stage / FACTS) as path:
+        path.write_text(facts.to_json(), encoding="utf-8")
+    page = render(run_page(run_inputs(stage, name=name)))
+    with atomic_file(stage / PAGE) as path:
+        path.write_text(page, encoding="utf-8")
 
 
 def run_inputs(directory: str | Path, *, name: str | None = None) -> RunInputs:

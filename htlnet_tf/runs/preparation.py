@@ -21,7 +21,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring import conformal
-from htlnet_tf.scoring.calibration.fitting import require_rows
+from htlnet_tf.scoring.calibration.fitting import require_rows, require_settings
 
 Write = Callable[[str], None]
 Trainable = Union[EncodedRows, Stream]
@@ -88,6 +88,8 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
             encoded[name] = encode_rows(part, encoder, training=name == "train")
         coverage = _coverage(encoded[name], encoder)
         rows_in_part = encoded[name]
+        if name == "valid" and config.calibration is not None:
+            require_settings(config.calibration, encoder.schema, encoder)
         if name == "valid" and isinstance(rows_in_part, EncodedRows):
             if config.calibration is not None:
                 require_rows(config.calibration, encoder.schema, encoder, rows_in_part)

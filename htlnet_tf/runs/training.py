@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from absl import logging
 
 from htlnet_tf.encoding.dataset import make_dataset
 from htlnet_tf.encoding.encoded import Rows
@@ -206,9 +207,38 @@ def train(
         prepared = prepare(config, write=write)
         run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
         write_run(run, stage)
-        facts = run_facts(run, prepared, command=command, importance_rows=importance_rows, write=write)
-        write_run_page(facts, stage, str(output))
+    add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)
     return run
+
+
+def add_page(
+    run: Run,
+    prepared: Prepared,
+    output: str | Path,
+    *,
+    command: str | None = None,
+    importance_rows: int | None = None,
+    write: Write = print,
+) -> None:
+    """Adds the page to a run folder that is there: whatever goes wrong with a page costs no training.
+
+    Args:
+      run: The run.
+      prepared: Its rows.
+      output: The run folder.
+      command: The command line, for the page.
+      importance_rows: As for `train`.
+      write: Where progress lines go.
+    """
+    try:
+        facts = run_facts(run, prepared, command=command, importance_rows=importance_rows, write=write)
+        write_run_page(facts, local_path(output), str(output))
+    except Exception as error:
+        logging.exception("the page of a run")
+        write(
+            f"the run is complete, but its page could not be made ({type(error).__name__}: {error}); "
+            f"`htlnet report {output}` tries again"
+        )
 
 
 def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Rows:

@@ -28,21 +28,19 @@ class AmountDistribution:
     is that member's own.
 
     A calibration that multiplies a row's expectation by a factor f (isotonic regression too, in each row) multiplies
-    the amount by f: quantiles are f times as large, and P(f y > t) = P(y > t / f). The probability of 0 stays. Of an
-    amount that may be negative the expectation has no such factor, and the amount is shifted.
+    the amount by f: quantiles are f times as large, and P(f y > t) = P(y > t / f). The probability of 0 stays. Where
+    the objective learns the quantiles themselves they stay as they are, see `Objective.scales_distribution`.
 
     Attributes:
       heads: Of the members.
       outputs: Of the members' towers, [B] or [B, num_outputs].
       factor: f, float32 [B]; None: 1.
-      shift: What is added, float32 [B]; None: 0.
       levels: From a nominal level to the model's own, see `htlnet_tf.scoring.conformal`; None: they are the same.
     """
 
     heads: Sequence[Head]
     outputs: Sequence[tf.Tensor]
     factor: tf.Tensor | None = None
-    shift: tf.Tensor | None = None
     levels: Curve | None = None
 
     def quantiles(self, levels: Sequence[float] | tf.Tensor) -> tf.Tensor:
@@ -51,9 +49,7 @@ class AmountDistribution:
         own = nominal if self.levels is None else tf.clip_by_value(self.levels(nominal), *_LEVELS)
         each = [head.quantile(outputs, own) for head, outputs in zip(self.heads, self.outputs, strict=True)]
         values = each[0] if len(each) == 1 else self._halved(each, 1.0 - own)
-        if self.factor is not None:
-            values *= self.factor[:, tf.newaxis]
-        return values if self.shift is None else values + self.shift[:, tf.newaxis]
+        return values if self.factor is None else values * self.factor[:, tf.newaxis]
 
     def exceedance(self, thresholds: tf.Tensor) -> tf.Tensor:
         """P(y > t), float32 [B, K].
@@ -65,8 +61,6 @@ class AmountDistribution:
             thresholds if thresholds.shape.rank == 2 else thresholds[tf.newaxis],
             [tf.shape(self.outputs[0])[0], tf.shape(thresholds)[-1]],
         )
-        if self.shift is not None:
-            t -= self.shift[:, tf.newaxis]
         if self.factor is not None:
             t /= self.factor[:, tf.newaxis]
         shares = self._shares(t)
@@ -118,22 +112,18 @@ def amount_distributions(
     found = {}
     for target in model.schema.with_quantiles:
         position = model.schema.targets.index(target)
-        factor = shift = levels = None
+        factor = levels = None
         if model.calibration is not None:
             levels = model.calibration.levels.get(target.name)
             before, after = uncalibrated[target.name], predictions[target.name]
-            if target.name not in model.calibration.changed:
-                pass
-            elif target.non_negative:
+            scaled = all(member.heads[target.name].objective.scales_distribution for member in model.members)
+            if scaled and target.name in model.calibration.changed:
                 ratio = tf.where(before > 0.0, after / tf.where(before > 0.0, before, 1.0), 1.0)
                 factor = tf.clip_by_value(ratio, *_FACTORS)
-            else:
-                shift = after - before
         found[target.name] = AmountDistribution(
             [member.heads[target.name] for member in model.members],
             [of_member[position] for of_member in outputs],
             factor,
-            shift,
             levels,
         )
     return found

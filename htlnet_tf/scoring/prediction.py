@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,7 @@ from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
-from htlnet_tf.scoring.scores import both_scores
+from htlnet_tf.scoring.scores import both_scores, target_scores
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
@@ -71,17 +71,30 @@ def predict_both(
     model: ScoringModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """As `predict_encoded`, and the targets' predictions before calibration; None where the model is not calibrated."""
-    frames: list[list[dict[str, np.ndarray]]] = [[], []]
-    for start in range(0, max(len(index), 1), batch_size):
-        batch = {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
-        # Called eagerly: a few large batches do not repay tracing a function for every model and batch size.
-        for parts, scores in zip(frames, both_scores(model, batch), strict=True):
-            parts.append({name: score.numpy() for name, score in scores.items()})
-    final, uncalibrated = (
-        score_frame(model.schema, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, index)
-        for parts in frames
-    )
-    return final, None if model.calibration is None or not model.calibration.changed else uncalibrated
+    final: list[Mapping[str, tf.Tensor]] = []
+    before: list[Mapping[str, tf.Tensor]] = []
+    for batch in _batches(encoded, len(index), batch_size):
+        scores, uncalibrated = both_scores(model, batch)
+        final.append(scores)
+        before.append(uncalibrated)
+    return _joined(model, final, index), None if model.calibration is None else _joined(model, before, index)
+
+
+def predict_targets(model: ScoringModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:
+    """As `predict_encoded`, the targets' predictions alone: neither quantiles nor the score of a ranking."""
+    parts = [target_scores(model, batch) for batch in _batches(encoded, len(index), batch_size)]
+    return _joined(model, parts, index)
+
+
+def _batches(encoded: Arrays, rows: int, batch_size: int) -> Iterator[dict[str, tf.Tensor]]:
+    # Scored eagerly: a few large batches do not repay tracing a function for every model and batch size.
+    for start in range(0, max(rows, 1), batch_size):
+        yield {key: tf.constant(values[start : start + batch_size]) for key, values in encoded.items()}
+
+
+def _joined(model: ScoringModel, parts: Sequence[Mapping[str, tf.Tensor]], index: pd.Index) -> pd.DataFrame:
+    outputs = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+    return score_frame(model.schema, outputs, index)
 
 
 def score_frame(schema: Schema, outputs: Mapping[str, np.ndarray], index: pd.Index) -> pd.DataFrame:

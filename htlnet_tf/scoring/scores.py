@@ -39,8 +39,15 @@ def both_scores(
     """`final_scores`, and the predictions before calibration by target; the towers run once."""
     ids, encoder = features["ids"], model.encoder
     outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
-    scores = scores_of_outputs(model, outputs, lambda field: ids[:, encoder.slots_of(field)])
-    return scores, mean_predictions(model, outputs)
+    uncalibrated = mean_predictions(model, outputs)
+    return scores_of_outputs(model, outputs, lambda field: ids[:, encoder.slots_of(field)], uncalibrated), uncalibrated
+
+
+def target_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`final_scores` of the targets alone, which neither quantiles nor a ranking are computed for."""
+    ids, encoder = features["ids"], model.encoder
+    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
+    return _calibrated(model, mean_predictions(model, outputs), lambda field: ids[:, encoder.slots_of(field)])
 
 
 def mean_predictions(model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
@@ -50,7 +57,10 @@ def mean_predictions(model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]]
 
 
 def scores_of_outputs(
-    model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]], ids: IdsOfField
+    model: ScoringModel,
+    outputs: Sequence[Sequence[tf.Tensor]],
+    ids: IdsOfField,
+    uncalibrated: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, tf.Tensor]:
     """As `final_scores`, from what the towers say.
 
@@ -58,8 +68,9 @@ def scores_of_outputs(
       model: A trained model.
       outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
       ids: Row numbers by field.
+      uncalibrated: What `mean_predictions` gives, where it is known.
     """
-    uncalibrated = mean_predictions(model, outputs)
+    uncalibrated = mean_predictions(model, outputs) if uncalibrated is None else uncalibrated
     predictions = _calibrated(model, uncalibrated, ids)
     quantiles = {
         name: distribution.quantiles(model.schema.amount(name).quantiles)
@@ -109,5 +120,5 @@ def quantile_bounds(
     return found
 
 
-def _calibrated(model: ScoringModel, predictions: dict[str, tf.Tensor], ids: IdsOfField) -> dict[str, tf.Tensor]:
-    return predictions if model.calibration is None else model.calibration(predictions, ids)
+def _calibrated(model: ScoringModel, predictions: Mapping[str, tf.Tensor], ids: IdsOfField) -> dict[str, tf.Tensor]:
+    return dict(predictions) if model.calibration is None else model.calibration(predictions, ids)

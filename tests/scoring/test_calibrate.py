@@ -15,7 +15,7 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.scoring.calibration.calibration import Calibration
-from htlnet_tf.scoring.calibration.fitting import fit_calibration, require_rows
+from htlnet_tf.scoring.calibration.fitting import fit_calibration, require_rows, require_settings
 from tests.conftest import small_frame
 
 Build = Callable[..., Any]
@@ -186,6 +186,34 @@ def test_rows_that_cannot_be(model: Any, schema: htl.Schema, encoder: Any, rows:
     with pytest.raises(htl.InputError, match="needs 'spend' to be 0 wherever 'click' did not happen; at row"):
         htl.calibrate(model, wrong, kept_negatives={"click": 0.5})
     assert model.calibration is None
+
+
+def test_what_cannot_be_is_said_before_training(schema: htl.Schema, encoder: Any) -> None:
+    signed = dataclasses.replace(schema.core, non_negative=False)
+    sampled = htl.CalibrationSettings(kept_negatives={"click": 0.5})
+    spread = dataclasses.replace(schema.core, objective="ziln", quantiles=(0.1, 0.9))
+    for settings, core, message in (
+        (htl.CalibrationSettings(), signed, "'spend' may be negative, so that its total has no level"),
+        (sampled, signed, "kept_negatives of 'click' cannot correct 'spend'"),
+        (sampled, spread, "not its distribution: leave out its quantiles"),
+    ):
+        with pytest.raises(htl.InputError, match=message):
+            require_settings(settings, schema.with_targets((*schema.targets[:-1], core)), encoder)
+
+
+def test_predictions_that_are_not_finite_are_named(model: Any, rows: pd.DataFrame) -> None:
+    model.heads["spend"].level.factor.assign(np.nan)
+    with pytest.raises(htl.NonFiniteError, match="target 'spend'"):
+        htl.calibrate(model, rows)
+    assert model.calibration is None
+
+
+def test_an_ensemble_says_that_its_members_own_do_not_count(
+    model: Any, make_model: Build, rows: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    htl.calibrate(model, rows)
+    htl.Ensemble([model, make_model()])
+    assert "the members' own calibrations do not count" in caplog.text
 
 
 def test_classes_are_calibrated_one_by_one_and_sum_to_one() -> None:

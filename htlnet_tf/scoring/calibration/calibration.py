@@ -78,7 +78,8 @@ class TargetCalibration:
 class Calibration:
     """A model's calibration: part of its run folder and of every signature of its servable.
 
-    Within a value of the group each prediction rises with the model's, so that AUC stays but for ties.
+    Within a value of the group each prediction rises with the model's, so that AUC stays but for ties; not so the
+    targets behind a step whose negatives were sampled, and the classes of a multiclass target.
 
     Attributes:
       settings: How it was fitted.

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
+import pandas as pd
 import pydantic
 import tensorflow as tf
 
 from htlnet_tf.documents import faults
-from htlnet_tf.encoding.encoded import EncodedRows, Rows
+from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_frame
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.encoding.observed import Observed
 from htlnet_tf.errors import InputError
@@ -58,6 +59,8 @@ def calibrate(
         chosen = settings if settings is not None and not changes else _changed(settings, changes)
     except pydantic.ValidationError as error:
         raise InputError(f"calibration: {faults(error)}") from error
+    if isinstance(rows, pd.DataFrame):
+        rows = encode_frame(rows, model.encoder)  # once, though it may be gone through twice
     parts = encoded_parts(rows, model.encoder)
     found = fit_calibration(chosen, model.schema, model.encoder, model_predictions(model), parts)
     before, model.calibration = model.calibration, found
@@ -94,6 +97,7 @@ def fit_calibration(
     Raises:
       InputError: As for `calibrate`.
     """
+    require_settings(settings, schema, encoder)
     group = _group(settings, schema, encoder)
     column = None if group is None else encoder.slots_of(group.field).start
     samples = samples_of(predict, schema, _after_the_step(settings, schema, parts), column)
@@ -102,7 +106,7 @@ def fit_calibration(
         for target in schema.targets
         if target.name in samples and _method(settings, target) != "none"
     }
-    sampled = _after_sampling(settings, schema, samples)
+    sampled = tuple(name for name in _after_sampling(settings, schema) if name in samples)
     rows = max(len(sample.labels) for sample in samples.values())
     return Calibration(settings, targets, group, rows, sampled)
 
@@ -113,7 +117,9 @@ def require_rows(settings: CalibrationSettings, schema: Schema, encoder: Feature
     Raises:
       InputError: They will not, or a setting does not fit the schema.
     """
-    _group(settings, schema, encoder)
+    require_settings(settings, schema, encoder)
+    for _ in _after_the_step(settings, schema, [rows]):
+        pass
     for target in schema.targets:
         name = _method(settings, target)
         if name != "none":
@@ -122,6 +128,22 @@ def require_rows(settings: CalibrationSettings, schema: Schema, encoder: Feature
                 happened = labels if of_class is None else labels == of_class
                 probability = not isinstance(target, Continuous)
                 require_enough(target.name, name, METHODS[name], happened, probability=probability)
+
+
+def require_settings(settings: CalibrationSettings, schema: Schema, encoder: FeatureEncoder) -> None:
+    """Checks that settings fit a schema, which needs no rows.
+
+    Raises:
+      InputError: One does not.
+    """
+    _group(settings, schema, encoder)
+    _after_sampling(settings, schema)
+    for target in schema.amounts:
+        if settings.core == "level" and not target.non_negative:
+            raise InputError(
+                f"calibration: '{target.name}' may be negative, so that its total has no level; take core: isotonic, "
+                "or none"
+            )
 
 
 def _method(settings: CalibrationSettings, target: Target) -> str:
@@ -133,11 +155,6 @@ def _of_target(settings: CalibrationSettings, target: Target, sample: Sample, gr
     method = METHODS[name]
     is_amount = isinstance(target, Continuous)
     positive = isinstance(target, Continuous) and target.non_negative
-    if name == "level" and not positive:
-        raise InputError(
-            f"calibration: '{target.name}' may be negative, so that its total has no level; take core: isotonic, or "
-            "none"
-        )
 
     def curve_of(part: Sample) -> Curve:
         require_enough(target.name, name, method, part.labels, probability=not is_amount)
@@ -167,7 +184,7 @@ def _group(settings: CalibrationSettings, schema: Schema, encoder: FeatureEncode
     return Group(feature.name, block.start, block.end - block.start)
 
 
-def _after_sampling(settings: CalibrationSettings, schema: Schema, samples: Mapping[str, Sample]) -> tuple[str, ...]:
+def _after_sampling(settings: CalibrationSettings, schema: Schema) -> tuple[str, ...]:
     """The step whose negatives were sampled, and the later targets that its probability corrects."""
     for name in settings.kept_negatives:
         step = schema.target(name)
@@ -182,7 +199,12 @@ def _after_sampling(settings: CalibrationSettings, schema: Schema, samples: Mapp
                     "amount that is 0 where it did not happen; declare it observed_if, or weigh the rows instead "
                     "(sample_weight)"
                 )
-        return (name, *(t.name for t in later if t.name in samples))
+            if isinstance(target, Continuous) and target.quantiles:
+                raise InputError(
+                    f"calibration: kept_negatives of '{name}' corrects the expectation of '{target.name}', not its "
+                    "distribution: leave out its quantiles, or weigh the rows instead (sample_weight)"
+                )
+        return (name, *(t.name for t in later))
     return ()
 
 

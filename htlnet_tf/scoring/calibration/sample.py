@@ -14,7 +14,7 @@ from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_frame
 from htlnet_tf.encoding.observed import Observed
-from htlnet_tf.errors import InputError
+from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.schema import Schema
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def samples_of(
 
     Raises:
       InputError: There are no rows.
+      NonFiniteError: A prediction is not finite.
     """
     found: dict[str, list[Sample]] = {}
     for part in parts:
@@ -76,6 +77,11 @@ def samples_of(
                 rows, labels, _ = observed = Observed.of(part, target)
                 groups = part.features["ids"][rows, group_column or 0].astype(np.int64)
                 given = np.asarray(predictions[target.name], np.float64)[rows]
+                if not np.isfinite(given).all():
+                    raise NonFiniteError(
+                        f"target '{target.name}': not all of the model's predictions are finite on the rows to "
+                        "calibrate on"
+                    )
                 sample = Sample(labels, given, observed.counts, groups if group_column is not None else groups * 0)
                 found.setdefault(target.name, []).append(sample)
     if not found:
