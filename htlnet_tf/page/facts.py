@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.documents import validate
+from htlnet_tf.documents import validate, without_nan
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 
@@ -180,7 +179,7 @@ def read_facts(path: Path, adapter: TypeAdapter[Any]) -> Any:
 
 def facts_text(facts: Any, adapter: TypeAdapter[Any]) -> str:
     """Facts as a JSON document; what is undefined is null."""
-    return json.dumps(_plain(adapter.dump_python(facts, mode="json")), indent=1, allow_nan=False)
+    return json.dumps(without_nan(adapter.dump_python(facts, mode="json")), indent=1, allow_nan=False)
 
 
 def bins_of(table: pd.DataFrame) -> tuple[Bin, ...]:
@@ -199,16 +198,7 @@ def importance_of(table: pd.DataFrame) -> tuple[Importance, ...]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [_plain({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    """NaN becomes None, which JSON has a word for."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return [without_nan({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
 
 
 _ADAPTER: TypeAdapter[RunFacts] = TypeAdapter(RunFacts)

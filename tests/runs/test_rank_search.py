@@ -74,6 +74,20 @@ def test_the_text(saved: Path, tmp_path: Path, undrawn: None) -> None:
     assert told[0].startswith("scoring the validation part of the rows of")
 
 
+def test_an_undefined_ndcg_is_none_in_json(saved: Path, tmp_path: Path, undrawn: None) -> None:
+    found = rank_search(saved / "run", data=saved / "rows.parquet", k=2, output=tmp_path, write=lambda _: None)
+    nan = float("nan")
+    search = dataclasses.replace(
+        found.search, tried=found.search.tried.assign(ndcg=nan), by_click=found.search.by_click._replace(ndcg=nan)
+    )
+    undefined = dataclasses.replace(found, search=search)
+    document = json.loads(json.dumps(undefined.to_dict(), allow_nan=False))
+    assert document["outcomes"]["click alone"]["ndcg"] is None
+    assert {row["ndcg"] for row in document["front"]} == {None}
+    assert "weight_spend" in document["front"][0]
+    assert "undefined" in undefined.to_text() and "weight_spend" in undefined.to_text()
+
+
 def test_a_run_without_a_rule_says_so(saved: Path, tmp_path: Path, undrawn: None) -> None:
     _, model = load_model(saved / "run")
     htl.save_run(model, tmp_path / "run")
