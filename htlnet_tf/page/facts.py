@@ -71,33 +71,6 @@ class Importance:
 
 
 @dataclass(frozen=True, config=_LENIENT)
-class Recalibration:
-    """What a calibration fitted after the training has changed: a target's calibration error before and after."""
-
-    target: str
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, config=_LENIENT)
-class Quantile:
-    """A predicted quantile: the share of the labels that should lie below it, and the share that does."""
-
-    quantile: str
-    nominal: float
-    actual: float
-
-
-@dataclass(frozen=True, config=_LENIENT)
-class RankingMetric:
-    """A metric of ranked lists; None where it is undefined, and `note` says why."""
-
-    metric: str
-    value: float | None
-    note: str = ""
-
-
-@dataclass(frozen=True, config=_LENIENT)
 class RunFacts:
     """What is known of a run beside its metrics, its histories and its configuration.
 
@@ -112,10 +85,7 @@ class RunFacts:
       members: How each network was trained.
       trivial: By name, the metrics of predictions that need no model, as `Report.to_dict` gives them.
       calibration: Bins of the test rows.
-      recalibration: What a calibration after the training has changed; none: there was none.
       gains: Points of the test rows' curves.
-      quantiles: Coverage of predicted quantiles on the test rows.
-      ranking: Metrics of ranked lists of the test rows.
       drift: By feature, the population stability between training and test rows; None where it is undefined.
       importance: Permutation importance on some test rows.
       importance_rows: On how many.
@@ -132,10 +102,7 @@ class RunFacts:
     members: tuple[Member, ...] = ()
     trivial: dict[str, dict[str, Any]] = Field(default_factory=dict)
     calibration: tuple[Bin, ...] = ()
-    recalibration: tuple[Recalibration, ...] = ()
     gains: tuple[Gain, ...] = ()
-    quantiles: tuple[Quantile, ...] = ()
-    ranking: tuple[RankingMetric, ...] = ()
     drift: dict[str, float | None] = Field(default_factory=dict)
     importance: tuple[Importance, ...] = ()
     importance_rows: int = 0
