@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def yaml_text(document: Any, path: str | Path | None = None) -> str:
         with atomic_file(path) as partial:
             partial.write_text(text, encoding="utf-8")
     return text
+
+
+def without_nan(document: Any) -> Any:
+    """A plain document in which NaN, for which JSON has no word, is None."""
+    if isinstance(document, dict):
+        return {key: without_nan(value) for key, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [without_nan(value) for value in document]
+    return None if isinstance(document, float) and math.isnan(document) else document
 
 
 def validate(adapter: TypeAdapter[Any], document: Any, *, source: str) -> Any:

@@ -109,7 +109,7 @@ def comparison_inputs(directory: str | Path) -> ComparisonInputs:
     document = yaml.safe_load(config.to_yaml())
     document.pop("schema", None)
     return ComparisonInputs(
-        name=str(directory),
+        name=str(directory).rstrip("/"),
         title=f"Models on {data_name(config)}",
         schema=schema,
         settings=document,

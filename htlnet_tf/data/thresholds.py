@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from htlnet_tf.errors import InputError
 
 
@@ -18,6 +20,8 @@ def checked_thresholds(thresholds: Any) -> list[float]:
     Raises:
       InputError: There are none, one is no finite number, or one is there twice.
     """
+    if getattr(thresholds, "ndim", None) == 0:
+        thresholds = np.asarray(thresholds)[()]  # an array of no dimension says that it can be iterated, and cannot
     given = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
     if not given or isinstance(thresholds, (str, bytes)):
         raise InputError(f"thresholds must be at least one number in the target's unit, received {thresholds!r}")
@@ -27,7 +31,7 @@ def checked_thresholds(thresholds: Any) -> list[float]:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
-        if not math.isfinite(number) or isinstance(value, (str, bytes, bool)):
+        if not math.isfinite(number) or isinstance(value, (str, bytes, bool, np.bool_)):
             raise InputError(f"thresholds must be finite numbers in the target's unit, received {value!r}")
         numbers.append(number)
     names = exceedance_columns("", numbers)

@@ -45,6 +45,18 @@ class Lists(NamedTuple):
         return np.where(sizes[self.tied] > 1, mean, sorted_labels)
 
 
+class Members(NamedTuple):
+    """The rows of users, found once where many scores of the same rows are judged.
+
+    Attributes:
+      rows: int64 [M], the rows with a user.
+      users: int64 [M], numbers from 0 without gaps.
+    """
+
+    rows: npt.NDArray[np.int64]
+    users: Users
+
+
 class Ndcg(NamedTuple):
     """The mean over users.
 
@@ -88,8 +100,18 @@ def lists_of(scores: Floats, users: Users) -> Lists:
       scores: [N]; only their order counts.
       users: [N], see `htlnet_tf.judging.exact_metrics.user_codes`; rows without a user are left out.
     """
+    return sorted_lists(scores, members_of(users))
+
+
+def members_of(users: Users) -> Members:
+    """Which rows have a user, and which; `users` is as of `lists_of`."""
     known = np.flatnonzero(users >= 0)
-    s, u = scores[known], np.unique(users[known], return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return Members(known, np.unique(users[known], return_inverse=True)[1].reshape(-1).astype(np.int64))
+
+
+def sorted_lists(scores: Floats, members: Members) -> Lists:
+    """As `lists_of`, of rows whose users are known already."""
+    s, u = scores[members.rows], members.users
     order = np.lexsort((-s, u))
     s, u = s[order], u[order]
     is_first = np.ones(len(u), bool)
@@ -98,7 +120,7 @@ def lists_of(scores: Floats, users: Users) -> Lists:
     positions = np.arange(len(u)) - np.repeat(starts, np.diff(np.append(starts, len(u))))
     differs = is_first.copy()
     differs[1:] |= s[1:] != s[:-1]
-    return Lists(known[order], u, positions, np.cumsum(differs) - 1)
+    return Lists(members.rows[order], u, positions, np.cumsum(differs) - 1)
 
 
 def ndcg(labels: Floats, scores: Floats, users: Users, k: int = K) -> Ndcg:

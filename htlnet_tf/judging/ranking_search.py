@@ -14,11 +14,20 @@ import pandas as pd
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.evaluation import Scored, judge
 from htlnet_tf.judging.exact_metrics import Floats, Users, user_codes
-from htlnet_tf.judging.ranking_metrics import captured_of, discounted, lists_of, ndcg_of, require_k
+from htlnet_tf.judging.ranking_metrics import (
+    captured_of,
+    discounted,
+    members_of,
+    ndcg_of,
+    require_k,
+    sorted_lists,
+)
 from htlnet_tf.schema import Binary, Continuous, Multiclass, Ranking, Schema
 from htlnet_tf.scoring.power_product import log_scores
 
 MAX_LOST_CLICKS = 0.02
+WEIGHT = "weight_"
+"""What the columns of weights begin with: a target may be called as a column beside them, `clicks` or `core`."""
 _TRIALS, _FINEST = 250, 40
 _REFINEMENTS = 4
 _FLOOR_SHARE = 0.01
@@ -55,10 +64,12 @@ class ListJudge:
       rows: How many have a user.
       users: How many there are.
       long_lists: How many have more than `k` rows; only there the order decides what is among the first.
+      by_click: The outcome of the order by click alone.
 
     Raises:
       InputError: The schema has no user or no binary target, no user has more than `k` rows, there are no clicks or
-        nothing of the core, or a label of the core is negative.
+        nothing of the core, a label of the core is negative, or the order by click alone has no click among the first
+        `k` rows, so that no share of them can be lost.
     """
 
     def __init__(self, schema: Schema, scored: Scored, k: int) -> None:
@@ -67,28 +78,35 @@ class ListJudge:
             raise InputError("weights are chosen by the lists of users: the schema must say which column is the `user`")
         judged = judge(schema, scored.labels, scored.predictions)
         self._k = k
-        self._users: Users = user_codes(scored.users)
+        users: Users = user_codes(scored.users)
         self._clicks, self._core = (
             _filled(judged[name].labels, judged[name].observed) for name in (click_of(schema), schema.core.name)
         )
-        sizes = np.bincount(self._users[self._users >= 0])
+        self._members = members_of(users)
+        sizes = np.bincount(self._members.users)
         self.rows, self.users, self.long_lists = int(sizes.sum()), len(sizes), int((sizes > k).sum())
         if not self.long_lists:
             raise InputError(
                 f"none of the {self.users:,} users has more than k = {k} of the {self.rows:,} rows, so that any order "
                 "puts all of them among the first: choose a smaller k, or give more rows"
             )
-        known = self._users >= 0
+        known = users >= 0
         if self._core[known].min() < 0:
             raise InputError(f"'{schema.core.name}' has negative labels, so that there are no shares of its total")
         for name, labels in ((click_of(schema), self._clicks), (schema.core.name, self._core)):
             if not labels[known].sum() > 0:
                 raise InputError(f"all labels of '{name}' are 0, so that there is nothing to put first")
-        self._best = discounted(lists_of(self._core, self._users), self._core, k)
+        self._best = discounted(sorted_lists(self._core, self._members), self._core, k)
+        self.by_click = self(log_scores(Ranking({click_of(schema): 1.0}), scored.predictions))
+        if not self.by_click.clicks > 0:
+            raise InputError(
+                f"ranking by '{click_of(schema)}' alone has no click among the first k = {k} rows of any user, so that "
+                "no share of them can be lost: choose a larger k, or give more rows"
+            )
 
     def __call__(self, scores: Floats) -> Outcome:
         """Judges the order of scores, [N]."""
-        lists = lists_of(scores, self._users)
+        lists = sorted_lists(scores, self._members)
         return Outcome(
             captured_of(lists, self._clicks, self._k).overall,
             captured_of(lists, self._core, self._k).overall,
@@ -107,8 +125,8 @@ class RankingSearch:
       rows: Rows with a user that were searched on.
       users: Their users.
       long_lists: How many users have more than `k` rows.
-      tried: Per weight vector its weights by target name, `clicks`, `core` and `ndcg` as of `Outcome`, `lost_clicks`,
-        and whether it `is_feasible` (within the bound), `on_front` (none has more of both), `is_chosen`.
+      tried: Per weight vector its weights as `weight_{target}`, `clicks`, `core` and `ndcg` as of `Outcome`,
+        `lost_clicks`, and whether it `is_feasible` (within the bound), `on_front` (none has more of both), `is_chosen`.
       ranking: The proposal: the most of the core within the bound.
       chosen: Its outcome.
       by_click: The outcome of the order by click alone.
@@ -164,7 +182,9 @@ def search_ranking(
         log_scores(Ranking({name: 1.0}, {name: floors[name]} if name in floors else {}), scored.predictions)
         for name in names
     ]
-    found: dict[Weights, Outcome] = {}
+    alone: Weights = tuple(float(name == click_of(schema)) for name in names)
+    by_click = list_judge.by_click
+    found: dict[Weights, Outcome] = {alone: by_click}
 
     def outcome(weights: Weights) -> Outcome:
         if weights not in found:
@@ -173,8 +193,6 @@ def search_ranking(
             found[weights] = list_judge(np.sum(parts, axis=0))
         return found[weights]
 
-    alone: Weights = tuple(float(name == click_of(schema)) for name in names)
-    by_click = outcome(alone)
     least = by_click.clicks * (1 - max_lost_clicks) - _EQUAL
 
     def best_of(tried: Iterable[Weights]) -> Weights:
@@ -192,7 +210,8 @@ def search_ranking(
         for weights in _neighbours(best, 1 / (steps * 2**level)):
             outcome(weights)
         best = best_of(found)
-    ranking = _as_ranking(dict(zip(names, best, strict=True)), floors)
+    # Of click alone a floor would make ties and nothing else, and the order that is the measure has none.
+    ranking = _as_ranking(dict(zip(names, best, strict=True)), {} if best == alone else floors)
     return RankingSearch(
         click=click_of(schema),
         k=k,
@@ -276,9 +295,8 @@ def _scaled(shares: Sequence[float]) -> Weights:
 def _table(
     names: Sequence[str], found: Mapping[Weights, Outcome], best: Weights, by_click: Outcome, least: float
 ) -> pd.DataFrame:
-    table = pd.DataFrame(
-        [[*weights, *outcome] for weights, outcome in found.items()], columns=[*names, "clicks", "core", "ndcg"]
-    )
+    columns = [*(WEIGHT + name for name in names), *Outcome._fields]
+    table = pd.DataFrame([[*weights, *outcome] for weights, outcome in found.items()], columns=columns)
     table["lost_clicks"] = 1 - table["clicks"] / by_click.clicks
     table["is_feasible"] = table["clicks"] >= least
     table["is_chosen"] = [weights == best for weights in found]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.documents import validate
+from htlnet_tf.documents import validate, without_nan
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 
@@ -72,33 +71,6 @@ class Importance:
 
 
 @dataclass(frozen=True, config=_LENIENT)
-class Recalibration:
-    """What a calibration fitted after the training has changed: a target's calibration error before and after."""
-
-    target: str
-    before: float
-    after: float
-
-
-@dataclass(frozen=True, config=_LENIENT)
-class Quantile:
-    """A predicted quantile: the share of the labels that should lie below it, and the share that does."""
-
-    quantile: str
-    nominal: float
-    actual: float
-
-
-@dataclass(frozen=True, config=_LENIENT)
-class RankingMetric:
-    """A metric of ranked lists; None where it is undefined, and `note` says why."""
-
-    metric: str
-    value: float | None
-    note: str = ""
-
-
-@dataclass(frozen=True, config=_LENIENT)
 class RunFacts:
     """What is known of a run beside its metrics, its histories and its configuration.
 
@@ -113,10 +85,7 @@ class RunFacts:
       members: How each network was trained.
       trivial: By name, the metrics of predictions that need no model, as `Report.to_dict` gives them.
       calibration: Bins of the test rows.
-      recalibration: What a calibration after the training has changed; none: there was none.
       gains: Points of the test rows' curves.
-      quantiles: Coverage of predicted quantiles on the test rows.
-      ranking: Metrics of ranked lists of the test rows.
       drift: By feature, the population stability between training and test rows; None where it is undefined.
       importance: Permutation importance on some test rows.
       importance_rows: On how many.
@@ -133,10 +102,7 @@ class RunFacts:
     members: tuple[Member, ...] = ()
     trivial: dict[str, dict[str, Any]] = Field(default_factory=dict)
     calibration: tuple[Bin, ...] = ()
-    recalibration: tuple[Recalibration, ...] = ()
     gains: tuple[Gain, ...] = ()
-    quantiles: tuple[Quantile, ...] = ()
-    ranking: tuple[RankingMetric, ...] = ()
     drift: dict[str, float | None] = Field(default_factory=dict)
     importance: tuple[Importance, ...] = ()
     importance_rows: int = 0
@@ -180,7 +146,7 @@ def read_facts(path: Path, adapter: TypeAdapter[Any]) -> Any:
 
 def facts_text(facts: Any, adapter: TypeAdapter[Any]) -> str:
     """Facts as a JSON document; what is undefined is null."""
-    return json.dumps(_plain(adapter.dump_python(facts, mode="json")), indent=1, allow_nan=False)
+    return json.dumps(without_nan(adapter.dump_python(facts, mode="json")), indent=1, allow_nan=False)
 
 
 def bins_of(table: pd.DataFrame) -> tuple[Bin, ...]:
@@ -199,16 +165,7 @@ def importance_of(table: pd.DataFrame) -> tuple[Importance, ...]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [_plain({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    """NaN becomes None, which JSON has a word for."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return [without_nan({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
 
 
 _ADAPTER: TypeAdapter[RunFacts] = TypeAdapter(RunFacts)

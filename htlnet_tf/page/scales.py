@@ -68,7 +68,9 @@ def scale_of(
     finite += include
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    return Scale(low - (0.0 if low in include else room), high + (0.0 if high in include else room), start, end)
+    # Of a single value one side at least needs the room, or the scale would have no length.
+    above = 0.0 if high in include and low < high else room
+    return Scale(low - (0.0 if low in include else room), high + above, start, end)
 
 
 def short_number(value: float) -> str:

@@ -55,7 +55,7 @@ def run_inputs(directory: str | Path, *, name: str | None = None) -> RunInputs:
     document = yaml.safe_load(config.to_yaml())
     document.pop("schema", None)
     return RunInputs(
-        name=str(directory) if name is None else name,
+        name=(str(directory) if name is None else name).rstrip("/"),  # paths on the page begin with it
         title=f"{(facts and facts.model) or config.model.name} on {data_name(config)}",
         schema=schema,
         settings=document,

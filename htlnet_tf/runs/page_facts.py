@@ -89,16 +89,18 @@ def with_test_rows(
     schema = model.schema
     importance_rows = IMPORTANCE_ROWS if importance_rows is None else importance_rows
     importance: pd.DataFrame | None = None
+    measured = 0
     if importance_rows:
         some = sampled(rows, schema, importance_rows, len(scored.labels))
-        write(f"importance of {len({f.source for f in schema.inputs})} columns on {len(some):,} test rows")
+        measured = len(some)
+        write(f"importance of {len({f.source for f in schema.inputs})} columns on {measured:,} test rows")
         importance = importance_table(model, some, write=write)
     return dataclasses.replace(
         facts,
         calibration=bins_of(calibration_table(schema, scored.labels, scored.predictions)),
         gains=gains_of(gains_table(schema, scored.labels, scored.predictions)),
         importance=() if importance is None else importance_of(importance),
-        importance_rows=min(importance_rows, len(scored.labels)),
+        importance_rows=measured,
     )
 
 

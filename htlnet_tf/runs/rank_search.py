@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from htlnet_tf.documents import without_nan
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
@@ -17,6 +19,7 @@ from htlnet_tf.judging.evaluation import Scored, score
 from htlnet_tf.judging.ranking_metrics import K, require_k
 from htlnet_tf.judging.ranking_search import (
     MAX_LOST_CLICKS,
+    WEIGHT,
     ListJudge,
     Outcome,
     RankingSearch,
@@ -65,10 +68,10 @@ class RunRankSearch:
         return f"ranking: {ranking.strip()}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON; what is undefined is None."""
         search = self.search
         named = _named(search)
-        return {
+        document: dict[str, Any] = {
             "run": self.run,
             "rows": {
                 "part": self.rows,
@@ -92,11 +95,13 @@ class RunRankSearch:
             "table": str(self.table),
             "picture": str(self.picture),
         }
+        plain: dict[str, Any] = without_nan(document)
+        return plain
 
     def to_text(self) -> str:
         """The trade-off as a table, the proposal as a line to paste, and what it does on the test rows."""
         search, front = self.search, self.search.tried[self.search.tried["on_front"]]
-        weights = [str(name) for name in front if name not in _NUMBERS]
+        weights = [str(name) for name in front if str(name).startswith(WEIGHT)]
         shown = _thinned(front)
         header = [*weights, f"{search.click} captured", f"{self.core} captured", f"NDCG@{search.k}", "clicks lost", ""]
         lines = [
@@ -133,9 +138,6 @@ class RunRankSearch:
     @staticmethod
     def _outcome(outcome: Outcome, by_click: Outcome) -> dict[str, float]:
         return {**outcome._asdict(), "lost_clicks": _lost(outcome, by_click)}
-
-
-_NUMBERS = ("clicks", "core", "ndcg", "lost_clicks", "is_feasible", "on_front", "is_chosen")
 
 
 def rank_search(
@@ -229,7 +231,7 @@ def _lost(outcome: Outcome, by_click: Outcome) -> float:
 
 
 def _cells(clicks: float, core: float, ndcg: float, lost: float) -> list[str]:
-    return [f"{clicks:.4f}", f"{core:.4f}", f"{ndcg:.4f}", f"{lost:+.2%}"]
+    return [f"{clicks:.4f}", f"{core:.4f}", "undefined" if math.isnan(ndcg) else f"{ndcg:.4f}", f"{lost:+.2%}"]
 
 
 def _thinned(front: pd.DataFrame) -> pd.DataFrame:

@@ -84,12 +84,18 @@ def _user_frame(user: Any, names: Sequence[str]) -> pd.DataFrame:
 
 def _item_frame(items: Any, names: Sequence[str]) -> pd.DataFrame:
     if isinstance(items, Mapping):
-        sizes = {name: len(items[name]) for name in names if name in items}
+        for name in names:
+            if name not in items:
+                raise InputError(f"column '{name}' of the items is missing, which have {list(items)}")
+            _require_column(name, items[name])
+        sizes = {name: len(items[name]) for name in names}
         if len(set(sizes.values())) > 1:
             raise InputError(f"every column of the items needs as many values, but there are {sizes}")
         items = pd.DataFrame({name: _objects(items[name]) for name in sizes})
     elif isinstance(items, Sequence) and not isinstance(items, (str, bytes)):
         for position, item in enumerate(items):
+            if not isinstance(item, Mapping):
+                raise InputError(f"every item must be a dict of column and value, but item {position} is {item!r:.60}")
             missing = [name for name in names if name not in item]
             if missing:
                 raise InputError(f"column '{missing[0]}' is missing in row {position} of the items")
@@ -99,6 +105,14 @@ def _item_frame(items: Any, names: Sequence[str]) -> pd.DataFrame:
     if not len(items):
         raise InputError("at least one item is needed, but there are none")
     return items
+
+
+def _require_column(name: str, values: Any) -> None:
+    is_array = isinstance(values, (np.ndarray, pd.Series, pd.Index))
+    if is_array and values.ndim != 1:
+        raise InputError(f"column '{name}' of the items must be one-dimensional, but has shape {values.shape}")
+    if not is_array and (not isinstance(values, Sequence) or isinstance(values, (str, bytes))):
+        raise InputError(f"column '{name}' of the items must be a list or an array, but is {values!r:.60}")
 
 
 def _objects(values: Any) -> np.ndarray:

@@ -11,7 +11,7 @@ from htlnet_tf.data.thresholds import exceedance_columns
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.clients.columns import Columns, to_columns
 from htlnet_tf.serving.clients.replies import OtherOutputsError, score_frame
-from htlnet_tf.serving.clients.rows import Rows
+from htlnet_tf.serving.clients.rows import Rows, listed
 from htlnet_tf.serving.signatures import THRESHOLDS_INPUT, Signature
 
 if TYPE_CHECKING:
@@ -60,10 +60,12 @@ def exceedance_frame(
       thresholds: K of them.
 
     Raises:
-      OtherOutputsError: An output is not such a table.
+      OtherOutputsError: An output is missing, or is not such a table.
     """
     parts = []
     for name, info in signature.outputs.items():
+        if name not in outputs:
+            raise OtherOutputsError(f"output '{name}' is missing: the answer has {listed(outputs)}")
         part = score_frame({name: outputs[name]}, signature, index)
         if info.shape is not None and len(info.shape) == 2:
             if part.shape[1] != len(thresholds):

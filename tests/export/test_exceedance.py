@@ -21,6 +21,9 @@ from htlnet_tf.parity import check_parity
 from htlnet_tf.scoring.calibration import Calibration, CalibrationSettings, Curve
 from htlnet_tf.scoring.calibration.calibration import TargetCalibration
 from htlnet_tf.serving import AsyncRestClient, EmbeddedServer, GrpcClient, RestClient
+from htlnet_tf.serving.clients.exceedance import exceedance_frame
+from htlnet_tf.serving.clients.replies import OtherOutputsError
+from htlnet_tf.serving.signatures import Signature, TensorInfo
 
 QUANTILES = (0.1, 0.5, 0.9)
 NAMES = ["click", "buy", "spend", "spend_p10", "spend_p50", "spend_p90"]
@@ -104,6 +107,13 @@ def test_what_is_no_such_question_is_refused(world: World, frame: pd.DataFrame) 
             client.exceedance(frame, 1, "serving_default")
         with pytest.raises(InputError, match="column 'price' is missing"):
             client.exceedance(frame.drop(columns="price"), 1)
+
+
+def test_an_answer_without_an_output_is_another_models() -> None:
+    shapes = {"spend": (-1, -1), "spend_positive": (-1,)}
+    signature = Signature({}, {name: TensorInfo("", "DT_FLOAT", shape) for name, shape in shapes.items()})
+    with pytest.raises(OtherOutputsError, match="output 'spend_positive' is missing: the answer has 'spend'"):
+        exceedance_frame({"spend": [[0.5]]}, signature, pd.RangeIndex(1), [10.0])
 
 
 def test_parity_has_the_quantiles(world: World, frame: pd.DataFrame, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import htlnet_tf as htl
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.evaluation import evaluate_predictions
-from htlnet_tf.judging.ranking_metrics import captured, lift, ndcg
+from htlnet_tf.judging.ranking_metrics import captured, lift, members_of, ndcg
 from htlnet_tf.judging.reports import Report
 
 TARGETS = (htl.Binary("click"), htl.Continuous("spend"))
@@ -34,6 +34,11 @@ def test_ndcg_by_hand() -> None:
     assert (found.users, found.left_out) == (2, 1)
     # Of the first row alone user 0 has nothing, user 1 all.
     assert ndcg(*rows, k=1).value == pytest.approx((0 + 1) / 2)
+
+
+def test_users_are_numbered_without_gaps() -> None:
+    members = members_of(np.array([7, -1, 3, 7, -1, 9]))
+    assert (members.rows.tolist(), members.users.tolist()) == ([0, 2, 3, 5], [1, 0, 1, 2])
 
 
 def test_captured_by_hand() -> None:

@@ -52,7 +52,7 @@ def test_the_most_of_the_core_within_the_bound(bound: float) -> None:
     assert tried["is_feasible"].sum() == len(within)
     (chosen,) = tried[tried["is_chosen"]].to_dict("records")
     assert chosen["on_front"]
-    assert {n: chosen[n] for n in found.ranking.weights} == dict(found.ranking.weights)
+    assert {n: chosen[f"weight_{n}"] for n in found.ranking.weights} == dict(found.ranking.weights)
     # The outcome is that of the proposal as it is declared.
     declared = ListJudge(SCHEMA, rows, 5)(log_scores(found.ranking, rows.predictions))
     assert declared == found.chosen
@@ -88,6 +88,36 @@ def test_shares_by_hand() -> None:
     assert found.by_click[:2] == (1.0, 0.0)
     assert found.chosen[:2] == pytest.approx((0.5, 5 / 8))
     assert (found.rows, found.users, found.long_lists) == (4, 2, 1)
+
+
+def test_targets_may_be_called_as_the_columns_beside_their_weights() -> None:
+    names = {"click": "clicks", "stars": "ndcg", "buy": "is_feasible", "spend": "core"}
+    schema = SCHEMA.with_targets([dataclasses.replace(target, name=names[target.name]) for target in SCHEMA.targets])
+    plain = search_ranking(SCHEMA, scored(), k=5)
+    rows = scored()
+    called = names | {"stars_0": "ndcg_0", "stars_1": "ndcg_1"}
+    renamed = Scored(rows.labels.rename(columns=called), rows.predictions.rename(columns=called), rows.users)
+    found = search_ranking(schema, renamed, k=5)
+    columns = {f"weight_{name}": f"weight_{names[name]}" for name in ("click", "buy", "spend")}
+    pd.testing.assert_frame_equal(found.tried, plain.tried.rename(columns=columns))
+    assert found.tried.columns.is_unique
+
+
+def test_without_a_click_by_click_none_can_be_lost() -> None:
+    schema = htl.Schema(features=SCHEMA.features, targets=(SCHEMA.targets[0], SCHEMA.core), user="user_id")
+    labels = pd.DataFrame({"click": [0, 1], "spend": [1.0, 0.0]})
+    predictions = pd.DataFrame({"click": [0.9, 0.1], "spend": [1.0, 2.0]})
+    with pytest.raises(InputError, match="by 'click' alone has no click among the first k = 1 rows"):
+        search_ranking(schema, Scored(labels, predictions, pd.Series(["a", "a"])), k=1)
+
+
+def test_the_order_by_click_alone_knows_no_floor() -> None:
+    # With the floor all clicks would be tied.
+    floored = dataclasses.replace(SCHEMA, ranking=htl.Ranking({"click": 1, "spend": 1}, {"click": 1.0}))
+    found, plain = (search_ranking(schema, scored(), k=5, max_lost_clicks=0.0) for schema in (floored, SCHEMA))
+    assert found.by_click == plain.by_click
+    assert found.ranking == htl.Ranking({"click": 1.0})
+    assert ListJudge(floored, scored(), 5)(log_scores(found.ranking, scored().predictions)) == found.chosen
 
 
 def test_the_grid_is_a_simplex() -> None:

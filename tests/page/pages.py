@@ -135,6 +135,7 @@ def schema(num_features: int = 4) -> htl.Schema:
 def report(**changed: float) -> Report:
     """Numbers that a test can find again."""
     values = {"click/auc": 0.71234, "click/logloss": 0.5, "click/calibration_error": 0.0123}
+    values |= {"click/calibration_error_before": 0.0321, "spend/coverage_p90": 0.8767}
     values |= {"spend/nrmse": 0.91234, "spend/spearman": NAN, "spend/level": 1.05, "spend/rmse": 1234.5}
     kinds = {"click": "binary", "spend": "continuous"}
     rows = []
@@ -168,10 +169,7 @@ def run_facts(num_features: int = 4) -> facts.RunFacts:
         members=(facts.Member(0, 2, 3, 12.5),),
         trivial={"mean": report(**{"click/auc": 0.5, "spend/nrmse": 1.001}).to_dict()},
         calibration=tuple(bins),
-        recalibration=(facts.Recalibration("click", 0.0321, 0.0111),),
         gains=tuple(gains),
-        quantiles=(facts.Quantile("p90", 0.9, 0.8767),),
-        ranking=(facts.RankingMetric("NDCG@10", 0.4321), facts.RankingMetric("MRR", None, "no list has two items")),
         drift={"user_id": 0.3, "price": 0.01, "size": None},
         importance=tuple(importance),
         importance_rows=1000,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from htlnet_tf.page.charts import Series, line_chart, reliability_chart
@@ -33,9 +33,17 @@ finite = st.floats(-1e12, 1e12, allow_nan=False)
 
 
 @settings(deadline=None)
-@given(st.lists(finite | st.just(NAN), max_size=20), st.booleans())
-def test_any_values_have_a_scale_with_ticks_on_it(values: list[float], may_be_log: bool) -> None:
-    scale = scale_of(values, 0.0, 100.0, may_be_log=may_be_log)
+@given(
+    st.lists(finite | st.just(NAN) | st.just(0.0), max_size=20),
+    st.booleans(),
+    st.sampled_from([(), (0.0,), (0.0, 100.0)]),
+)
+@example([0.0], False, (0.0,))
+@example([5e-324], False, (0.0,))
+def test_any_values_have_a_scale_with_ticks_on_it(
+    values: list[float], may_be_log: bool, include: tuple[float, ...]
+) -> None:
+    scale = scale_of(values, 0.0, 100.0, may_be_log=may_be_log, include=include)
     assert scale.low < scale.high
     known = [value for value in values if math.isfinite(value)]
     assert all(scale.low <= value <= scale.high for value in known)

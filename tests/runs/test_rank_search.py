@@ -18,8 +18,9 @@ from htlnet_tf.data.split_config import TimeSplit
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.errors import InputError
+from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.runs.folder import load_model
-from htlnet_tf.runs.rank_search import rank_search
+from htlnet_tf.runs.rank_search import _on_test, rank_search
 from htlnet_tf.schema import Schema
 from tests.conftest import BuildOnce
 
@@ -72,6 +73,33 @@ def test_the_text(saved: Path, tmp_path: Path, undrawn: None) -> None:
     assert "<- proposed" in text and "test part, which chose nothing" in text
     assert "users have more than k = 2 rows" in text
     assert told[0].startswith("scoring the validation part of the rows of")
+
+
+def test_an_undefined_ndcg_is_none_in_json(saved: Path, tmp_path: Path, undrawn: None) -> None:
+    found = rank_search(saved / "run", data=saved / "rows.parquet", k=2, output=tmp_path, write=lambda _: None)
+    nan = float("nan")
+    search = dataclasses.replace(
+        found.search, tried=found.search.tried.assign(ndcg=nan), by_click=found.search.by_click._replace(ndcg=nan)
+    )
+    undefined = dataclasses.replace(found, search=search)
+    document = json.loads(json.dumps(undefined.to_dict(), allow_nan=False))
+    assert document["outcomes"]["click alone"]["ndcg"] is None
+    assert {row["ndcg"] for row in document["front"]} == {None}
+    assert "weight_spend" in document["front"][0]
+    assert "undefined" in undefined.to_text() and "weight_spend" in undefined.to_text()
+
+
+def test_a_test_part_without_a_click_by_click_says_nothing(
+    saved: Path, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = rank_search(saved / "run", data=saved / "rows.parquet", k=1, output=tmp_path, write=lambda _: None)
+    labels = pd.DataFrame({"click": [0, 1], "purchase": [0, 1], "spend": [0.0, 1.0]})
+    predictions = pd.DataFrame({"click": [0.9, 0.1], "purchase": [0.1, 0.1], "spend": [1.0, 1.0]})
+    scored = Scored(labels, predictions, pd.Series(["a", "a"]))
+    monkeypatch.setattr("htlnet_tf.runs.rank_search._scored", lambda *_: scored)
+    _, model = load_model(saved / "run")
+    told = _on_test(model, FUNNEL.frame, found.search)
+    assert isinstance(told, str) and "the test part says nothing: ranking by 'click' alone has no click" in told
 
 
 def test_a_run_without_a_rule_says_so(saved: Path, tmp_path: Path, undrawn: None) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import htlnet_tf as htl
 from htlnet_tf.data.stream import open_stream
+from htlnet_tf.runs.page import run_inputs
 from htlnet_tf.runs.page_facts import sampled
 from htlnet_tf.runs.report import report_run
 from tests.page.pages import read
@@ -28,6 +29,7 @@ def test_a_model_trained_from_python_has_a_page(
     shown = {row[0]: row[1] for row in page.tables["click (binary)"]}
     assert float(shown["AUC ↑"]) == round(report.value("click", "auc"), 4)
     assert "page.json" in page.text
+    assert run_inputs(f"{run}/").name == str(run)
     assert "calibration" not in page.ids
     assert "serving" in page.ids
     # With rows, the same is computed that training computes.
@@ -35,7 +37,7 @@ def test_a_model_trained_from_python_has_a_page(
     half.to_parquet(tmp_path / "rows.parquet")
     lines: list[str] = []
     output = report_run(
-        run, tmp_path / "other.html", data=tmp_path / "rows.parquet", importance_rows=100, write=lines.append
+        run, tmp_path / "other.html", data=tmp_path / "rows.parquet", importance_rows=150, write=lines.append
     )
     page = read(output.read_text(encoding="utf-8"))
     again = htl.evaluate(model, half)
@@ -43,6 +45,8 @@ def test_a_model_trained_from_python_has_a_page(
     assert float(shown["AUC ↑"]) == round(again.value("click", "auc"), 4)
     assert {"calibration", "gains", "importance"} <= set(page.ids)
     assert "rows.parquet" in page.text
+    # At most 150 of 200, evenly, are every second one.
+    assert "get on 100 test rows" in page.text
     assert lines == ["importance of 6 columns on 100 test rows"]
     assert {path.name for path in run.iterdir()} == before | {"report.html"}
     with pytest.raises(htl.InputError, match="negative"):

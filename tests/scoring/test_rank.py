@@ -63,6 +63,19 @@ def test_what_cannot_be_ranked_is_said(ranked_model: Any, make_model: Any, items
         htl.rank(ranked_model, items[:2].assign(**USER), items)
     with pytest.raises(InputError, match="every column of the items needs as many values"):
         htl.rank(ranked_model, USER, {"item_id": [1, 2], "tag": ["a"], "price": [1.0, 2.0]})
+    some = {"tag": ["a"], "price": [1.0]}
+    for wrong in (5, "5", None):
+        with pytest.raises(InputError, match=r"'item_id' of the items must be a list or an array, but is '?[5N]"):
+            htl.rank(ranked_model, USER, {"item_id": wrong} | some)
+    with pytest.raises(
+        InputError, match=r"column 'item_id' of the items must be one-dimensional, but has shape \(1, 1"
+    ):
+        htl.rank(ranked_model, USER, {"item_id": np.array([[1]])} | some)
+    with pytest.raises(InputError, match="column 'item_id' of the items is missing"):
+        htl.rank(ranked_model, USER, some)
+    for wrong in ([1, 2], ["item_id"], [None]):
+        with pytest.raises(InputError, match="every item must be a dict of column and value, but item 0 is"):
+            htl.rank(ranked_model, USER, wrong)  # type: ignore[arg-type]
     for wrong in (3, "items"):
         with pytest.raises(InputError, match="items must be a frame"):
             htl.rank(ranked_model, USER, wrong)  # type: ignore[arg-type]

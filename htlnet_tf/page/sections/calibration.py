@@ -5,15 +5,32 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from htlnet_tf.judging.reports import metric_named
 from htlnet_tf.page.blocks import Block, Cell, Charts, Column, Folded, Heading, Section, Table, Text
 from htlnet_tf.page.charts import Chart, Series, reliability_chart
-from htlnet_tf.page.facts import Bin, Quantile, Recalibration
+from htlnet_tf.page.facts import Bin
 from htlnet_tf.page.numbers import number_cell, share_text, unit_text
 from htlnet_tf.page.run_inputs import RunInputs
 from htlnet_tf.page.sections.quality import rows_of
 from htlnet_tf.schema.targets import Target
+
+
+class Recalibration(NamedTuple):
+    """What a calibration fitted after the training has changed: a target's calibration error before and after."""
+
+    target: str
+    before: float
+    after: float
+
+
+class Quantile(NamedTuple):
+    """A predicted quantile: the share of the labels that should lie below it, and the share that does."""
+
+    quantile: str
+    nominal: float
+    actual: float
 
 
 def calibration_section(run: RunInputs) -> Section | None:
@@ -41,9 +58,9 @@ def calibration_section(run: RunInputs) -> Section | None:
 
 
 def _recalibrations(run: RunInputs) -> list[Recalibration]:
-    """What the facts tell, or the report's errors before and after."""
-    found = list(run.known.recalibration)
-    for row in run.report.rows if run.report is not None and not found else ():
+    """The report's errors before and after."""
+    found = []
+    for row in run.report.rows if run.report is not None else ():
         if row.metric in ("calibration_error_before", "decile_error_before"):
             after = rows_of(run.report, row.target).get(row.metric.removesuffix("_before")) if run.report else None
             if after is not None:
@@ -52,9 +69,9 @@ def _recalibrations(run: RunInputs) -> list[Recalibration]:
 
 
 def _quantiles(run: RunInputs) -> list[Quantile]:
-    """What the facts tell, or the report's coverage."""
-    found = list(run.known.quantiles)
-    for row in run.report.rows if run.report is not None and not found else ():
+    """The report's coverage."""
+    found = []
+    for row in run.report.rows if run.report is not None else ():
         named = re.fullmatch(r"coverage_p(\d+)(?:_(\d+))?", row.metric)
         if named is not None and not math.isnan(row.value):
             percent = ".".join(filter(None, named.groups()))

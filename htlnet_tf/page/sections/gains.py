@@ -1,32 +1,31 @@
-"""What the top of the ranking holds, and metrics of ranked lists."""
+"""What the top of the ranking holds."""
 
 from __future__ import annotations
 
-from htlnet_tf.judging.reports import METRICS
-from htlnet_tf.page.blocks import Block, Cell, Charts, Column, Heading, Section, Table, Text
+from htlnet_tf.page.blocks import Block, Cell, Charts, Column, Section, Table, Text
 from htlnet_tf.page.charts import Chart, Series, line_chart
 from htlnet_tf.page.facts import Gain
-from htlnet_tf.page.numbers import number_cell, share_text
+from htlnet_tf.page.numbers import share_text
 from htlnet_tf.page.run_inputs import RunInputs
 
 _TOPS = (0.01, 0.1, 0.2, 0.3, 0.5)
 
 
 def gains_section(run: RunInputs) -> Section | None:
-    """Cumulative gains of every target; ranked lists if they were judged."""
+    """Cumulative gains of every target; None if none is known."""
     by_target = {t.name: [g for g in run.known.gains if g.target == t.name] for t in run.schema.targets}
     known = {name: points for name, points in by_target.items() if points}
-    if not known and not run.known.ranking:
+    if not known:
         return None
-    blocks: list[Block] = []
-    if known:
-        core = run.schema.core.name
-        said = "Of a target's total, the share that the rows with its largest predictions hold"
-        if core in known and _at(known[core], 0.1):
-            said += f": of {core}, {share_text(_at(known[core], 0.1))} in the top tenth"
-        blocks += [Text(f"{said}."), Charts([_chart(name, points) for name, points in known.items()]), _table(known)]
-    if run.known.ranking:
-        blocks += [Heading("Ranked lists"), _ranking_table(run)]
+    core = run.schema.core.name
+    said = "Of a target's total, the share that the rows with its largest predictions hold"
+    if core in known and _at(known[core], 0.1):
+        said += f": of {core}, {share_text(_at(known[core], 0.1))} in the top tenth"
+    blocks: list[Block] = [
+        Text(f"{said}."),
+        Charts([_chart(name, points) for name, points in known.items()]),
+        _table(known),
+    ]
     return Section("gains", "What the top of the ranking holds", blocks)
 
 
@@ -60,13 +59,3 @@ def _table(known: dict[str, list[Gain]]) -> Table:
 def _at(points: list[Gain], top: float) -> float:
     """The share at the point nearest to a top."""
     return min(points, key=lambda point: abs(point.top - top)).captured
-
-
-def _ranking_table(run: RunInputs) -> Table:
-    columns = [Column("metric", is_number=False), Column("value")]
-    rows = []
-    for each in run.known.ranking:
-        label = METRICS[each.metric].label if each.metric in METRICS else each.metric
-        cell = number_cell(each.value)
-        rows.append([Cell(label), Cell(cell.text, cell.value, each.note)])
-    return Table("Metrics of ranked lists", columns, rows)

@@ -43,8 +43,10 @@ def serving_section(run: RunInputs) -> Section | None:
         [Column(label, is_number=False) for label in ("column", "type", "group", "a missing value is sent as")],
         [[Cell(f.name), Cell(_type(f)), Cell(f.group), Cell(_missing(f))] for f in inputs],
     )
-    outputs = ", ".join(name for target in run.schema.targets for name in target.score_names)
-    blocks += [Text(f"Every row gets {outputs}."), Folded(f"The {len(inputs)} columns of a request", [table])]
+    blocks += [
+        Text(f"Every row gets {', '.join(run.schema.score_columns)}."),
+        Folded(f"The {len(inputs)} columns of a request", [table]),
+    ]
     return Section("serving", "Serving", blocks)
 
 
