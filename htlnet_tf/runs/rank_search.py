@@ -201,7 +201,7 @@ def rank_search(
 def _scored(model: ScoringModel, rows: Rows) -> Scored | None:
     """Rows with predictions; None if there are no rows."""
     frames = [rows] if isinstance(rows, pd.DataFrame) else dataclasses.replace(rows, schema=model.schema)
-    return score(model, rows) if any(len(frame) for frame in frames) else None
+    return score(model, rows, levels=False) if any(len(frame) for frame in frames) else None
 
 
 def _on_test(model: ScoringModel, rows: Rows, search: RankingSearch) -> dict[str, Outcome] | str:

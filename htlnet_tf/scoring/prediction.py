@@ -70,14 +70,15 @@ def predict_encoded(model: ScoringModel, encoded: Arrays, index: pd.Index, *, ba
 def predict_both(
     model: ScoringModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """As `predict_encoded`, and the targets' predictions before calibration; None where the model is not calibrated."""
+    """As `predict_encoded`, and the targets' predictions before calibration; None where that changes none."""
     final: list[Mapping[str, tf.Tensor]] = []
     before: list[Mapping[str, tf.Tensor]] = []
     for batch in _batches(encoded, len(index), batch_size):
         scores, uncalibrated = both_scores(model, batch)
         final.append(scores)
         before.append(uncalibrated)
-    return _joined(model, final, index), None if model.calibration is None else _joined(model, before, index)
+    is_changed = model.calibration is not None and model.calibration.changed
+    return _joined(model, final, index), _joined(model, before, index) if is_changed else None
 
 
 def predict_targets(model: ScoringModel, encoded: Arrays, index: pd.Index, *, batch_size: int = 8192) -> pd.DataFrame:
