@@ -128,3 +128,20 @@ def test_factors_of_groups_by_hand() -> None:
     np.testing.assert_allclose(found, [8 / 4, 3 / 2, 1.0, 1.0])  # no rows of 2; of 3 no total
     # Two more rows of weight 1 with the mean prediction 2, as labels too: (8 + 4) / (4 + 4).
     assert level_factors(predictions, labels, np.ones(4), groups, prior_rows=2.0)[0] == pytest.approx(1.5)
+
+
+def test_no_curve_magnifies_rounding() -> None:
+    """Predictions in so narrow a band that labels jump from one to the next."""
+    random = np.random.default_rng(4)
+    predictions = 0.5 + 1e-4 * random.normal(size=20_000)
+    labels = (random.random(20_000) < 1.0 / (1.0 + np.exp(-(predictions - 0.5) * 2e4))).astype(float)
+    ordered = np.sort(predictions)
+    for name in ("isotonic", "platt"):
+        curve = METHODS[name].fit(sample(labels, predictions), probability=True, non_negative=True)
+        found = curve(tf.constant(ordered, tf.float64)).numpy()
+        near = curve(tf.constant(ordered + 1e-7, tf.float32)).numpy()
+        assert np.abs(near - found).max() < 30 * 2.5e-7  # of a step of 1e-7 and what float32 makes of 0.5
+        assert found.mean() == pytest.approx(labels.mean(), abs=0.01)
+    spent = METHODS["isotonic"].fit(sample(labels * 100.0, predictions), probability=False, non_negative=True)
+    near, found = (spent(tf.constant(ordered + step, tf.float32)).numpy() for step in (1e-7, 0.0))
+    assert np.abs(near - found).max() < 30 * 100 * 2.5e-7

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from htlnet_tf.scoring.calibration.curve import Curve
+from htlnet_tf.scoring.calibration.method import STEEPEST
 
 if TYPE_CHECKING:
     from htlnet_tf.scoring.calibration.sample import Sample
@@ -19,9 +20,10 @@ class Isotonic:
 
     Neighbouring steps are put together until each has 50 rows, and each counts one more whose label is as predicted, so
     that none says 0 or 1. A step rises from a tenth of the distance to its neighbours below its value to as much above,
-    so that predictions which plain isotonic regression makes equal keep their order. Outside of the rows, the curve of
-    probabilities begins at (0, 0) and ends at (1, 1); that of an amount which is not negative begins at (0, 0) and
-    keeps its last ratio.
+    so that predictions which plain isotonic regression makes equal keep their order. From one step to the next the
+    curve is never steeper than 30, in amounts 30 times their level, so that it does not magnify rounding. Outside of
+    the rows, the curve of probabilities begins at (0, 0) and ends at (1, 1); that of an amount which is not negative
+    begins at (0, 0) and keeps its last ratio.
 
     References:
       Zadrozny, Elkan: "Transforming Classifier Scores into Accurate Multiclass Probability Estimates", KDD 2002.
@@ -52,6 +54,8 @@ class Isotonic:
         np.maximum.at(ends, step, p)
         x = np.stack([starts, ends], axis=1).ravel()
         y = np.stack([levels - below, levels + above], axis=1).ravel()
+        level = 1.0 if probability or not non_negative else max(float(levels @ rows) / float(means @ rows), 1e-30)
+        y = _not_steeper(x, np.maximum.accumulate(y), STEEPEST * level)
         if not (probability or non_negative):
             return Curve.through(x, y)
         inner = (x > 0.0) & (x < 1.0 if probability else True)
@@ -71,3 +75,10 @@ def _put_together(rows: np.ndarray) -> np.ndarray:
         if found >= _STEP_ROWS and rest >= _STEP_ROWS:
             number, found = number + 1, 0.0
     return numbers
+
+
+def _not_steeper(x: np.ndarray, y: np.ndarray, slope: float) -> np.ndarray:
+    """Values that rise by at most `slope` from point to point: midway between the largest below and the least above."""
+    rest = y - slope * x
+    below, above = np.minimum.accumulate(rest) + slope * x, np.maximum.accumulate(rest[::-1])[::-1] + slope * x
+    return np.asarray((below + above) / 2.0)

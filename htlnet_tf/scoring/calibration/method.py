@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from htlnet_tf.scoring.calibration.sample import Sample
 
 
+STEEPEST = 30.0
+"""How many times what rounding makes of a prediction a curve may multiply: a server rounds otherwise than training, and
+what it answers must be the same to 1e-5."""
+
+
 class Method(Protocol):
     """From predictions and labels to the curve that leads from the ones to the others.
 
