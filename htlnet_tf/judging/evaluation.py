@@ -23,7 +23,7 @@ from htlnet_tf.data.users import read_users
 from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
-from htlnet_tf.judging.exact_metrics import Floats, UserColumn, calibration_error, metrics_of, user_codes
+from htlnet_tf.judging.exact_metrics import Floats, Outcome, UserColumn, calibration_error, metrics_of, user_codes
 from htlnet_tf.judging.quantile_metrics import quantile_metrics
 from htlnet_tf.judging.ranking_metrics import K, Ndcg, order_metrics, require_k
 from htlnet_tf.judging.reports import MetricRow, Order, Report
@@ -77,8 +77,7 @@ class Scored:
         for name, (y, p, _) in judge(schema, self.labels, predictions).items():
             kind = schema.target(name).kind
             for metric, outcome in calibration_error(kind, y, p).items():
-                value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
-                found.append(MetricRow(name, kind, f"{metric}_before", value, note))
+                found.append(_metric_row(name, kind, f"{metric}_before", outcome))
         return found
 
 
@@ -262,8 +261,7 @@ def evaluate_predictions(
             of_target = None if known is None else known[observed]
             outcomes |= quantile_metrics(target, y, _quantiles(target, predictions, observed), of_target)
         for metric, outcome in outcomes.items():
-            value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
-            rows.append(MetricRow(target.name, target.kind, metric, value, note))
+            rows.append(_metric_row(target.name, target.kind, metric, outcome))
     partly = {name: len(y) for name, (y, _, _) in judged.items() if len(y) < len(labels)}
     order = Order(
         by, k, {name: over.users for name, over in lists.items()}, {name: over.left_out for name, over in lists.items()}
@@ -296,6 +294,11 @@ def _order(schema: Schema, predictions: pd.DataFrame) -> tuple[str, Floats]:
     values = columns.numbers(predictions[SCORE], rule=_FINITE)
     columns.refuse(predictions[SCORE], ~np.isfinite(values), rule=_FINITE)
     return SCORE, values
+
+
+def _metric_row(target: str, kind: str, metric: str, outcome: Outcome) -> MetricRow:
+    value, note = (float("nan"), outcome) if isinstance(outcome, str) else (float(outcome), "")
+    return MetricRow(target, kind, metric, value, note)
 
 
 def _quantiles(target: Continuous, predictions: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> Floats | None:

@@ -87,13 +87,8 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         else:
             encoded[name] = encode_rows(part, encoder, training=name == "train")
         coverage = _coverage(encoded[name], encoder)
-        rows_in_part = encoded[name]
-        if name == "valid" and config.calibration is not None:
-            require_settings(config.calibration, encoder.schema, encoder)
-        if name == "valid" and isinstance(rows_in_part, EncodedRows):
-            if config.calibration is not None:
-                require_rows(config.calibration, encoder.schema, encoder, rows_in_part)
-            conformal.require_rows(encoder.schema, rows_in_part)
+        if name == "valid":
+            _require_calibration(config, encoder, encoded[name])
         if not coverage.num_rows:
             raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
         sizes.append(coverage.num_rows)
@@ -122,6 +117,16 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         level=_level_rows(config, level, encoder),
         sizes=dict(zip(PARTS, sizes, strict=True)),
     )
+
+
+def _require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Trainable) -> None:
+    """Checks that calibration and conformal levels can be fitted; the rows of a stream are not counted for it."""
+    if config.calibration is not None:
+        require_settings(config.calibration, encoder.schema, encoder)
+    if isinstance(valid, EncodedRows):
+        if config.calibration is not None:
+            require_rows(config.calibration, encoder.schema, encoder, valid)
+        conformal.require_rows(encoder.schema, valid)
 
 
 def _level_rows(config: RunConfig, rows: Rows | None, encoder: FeatureEncoder) -> Trainable | None:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
 from htlnet_tf.models.scoring_model import mean_scores
 from htlnet_tf.schema.ranking import SCORE
 from htlnet_tf.scoring.amounts import AmountDistribution, amount_distributions
+from htlnet_tf.scoring.calibration.calibration import IdsOfField
 from htlnet_tf.scoring.ranking import ranking_score
 
 if TYPE_CHECKING:
     from htlnet_tf.models.scoring_model import ScoringModel
 
-IdsOfField = Callable[[str], tf.Tensor]
-"""From an embedded field's name to its row numbers, int32 [B, slots]."""
+
+class Predicted(NamedTuple):
+    """What every score is made of.
+
+    Attributes:
+      outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
+      uncalibrated: The members' mean predictions by target.
+      predictions: The same after calibration.
+    """
+
+    outputs: Sequence[Sequence[tf.Tensor]]
+    uncalibrated: dict[str, tf.Tensor]
+    predictions: dict[str, tf.Tensor]
 
 
 def final_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -37,30 +49,17 @@ def both_scores(
     model: ScoringModel, features: Mapping[str, tf.Tensor]
 ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
     """`final_scores`, and the predictions before calibration by target; the towers run once."""
-    ids, encoder = features["ids"], model.encoder
-    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
-    uncalibrated = mean_predictions(model, outputs)
-    return scores_of_outputs(model, outputs, lambda field: ids[:, encoder.slots_of(field)], uncalibrated), uncalibrated
+    predicted = _predicted_rows(model, features)
+    return _scores(model, predicted), predicted.uncalibrated
 
 
 def target_scores(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """`final_scores` of the targets alone, which neither quantiles nor a ranking are computed for."""
-    ids, encoder = features["ids"], model.encoder
-    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
-    return _calibrated(model, mean_predictions(model, outputs), lambda field: ids[:, encoder.slots_of(field)])
-
-
-def mean_predictions(model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
-    """The mean of the members' predictions, by target, before calibration; arguments as for `scores_of_outputs`."""
-    members = zip(model.members, outputs, strict=True)
-    return dict(mean_scores([member.predictions_of(of_member) for member, of_member in members]))
+    return _predicted_rows(model, features).predictions
 
 
 def scores_of_outputs(
-    model: ScoringModel,
-    outputs: Sequence[Sequence[tf.Tensor]],
-    ids: IdsOfField,
-    uncalibrated: Mapping[str, tf.Tensor] | None = None,
+    model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]], ids: IdsOfField
 ) -> dict[str, tf.Tensor]:
     """As `final_scores`, from what the towers say.
 
@@ -68,17 +67,18 @@ def scores_of_outputs(
       model: A trained model.
       outputs: Per member, the towers' outputs in target order, [B] or [B, num_outputs].
       ids: Row numbers by field.
-      uncalibrated: What `mean_predictions` gives, where it is known.
     """
-    uncalibrated = mean_predictions(model, outputs) if uncalibrated is None else uncalibrated
-    predictions = _calibrated(model, uncalibrated, ids)
+    return _scores(model, _predicted(model, outputs, ids))
+
+
+def _scores(model: ScoringModel, predicted: Predicted) -> dict[str, tf.Tensor]:
     quantiles = {
         name: distribution.quantiles(model.schema.amount(name).quantiles)
-        for name, distribution in amount_distributions(model, outputs, uncalibrated, predictions).items()
+        for name, distribution in amount_distributions(model, *predicted).items()
     }
     scores = {}
     for target in model.schema.targets:
-        scores[target.name] = predictions[target.name]
+        scores[target.name] = predicted.predictions[target.name]
         if target.name in quantiles:
             names = model.schema.amount(target.name).quantile_names
             scores |= dict(zip(names, tf.unstack(quantiles[target.name], num=len(names), axis=1), strict=True))
@@ -89,11 +89,7 @@ def scores_of_outputs(
 
 def distributions(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> dict[str, AmountDistribution]:
     """How the amounts with quantiles are distributed in encoded rows, by target; arguments as for `final_scores`."""
-    ids, encoder = features["ids"], model.encoder
-    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
-    uncalibrated = mean_predictions(model, outputs)
-    predictions = _calibrated(model, uncalibrated, lambda field: ids[:, encoder.slots_of(field)])
-    return amount_distributions(model, outputs, uncalibrated, predictions)
+    return amount_distributions(model, *_predicted_rows(model, features))
 
 
 def quantile_bounds(
@@ -120,5 +116,14 @@ def quantile_bounds(
     return found
 
 
-def _calibrated(model: ScoringModel, predictions: Mapping[str, tf.Tensor], ids: IdsOfField) -> dict[str, tf.Tensor]:
-    return dict(predictions) if model.calibration is None else model.calibration(predictions, ids)
+def _predicted_rows(model: ScoringModel, features: Mapping[str, tf.Tensor]) -> Predicted:
+    ids, encoder = features["ids"], model.encoder
+    outputs = [member.tower_outputs(member.embedding(ids), features) for member in model.members]
+    return _predicted(model, outputs, lambda field: ids[:, encoder.slots_of(field)])
+
+
+def _predicted(model: ScoringModel, outputs: Sequence[Sequence[tf.Tensor]], ids: IdsOfField) -> Predicted:
+    members = zip(model.members, outputs, strict=True)
+    uncalibrated = dict(mean_scores([member.predictions_of(of_member) for member, of_member in members]))
+    calibration = model.calibration
+    return Predicted(outputs, uncalibrated, uncalibrated if calibration is None else calibration(uncalibrated, ids))

@@ -19,6 +19,7 @@ from htlnet_tf.scoring.calibration.curve import Curve, logit
 from htlnet_tf.scoring.calibration.settings import CalibrationSettings
 
 IdsOfField = Callable[[str], "tf.Tensor"]
+"""From an embedded field's name to its row numbers, int32 [B, slots]."""
 
 
 @dataclasses.dataclass(frozen=True)
