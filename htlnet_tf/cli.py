@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,14 +15,14 @@ from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
+from htlnet_tf.stopping import stop_by_unwinding
 
 
 def run() -> None:
     """The console entry point."""
     # TensorFlow's C++ side reports on CPU features and missing GPUs at every start; the user may ask for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A stop by `docker stop` or `timeout` unwinds like Ctrl-C, so that half-written outputs are removed.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    stop_by_unwinding()
     app.run(_main, flags_parser=_parse)
 
 
