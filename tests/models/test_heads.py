@@ -67,7 +67,8 @@ def test_the_judged_loss_is_a_squared_error_whatever_is_trained(case: Case) -> N
     head = head_of(case)
     outputs = tf.constant(np.random.default_rng(1).normal(0.0, 1.0, [len(TRAINING), head.num_outputs]), tf.float32)
     outputs = outputs if head.num_outputs > 1 else outputs[:, 0]
-    head.update_metrics(tf.constant(TRAINING, tf.float32), outputs, None, training=False)
+    labels = tf.constant(TRAINING, tf.float32)
+    head.update_metrics(labels, outputs, None, head.row_losses(labels, outputs, None), training=False)
     ratio = float(head.judged_loss.result()) / float(head.constant_loss.result())
     assert ratio == pytest.approx(float(head.judged[0].result()) ** 2, rel=1e-4)
 
