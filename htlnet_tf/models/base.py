@@ -271,10 +271,8 @@ class MultiTaskModel(KerasCalls):
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets, sample_weights = self._unpack(data)
         outputs = self._outputs(features, training=False)
-        if self._fits_level:
-            for head, output, weights in self._by_head(outputs, sample_weights):
-                head.update_level(head.labels(targets), output, weights)
-            return {"rows": tf.shape(outputs[0])[0]}
+        for head, output, weights in self._by_head(outputs, sample_weights):
+            head.update_level(head.labels(targets), output, weights)
         losses = self._row_losses(targets, outputs, sample_weights)
         self._update_metrics(targets, outputs, sample_weights, losses, training=False)
         return self._results(training=False)

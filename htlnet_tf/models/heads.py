@@ -163,12 +163,6 @@ class Head(tf.keras.layers.Layer):
         """Whether there is something that is taken from the training rows after training, see `settle`."""
         return self.level is not None or self.dispersion is not None
 
-    def forget_sums(self) -> None:
-        """Begins a pass over the rows that `settle` is about."""
-        for part in (self.level, self.dispersion):
-            if part is not None:
-                part.sums.reset_state()
-
     def update_level(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> None:
         """Adds a batch to the sums that level and dispersion are of; the arguments are those of `row_losses`."""
         if not self.is_settled:

@@ -49,7 +49,8 @@ def test_masks_and_weights_of_every_objective(case: Case) -> None:
     assert (gradient[~taking] == 0).all() and (gradient[taking] != 0).any(axis=1).all()
     # What is judged and what the level is taken from leave these rows out, too.
     for training in (True, False):
-        head.update_metrics(labels, given, tf.constant(weights, tf.float32), training=training)
+        rows = tf.constant(weights, tf.float32)
+        head.update_metrics(labels, given, rows, head.row_losses(labels, given, rows), training=training)
     clean = tf.constant(outputs if head.num_outputs > 1 else outputs[:, 0], tf.float32)
     predictions = head.predict(clean).numpy()[taking]
     error = np.sqrt(np.mean((predictions - TRAINING[taking]) ** 2))
