@@ -25,7 +25,7 @@ from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import load_split, rows_of_part
-from htlnet_tf.runs.preparation import Prepared, Write, prepare
+from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
 from htlnet_tf.runs.trained import Trained
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
@@ -141,10 +141,22 @@ def fit(
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
-    trained = train_members(config, prepared, label=label, last_good=last_good, write=write)
+    return judged(config, prepared, train_members(config, prepared, label=label, last_good=last_good, write=write))
+
+
+def judged(config: RunConfig, prepared: Prepared, trained: tuple[Trained, ...]) -> Run:
+    """Calibrates what was trained on the validation rows, and judges it on the test rows.
+
+    Args:
+      config: Says how to calibrate.
+      prepared: The rows.
+      trained: Each network.
+
+    Raises:
+      NonFiniteError: A prediction is not finite.
+    """
     model: ScoringModel = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
-    if config.calibration is not None or conformal_targets(model.schema):
-        calibrate(model, prepared.valid, config.calibration or CalibrationSettings(steps="none", core="none"))
+    calibrate_as_configured(config, model, prepared.valid)
     scored = score(model, prepared.test)
     bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
     if bad:
@@ -161,6 +173,18 @@ def fit(
         bad_rows=prepared.bad_rows,
         scored=scored,
     )
+
+
+def calibrate_as_configured(config: RunConfig, model: ScoringModel, rows: Trainable) -> None:
+    """Calibrates a model, if its configuration says so or its schema declares conformal levels.
+
+    Args:
+      config: Of the run.
+      model: Its `calibration` is set.
+      rows: That were not trained on.
+    """
+    if config.calibration is not None or conformal_targets(model.schema):
+        calibrate(model, rows, config.calibration or CalibrationSettings(steps="none", core="none"))
 
 
 def train(
