@@ -59,11 +59,11 @@ class Step(NamedTuple):
 class Tally:
     """Counts of the values that have a row, and of candidates that may get one.
 
-    The counts of known values are exact. A candidate is known by a hash of 64 bits alone. Counts of candidates are exact
-    as long as no more than `MAX_CANDIDATES` values are below the least count; beyond, those with the lowest counts are
-    forgotten, among these the longest unseen first. So a count is never too high, and a value may get its row later
-    than exact counts would give it, never earlier: but for two values with one hash, of which there are any among a
-    million candidates and a million values of a day with a probability of 6e-8.
+    The counts of known values are exact. A candidate is known by a hash of 64 bits alone. Counts of candidates are
+    exact as long as no more than `MAX_CANDIDATES` values are below the least count; beyond, those with the lowest
+    counts are forgotten, among these the longest unseen first. So a count is never too high, and a value may get its
+    row later than exact counts would give it, never earlier: but for two values with one hash, of which there are any
+    among a million candidates and a million values of a day with a probability of 6e-8.
 
     Args:
       counts: int64 [V], of the values of the vocabulary in its order.

@@ -62,7 +62,9 @@ def carry_optimizer(
     optimizer: Any = after.optimizer
     after.make_train_function()  # which builds the optimizer for what is trained
     slots = [{slot.ref() for slot in optimizer.slots(table)} for table in after.embedding.trained_tables]
-    places = [i for i, table in enumerate(after.embedding.tables) if any(table is t for t in after.embedding.trained_tables)]
+    places = [
+        i for i, table in enumerate(after.embedding.tables) if any(table is t for t in after.embedding.trained_tables)
+    ]
     moved = {ref: tables[place] for place, refs in zip(places, slots, strict=True) for ref in refs}
     prefix = "optimizer/" if member is None else f"_members/{member}/optimizer/"
     try:

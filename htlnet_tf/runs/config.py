@@ -341,6 +341,11 @@ def load_rows(config: RunConfig) -> LoadedRows:
     return LoadedRows(load(path, schema), schema, None)
 
 
+def for_files(config: RunConfig) -> RunConfig:
+    """The configuration of generated rows with the loader of files, of any other the configuration itself."""
+    return config if config.data.loader != "generated" else dataclasses.replace(config, data=DataConfig("generic"))
+
+
 def _generated(config: RunConfig) -> LoadedRows:
     from htlnet_tf.data.synthetic import generate_funnel
 

@@ -185,7 +185,10 @@ class CategoricalKind(Kind[Categorical]):
         is_new = np.zeros(block.end, bool)
         rows[unknown + block.first] = old.unknown
         is_new[unknown + block.first] = True
-        rows[block.missing], is_new[block.missing] = old.missing, block.missing != block.unknown and old.missing == old.unknown
+        rows[block.missing], is_new[block.missing] = (
+            old.missing,
+            block.missing != block.unknown and old.missing == old.unknown,
+        )
         rows[block.unknown] = old.unknown
         return Origins(rows, is_new)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Optional
 
 import numpy as np
 import tensorflow as tf
@@ -67,7 +66,7 @@ class CrossKind(Kind[Cross]):
     takes over the row of the first pair that it gets, which is that of the most frequent values.
     """
 
-    learned_type = Optional[PairNumbers]
+    learned_type = PairNumbers | None
     learned: PairNumbers | None
 
     @property
@@ -129,7 +128,7 @@ class CrossKind(Kind[Cross]):
         return int(np.sum(~first.is_new)), int(np.sum(~second.is_new))
 
     def _numbered(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        """The row in the block of pairs of rows, int64 of any shape, that are counted from the start of their blocks."""
+        """The row of pairs in the block, int64 of any shape; their rows are counted from the start of their blocks."""
         _, size = self._sizes
         if not self._is_hashed:
             return a * size + b

@@ -17,7 +17,7 @@ from htlnet_tf.data.splits import Split, read_timestamps
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
-from htlnet_tf.runs.config import DataConfig, RunConfig, load_rows
+from htlnet_tf.runs.config import RunConfig, for_files, load_rows
 from htlnet_tf.runs.parts import load_split
 from htlnet_tf.runs.preparation import fit_split
 from htlnet_tf.schema import Schema
@@ -57,9 +57,7 @@ def load_day(
       InputError: The rows cannot be read, lack a column, or are too few for a part.
     """
     if isinstance(rows, (str, Path)):
-        if config.data.loader == "generated":
-            config = dataclasses.replace(config, data=DataConfig(loader="generic"))
-        config = dataclasses.replace(config, schema=schema).with_data(rows)
+        config = dataclasses.replace(for_files(config), schema=schema).with_data(rows)
         rows = load_rows(config).rows
     if isinstance(rows, Stream):
         rows = dataclasses.replace(rows, schema=schema, by_time=schema.time_column is not None)

@@ -45,7 +45,9 @@ def members_after(
         kept &= carry_optimizer(checkpoint, model, tables, member=member)
         members.append(model)
     if not kept:
-        logging.warning("the run has no state of its optimizer, as runs of older versions have none: moments begin at 0")
+        logging.warning(
+            "the run has no state of its optimizer, as runs of older versions have none: moments begin at 0"
+        )
     return members, kept
 
 

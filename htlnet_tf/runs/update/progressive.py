@@ -17,8 +17,11 @@ from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.text_tables import aligned
 
-_SHOWN = {"binary": ("auc", "logloss", "calibration_error"), "multiclass": ("macro_auc", "logloss", "accuracy")}
-_SHOWN |= {"continuous": ("nrmse", "spearman", "gini", "level")}
+_SHOWN: dict[str, tuple[str, ...]] = {
+    "binary": ("auc", "logloss", "calibration_error"),
+    "multiclass": ("macro_auc", "logloss", "accuracy"),
+    "continuous": ("nrmse", "spearman", "gini", "level"),
+}
 
 
 @dataclasses.dataclass(frozen=True)

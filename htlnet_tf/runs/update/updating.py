@@ -17,7 +17,6 @@ from htlnet_tf.encoding.tally import Aging
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.page.lineage import LearnedDay, Lineage
 from htlnet_tf.runs.config import RunConfig
@@ -86,7 +85,7 @@ def update(
     Args:
       run: The folder of a run, of `htlnet_tf.runs.training.train` or of this function; of an ensemble each member goes
         on.
-      rows: The day: a frame, a stream, or the path of what the run's loader reads (of a run on generated rows, a table).
+      rows: The day: a frame, a stream, or the path of what the run's loader reads; of a run on generated rows, a table.
       output: The run folder to write, another one.
       settings: How; None: as the run's configuration says, `update:`.
       overwrite: Replace an existing folder.
@@ -190,9 +189,11 @@ def _learned(
     run = judged(config, prepared, trained)
     model: ScoringModel = run.model
     if config.update.learn_all:
-        in_memory = isinstance(prepared.valid, EncodedRows)
-        last = encode_rows(prepared.test, growth.learning) if in_memory else prepared.test
-        parts = together([prepared.valid, last])
+        last = prepared.test
+        if isinstance(last, pd.DataFrame) or isinstance(prepared.valid, EncodedRows):
+            parts = together([prepared.valid, encode_rows(last, growth.learning)])
+        else:
+            parts = [prepared.valid, last]
         if len(parts) == 1:  # in memory: both parts settle what is fitted on rows that were not learned
             fit_levels(members, growth, parts[0])
             calibrate_as_configured(config, model, parts[0])
