@@ -16,7 +16,6 @@ from htlnet_tf.data.split_config import RandomSplit, TimeSplit
 from htlnet_tf.data.splits import Split, read_timestamps
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
-from htlnet_tf.errors import InputError
 from htlnet_tf.runs.config import RunConfig, for_files, load_rows
 from htlnet_tf.runs.parts import load_split
 from htlnet_tf.runs.preparation import fit_split
@@ -63,8 +62,6 @@ def load_day(
         rows = dataclasses.replace(rows, schema=schema, by_time=schema.time_column is not None)
     else:
         require_columns(rows, schema.columns, purpose="the day's rows")
-        if not len(rows):
-            raise InputError("the day's rows: there are none")
     by = RandomSplit(fractions=fractions) if schema.time_column is None else TimeSplit(fractions=fractions)
     split = fit_split(dataclasses.replace(config, split=by), rows, schema)
     if schema.time_column is None:
