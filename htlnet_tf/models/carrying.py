@@ -18,26 +18,46 @@ NewRows = Literal["fresh", "unknown"]
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
+def moved_weights(before: MultiTaskModel, tables: Sequence[Origins]) -> list[tf.Tensor]:
+    """The weights of a trained network, in its order, those of embedding tables in the order of their new rows.
+
+    The network is not needed any more then.
+
+    Args:
+      before: The trained one.
+      tables: Per embedding table, where its rows were.
+    """
+    moved = {table.ref(): origins for table, origins in zip(before.embedding.tables, tables, strict=True)}
+    found = []
+    for weight in before.weights:
+        origins = moved.get(weight.ref())
+        rows = None if origins is None else np.maximum(origins.rows, 0)
+        found.append(tf.identity(weight) if rows is None else tf.gather(weight, rows))
+    return found
+
+
 def carry_weights(
-    before: MultiTaskModel, after: MultiTaskModel, tables: Sequence[Origins], *, new_rows: NewRows = "fresh"
+    weights: Sequence[tf.Tensor], after: MultiTaskModel, tables: Sequence[Origins], *, new_rows: NewRows = "fresh"
 ) -> None:
     """Gives a network the weights of a trained one; rows of embedding tables by what they stand for.
 
     Args:
-      before: The trained one.
+      weights: What `moved_weights` gave of the trained one.
       after: Built with the same arguments.
-      tables: Per embedding table, where its rows were.
+      tables: As there.
       new_rows: What new rows start from: `"fresh"`, the start values that they have, or `"unknown"`, the row that their
         value was read as until now, if it was one.
     """
     moved = {table.ref(): origins for table, origins in zip(after.embedding.tables, tables, strict=True)}
-    for old, new in zip(before.weights, after.weights, strict=True):
-        origins = moved.get(new.ref())
+    for weight, variable in zip(weights, after.weights, strict=True):
+        origins = moved.get(variable.ref())
         if origins is None:
-            new.assign(old)
+            variable.assign(weight)
             continue
-        own = origins.is_new if new_rows == "fresh" else origins.rows < 0
-        _assign_rows(new, old.numpy(), origins.rows, own, new.numpy()[own])
+        own = np.flatnonzero(origins.is_new if new_rows == "fresh" else origins.rows < 0)
+        start = tf.gather(variable, own)
+        variable.assign(weight)
+        variable.scatter_update(tf.IndexedSlices(start, own))
 
 
 def carry_optimizer(
@@ -81,17 +101,12 @@ def carry_optimizer(
             found, origins = reader.get_tensor(name), moved.get(variable.ref())
             if origins is None:
                 variable.assign(found)
-            else:
-                _assign_rows(variable, found, origins.rows, origins.is_new, 0)
+                continue
+            variable.assign(tf.gather(found, np.maximum(origins.rows, 0)))
+            own = np.flatnonzero(origins.is_new)
+            variable.scatter_update(tf.IndexedSlices(tf.zeros([len(own), *variable.shape[1:]], variable.dtype), own))
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"the optimizer's state in '{checkpoint}' is missing or damaged: {error}") from error
     return True
-
-
-def _assign_rows(variable: tf.Variable, old: np.ndarray, rows: np.ndarray, own: np.ndarray, values: Any) -> None:
-    """Gives a variable the rows of another array, and some of them values of their own."""
-    taken = np.take(old, rows, axis=0, mode="clip")
-    taken[own] = values
-    variable.assign(taken)

@@ -20,8 +20,6 @@ class FitsLevel(ShowsMetrics):
     test_function: Any
     level_rows: tf.data.Dataset | None = None
     """Training rows that `fit` brings the level to at its end; None: those that it is given."""
-    keeps_level = False
-    """Whether `fit` leaves the level as it is."""
 
     def fit_level(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> dict[str, float]:
         """Brings the total of each amount that has a level to that of rows, which should be the training rows.
@@ -63,8 +61,6 @@ class FitsLevel(ShowsMetrics):
 
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
         """Fits the level on `level_rows`, or on what `fit` was given: on one epoch's steps where that has no end."""
-        if self.keeps_level:
-            return
         if self.level_rows is not None:
             self.fit_level(self.level_rows)
             return

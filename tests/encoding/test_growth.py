@@ -150,8 +150,7 @@ def test_a_cross_that_is_hashed_from_now_on_takes_over_the_pairs_rows() -> None:
     again = grow(growth.encoder, frame(first, second))
     np.testing.assert_array_equal(again.origins["pair"].rows, np.arange(12))
     np.testing.assert_array_equal(
-        again.encoder.encode(rows)["ids"][:, again.encoder.slots_of("pair")][:, 0]
-        - again.encoder.blocks["pair"].start,
+        again.encoder.encode(rows)["ids"][:, again.encoder.slots_of("pair")][:, 0] - again.encoder.blocks["pair"].start,
         new,
     )
 

@@ -179,7 +179,7 @@ class CategoricalKind(Kind[Categorical]):
         if owner.feature.encoding == "hash":
             return super().origins(owner.feature.name, before, day)
         block, old = (kind.block(field, 0) for kind in (owner, was))
-        places = pd.Index(was.learned.values, dtype=object).get_indexer(pd.Index(owner.learned.values, dtype=object))
+        places = _places(was.learned.values, owner.learned.values)
         unknown = np.flatnonzero(places < 0)
         rows = np.concatenate([np.zeros(block.first, np.int64), places + old.first])
         is_new = np.zeros(block.end, bool)
@@ -195,6 +195,10 @@ class CategoricalKind(Kind[Categorical]):
     def tables(self) -> Sequence[tf.lookup.StaticHashTable]:
         """The table from raw values to rows; none for hashed values."""
         return [] if self.owner.feature.encoding == "hash" else [self._lookup_table()]
+
+    def forget_tables(self) -> None:
+        """Frees the table."""
+        self._table = None
 
     def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The rows of raw values."""
@@ -260,17 +264,32 @@ class CategoricalKind(Kind[Categorical]):
             return self._table
         feature, block = self.feature, self.blocks[self.feature.name]
         assert block.missing is not None  # a vocabulary always has such a row, if only that of unknown values
-        rows: dict[int | str, int] = {}
-        for row, value in enumerate(self.owner.learned.values, block.first):
-            key = value if self.owner is self else as_dtype(value, feature.dtype)
-            if key is not None:  # text of the other feature that is no number can never be met in this one
-                rows[key] = row
-        rows |= dict.fromkeys(missing_codes(feature), block.missing)
+        keys: list[Any] = list(self.owner.learned.values)
+        rows = np.arange(block.first, block.first + len(keys), dtype=np.int64)
+        if self.owner is not self:
+            keys = [as_dtype(value, feature.dtype) for value in keys]
+            # Text of the other feature that is no number can never be met in this one.
+            rows = rows[[key is not None for key in keys]]
+            keys = [key for key in keys if key is not None]
+        codes = set(missing_codes(feature))
+        if any(code in codes for code in keys):  # of a feature that shares the rows of one with other codes
+            rows = rows[[key not in codes for key in keys]]
+            keys = [key for key in keys if key not in codes]
+        keys += codes
+        rows = np.append(rows, np.full(len(codes), block.missing))
         # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
         with tf.init_scope():
             initializer = tf.lookup.KeyValueTensorInitializer(
-                tf.constant(list(rows), self.dtype), tf.constant(list(rows.values()), tf.int64), self.dtype, tf.int64
+                tf.constant(np.asarray(keys, self.dtype.as_numpy_dtype)), tf.constant(rows), self.dtype, tf.int64
             )
             name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
             self._table = tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)
         return self._table
+
+
+def _places(before: Sequence[Any], after: Sequence[Any]) -> np.ndarray:
+    """Where values were among others, int64 [V]; -1: nowhere."""
+    if after[: len(before)] == before:  # as long as none is given up: without a table of a million values
+        return np.append(np.arange(len(before)), np.full(len(after) - len(before), -1))
+    found: np.ndarray = pd.Index(before, dtype=object).get_indexer(pd.Index(after, dtype=object))
+    return found

@@ -224,6 +224,9 @@ class Kind(Generic[FeatureT]):
         """Lookup tables, which whatever is exported must own; made on first use."""
         return ()
 
+    def forget_tables(self) -> None:
+        """Frees its lookup tables."""
+
     def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The rows of its fields.
 

@@ -11,11 +11,10 @@ import tensorflow as tf
 from absl import logging
 
 from htlnet_tf.encoding.dataset import make_dataset
-from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.encoding.growth import Growth
+from htlnet_tf.encoding.kinds.kind import Origins
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.carrying import carry_optimizer, carry_weights
-from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, ProgressLines, TrainingSeconds
 from htlnet_tf.runs.config import RunConfig, TrainingConfig
@@ -26,23 +25,24 @@ _EVALUATION_BATCH = 8192
 
 
 def members_after(
-    config: RunConfig, before: ScoringModel, growth: Growth, checkpoint: Path
+    config: RunConfig, weights: Sequence[Sequence[tf.Tensor]], growth: Growth, tables: Sequence[Origins], run: Path
 ) -> tuple[list[MultiTaskModel], bool]:
     """The networks of a run with rows for the values of the day, ready to learn it; and whether moments were kept.
 
     Args:
       config: Of the run.
-      before: Its model.
+      weights: Per network, what `htlnet_tf.models.carrying.moved_weights` gave.
       growth: Of its encoder.
-      checkpoint: Of its weights, which has the optimizers' states.
+      tables: Of the growth.
+      run: The run folder, whose weights have the optimizers' states.
     """
-    tables, kept, members = growth.tables(), True, []
-    for number, (training, trained) in enumerate(zip(_trainings(config, growth), before.members, strict=True)):
+    kept, members = True, []
+    for number, (training, trained) in enumerate(zip(_trainings(config, growth), weights, strict=True)):
         tf.keras.utils.set_random_seed(training.seed)
         model = build_model(dataclasses.replace(config, training=training), growth.learning.schema, growth.learning)
         carry_weights(trained, model, tables, new_rows=config.update.new_rows)
-        member = number if len(before.members) > 1 else None
-        kept &= carry_optimizer(checkpoint, model, tables, member=member)
+        member = number if len(weights) > 1 else None
+        kept &= carry_optimizer(run / "weights" / "model", model, tables, member=member)
         members.append(model)
     if not kept:
         logging.warning(
@@ -85,24 +85,14 @@ def learn(
 def learn_more(
     config: RunConfig, members: Sequence[MultiTaskModel], growth: Growth, parts: Sequence[Trainable]
 ) -> None:
-    """Trains each network on the rest of the day, with its level as it is; arguments as for `learn`."""
+    """Trains each network on the rest of the day, and fits its level on the first of these parts.
+
+    Arguments and errors are those of `learn`.
+    """
     for training, model in zip(_trainings(config, growth), members, strict=True):
-        model.keeps_level = True
+        model.level_rows = _rows(parts[0], growth)
         for part in parts:
             model.fit(_rows(part, growth, training), epochs=training.epochs, verbose=0)
-        model.keeps_level = False
-
-
-def together(parts: Sequence[Trainable]) -> list[Trainable]:
-    """Parts of a day as one, where they are in memory."""
-    encoded = [part for part in parts if isinstance(part, EncodedRows)]
-    return [EncodedRows.concatenate(encoded)] if len(encoded) == len(parts) else list(parts)
-
-
-def fit_levels(members: Sequence[MultiTaskModel], growth: Growth, rows: Trainable) -> None:
-    """Brings each network's level to that of some rows."""
-    for model in members:
-        model.fit_level(_rows(rows, growth))
 
 
 def _rows(rows: Trainable, growth: Growth, training: Union[TrainingConfig, None] = None) -> tf.data.Dataset:

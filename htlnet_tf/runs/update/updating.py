@@ -11,12 +11,14 @@ from typing import Any, Union
 
 import pandas as pd
 
+from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_rows
 from htlnet_tf.encoding.growth import Growth, grow
 from htlnet_tf.encoding.tally import Aging
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.models.carrying import moved_weights
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.page.lineage import LearnedDay, Lineage
 from htlnet_tf.runs.config import RunConfig
@@ -26,7 +28,7 @@ from htlnet_tf.runs.parts import rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, coverage_of, require_calibration
 from htlnet_tf.runs.training import add_page, calibrate_as_configured, judged
 from htlnet_tf.runs.update.day import DayRows, load_day
-from htlnet_tf.runs.update.learning import fit_levels, learn, learn_more, members_after, together
+from htlnet_tf.runs.update.learning import learn, learn_more, members_after
 from htlnet_tf.runs.update.progressive import Progressive, predict_before
 from htlnet_tf.runs.update.settings import UpdateConfig
 
@@ -77,7 +79,8 @@ def update(
     Then its vocabularies grow by the values that have reached `min_count` over all days, values that have vanished give
     their rows back, and tables and moments move along by feature and value. It learns the first part of the day,
     history statistics being those of the days before; level and calibration are fitted on the second; the third judges
-    it. At last it learns these parts too, and the statistics move on.
+    it. Then it learns these two parts as well, level and calibration are fitted anew on them, and the statistics move
+    on.
 
     The folder has what that of `htlnet_tf.runs.training.train` has, and `progressive.json` and `lineage.json`. It
     appears complete or not at all.
@@ -123,9 +126,16 @@ def update(
         write(_growth_text(growth))
         prepared = _prepared(day, growth)
         clock.passed("grow")
-        members, kept = members_after(config, before, growth, folder / "weights" / "model")
-        rows_before, embedding_rows = before.encoder.statistics.num_rows, before.encoder.num_rows
-        del before  # whose tables are as large as the new ones
+        rows_before, embedding_rows, tables = (
+            before.encoder.statistics.num_rows,
+            before.encoder.num_rows,
+            growth.tables(),
+        )
+        weights = [moved_weights(member, tables) for member in before.members]
+        before.encoder.forget_tables()
+        del before  # what is as large as the tables is there once less, before the new ones are
+        members, kept = members_after(config, weights, growth, tables, folder)
+        del weights
         clock.passed("carry")
         made = _learned(day.config, members, growth, prepared, write)
         clock.passed("learn")
@@ -189,17 +199,14 @@ def _learned(
     run = judged(config, prepared, trained)
     model: ScoringModel = run.model
     if config.update.learn_all:
-        last = prepared.test
-        if isinstance(last, pd.DataFrame) or isinstance(prepared.valid, EncodedRows):
-            parts = together([prepared.valid, encode_rows(last, growth.learning)])
-        else:
-            parts = [prepared.valid, last]
-        if len(parts) == 1:  # in memory: both parts settle what is fitted on rows that were not learned
-            fit_levels(members, growth, parts[0])
-            calibrate_as_configured(config, model, parts[0])
-        calibration, model.calibration = model.calibration, None
+        parts: list[Trainable] = [prepared.valid]
+        if isinstance(prepared.valid, EncodedRows):
+            parts = [EncodedRows.concatenate([prepared.valid, encode_rows(prepared.test, growth.learning)])]
+        elif isinstance(prepared.test, Stream):
+            parts.append(prepared.test)
+        model.calibration = None  # of the weights before
         learn_more(config, members, growth, parts)
-        model.calibration = calibration
+        calibrate_as_configured(config, model, parts[0])
     for member in members:
         member.change_encoder(growth.encoder)
     return run
