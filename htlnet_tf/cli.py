@@ -84,6 +84,27 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="test rows on which the page's importance of the columns is measured; 0: it is left out",
     )
 
+    update = _add(commands, "update", _update, "teach a run the rows of a further day, and write a run folder")
+    update.add_argument("run", metavar="RUN", help="a run folder, of `htlnet train` or of this command")
+    update.add_argument("--data", metavar="DAY", required=True, help="the day, as the run's loader reads its data")
+    update.add_argument("--output", metavar="RUN2", required=True, help="run folder to write, another one")
+    update.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="in place of a setting of the run's `update:`, half_life=7; may be repeated",
+    )
+    update.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
+    update.add_argument(
+        "--importance",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="rows on which the page's importance of the columns is measured; 0: it is left out (%(default)s)",
+    )
+    update.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
     compare.add_argument(
@@ -288,6 +309,27 @@ def _train(arguments: argparse.Namespace) -> None:
         write=_say,
     )
     _say(f"test: {run.report}\n\nwritten to {arguments.output}")
+
+
+def _update(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.runs.folder import load_config
+    from htlnet_tf.runs.update.updating import update
+
+    changes = [f"update.{change}" for change in arguments.set]
+    result = update(
+        arguments.run,
+        arguments.data,
+        arguments.output,
+        settings=load_config(arguments.run, changes).update,
+        overwrite=arguments.overwrite,
+        importance_rows=arguments.importance,
+        command=_command(),
+        write=_say_aside if arguments.json else _say,
+    )
+    if arguments.json:
+        _say(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+    else:
+        _say(f"the day's last part: {result.run.report}\n\nwritten to {arguments.output}")
 
 
 def _compare(arguments: argparse.Namespace) -> None:

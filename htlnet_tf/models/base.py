@@ -173,6 +173,17 @@ class MultiTaskModel(KerasCalls):
         """Raw columns -> what this model takes."""
         return self._encoder[0]
 
+    def change_encoder(self, encoder: FeatureEncoder) -> None:
+        """Puts another encoder in the place of the model's: of the same rows and numbers, but other statistics.
+
+        Raises:
+          InputError: Its layout is another one.
+        """
+        was = self.encoder
+        if (encoder.layout, encoder.num_numeric, encoder.schema) != (was.layout, was.num_numeric, was.schema):
+            raise InputError("an encoder takes another one's place only if its rows and numbers are the same")
+        self._encoder = (encoder,)
+
     @property
     def members(self) -> tuple[MultiTaskModel, ...]:
         """The model itself, which is one network."""

@@ -21,6 +21,7 @@ from htlnet_tf.data.split_config import SplitConfig, TimeSplit
 from htlnet_tf.documents import faults, read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.runs.update.settings import UpdateConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.calibration.settings import CalibrationSettings
 
@@ -175,6 +176,7 @@ class RunConfig:
       model: Which model.
       training: How to train.
       calibration: How to calibrate the trained model on the validation rows, `{}` for the defaults; None: not at all.
+      update: How the run goes on with further days, `htlnet update`.
     """
 
     data: DataConfig
@@ -185,6 +187,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     calibration: CalibrationSettings | None = None
+    update: UpdateConfig = field(default_factory=UpdateConfig)
 
     @field_validator("split", mode="before")
     @classmethod
@@ -336,6 +339,11 @@ def load_rows(config: RunConfig) -> LoadedRows:
     module, function = _PUBLISHED[loader]
     load = getattr(importlib.import_module(module), function)
     return LoadedRows(load(path, schema), schema, None)
+
+
+def for_files(config: RunConfig) -> RunConfig:
+    """The configuration of generated rows with the loader of files, of any other the configuration itself."""
+    return config if config.data.loader != "generated" else dataclasses.replace(config, data=DataConfig("generic"))
 
 
 def _generated(config: RunConfig) -> LoadedRows:

@@ -25,6 +25,7 @@ from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_calibration, plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
+from htlnet_tf.runs.lineage import load_lineage
 from htlnet_tf.runs.trained import Trained, write_histories
 from htlnet_tf.scoring.calibration import Calibration
 
@@ -101,16 +102,20 @@ def _write_report(report: Report, directory: Path) -> None:
     (directory / "metrics.json").write_text(metrics, encoding="utf-8")
 
 
-def load_config(directory: str | Path) -> RunConfig:
+def load_config(directory: str | Path, changes: Sequence[str] = ()) -> RunConfig:
     """The configuration of a run folder, with the schema that was declared.
 
+    Args:
+      directory: The run folder.
+      changes: As for `RunConfig.from_yaml`.
+
     Raises:
-      InputError: The folder is not a run, or its configuration is damaged.
+      InputError: The folder is not a run, or its configuration is damaged or breaks a rule by a change.
     """
     path = local_path(directory) / "config.yaml"
     if not path.is_file():
         raise InputError(f"'{directory}' is no run folder: it has no config.yaml")
-    return RunConfig.from_yaml(path)
+    return RunConfig.from_yaml(path, changes)
 
 
 def load_model(directory: str | Path) -> tuple[RunConfig, ScoringModel]:
@@ -295,6 +300,9 @@ def export_run(
         summary["test_metrics"] = run.report.to_dict()
     if (folder / "history.csv").exists():  # of a model that was trained elsewhere, this is not known
         summary |= {"training": dataclasses.asdict(run.config.training), "source": dataclasses.asdict(run.config.data)}
+        lineage = load_lineage(folder)
+        if lineage is not None:
+            summary["lineage"] = lineage.to_dict()
         # A run folder of an older version of this package has no rule.
         summary["split"] = None if run.split is None else run.split.to_dict()
     return export_model(

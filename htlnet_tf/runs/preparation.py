@@ -86,9 +86,9 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
             encoded[name] = part
         else:
             encoded[name] = encode_rows(part, encoder, training=name == "train")
-        coverage = _coverage(encoded[name], encoder)
+        coverage = coverage_of(encoded[name], encoder)
         if name == "valid":
-            _require_calibration(config, encoder, encoded[name])
+            require_calibration(config, encoder, encoded[name])
         if not coverage.num_rows:
             raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
         sizes.append(coverage.num_rows)
@@ -119,7 +119,7 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
     )
 
 
-def _require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Trainable) -> None:
+def require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Trainable) -> None:
     """Checks that calibration and conformal levels can be fitted; the rows of a stream are not counted for it."""
     if config.calibration is not None:
         require_settings(config.calibration, encoder.schema, encoder)
@@ -157,7 +157,8 @@ def _checked(rows: Rows, schema: Schema) -> int:
     return count
 
 
-def _coverage(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
+def coverage_of(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
+    """How much of some rows an encoder's vocabularies cover."""
     coverage = Coverage(encoder)
     if isinstance(rows, EncodedRows):
         coverage.add(rows.features["ids"])
