@@ -66,6 +66,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scoring.exceedance": ["exceedance"],
         "scoring.prediction": ["predict"],
         "scoring.rank": ["rank"],
+        "runs.drift": ["drift"],
         "runs.folder": ["load_run", "save_run"],
         "schema.features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],
         "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],

@@ -110,6 +110,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     evaluate.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
     evaluate.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
+    drift = _add(
+        commands, "drift", _drift, "whether later rows still look like a run's; exit code 1 beyond the thresholds"
+    )
+    drift.add_argument("run", metavar="RUN")
+    drift.add_argument("--data", metavar="NEW", required=True, help="later rows; their labels may be absent")
+    drift.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="drift.FIELD=VALUE",
+        help="in place of a threshold of the run's configuration, drift.psi=0.1; may be repeated",
+    )
+    drift.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     report = _add(commands, "report", _report, "one self-contained HTML page about a run or a comparison")
     report.add_argument("folder", metavar="RUN", help="a run folder, or the folder of a comparison")
     report.add_argument("--output", metavar="F", help="the HTML file; default: report.html in the folder")
@@ -334,6 +348,14 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     skipped = getattr(rows, "bad_rows", None)
     if skipped:
         _say_aside(f"{len(skipped):,} bad rows were skipped; the first: {skipped.first()}")
+
+
+def _drift(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.runs.drift import drift
+
+    report = drift(arguments.run, arguments.data, changes=arguments.set)
+    _say(json.dumps(report.to_dict(), indent=2, allow_nan=False) if arguments.json else report.to_text())
+    return 0 if report.ok else 1
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from htlnet_tf.data.split_config import SplitConfig, TimeSplit
 from htlnet_tf.documents import faults, read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.judging.drift_settings import DriftSettings
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.calibration.settings import CalibrationSettings
 
@@ -175,6 +176,7 @@ class RunConfig:
       model: Which model.
       training: How to train.
       calibration: How to calibrate the trained model on the validation rows, `{}` for the defaults; None: not at all.
+      drift: From where on `htlnet drift` calls later rows other rows.
     """
 
     data: DataConfig
@@ -185,6 +187,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     calibration: CalibrationSettings | None = None
+    drift: DriftSettings = field(default_factory=DriftSettings)
 
     @field_validator("split", mode="before")
     @classmethod
