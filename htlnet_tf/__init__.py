@@ -67,6 +67,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scoring.prediction": ["predict"],
         "scoring.rank": ["rank"],
         "runs.drift": ["drift"],
+        "runs.gate": ["gate"],
         "runs.folder": ["load_run", "save_run"],
         "schema.features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],
         "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],

@@ -124,6 +124,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     drift.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
+    gate = _add(
+        commands, "gate", _gate, "whether a run is as good as another on the same rows; exit code 1 if it is worse"
+    )
+    gate.add_argument("new", metavar="NEW", help="the run folder of the new model")
+    gate.add_argument("--against", metavar="STABLE", required=True, help="the run folder of the model in service")
+    gate.add_argument("--data", metavar="ROWS", required=True, help="rows with labels, all of which are judged")
+    _add_gate_settings(gate)
+    gate.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     report = _add(commands, "report", _report, "one self-contained HTML page about a run or a comparison")
     report.add_argument("folder", metavar="RUN", help="a run folder, or the folder of a comparison")
     report.add_argument("--output", metavar="F", help="the HTML file; default: report.html in the folder")
@@ -171,6 +180,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     promote.add_argument("models", metavar="MODELS", help="folder with one folder per model")
     promote.add_argument("name", metavar="NAME", help="the model's name")
     promote.add_argument("version", metavar="VERSION", type=int)
+    promote.add_argument(
+        "--gate",
+        metavar="ROWS",
+        help="only if on these rows it is no worse than the version that has the label; else exit code 1",
+    )
+    _add_gate_settings(promote)
     promote.add_argument("--base_path_prefix", default="/models", help="where the server has MODELS (%(default)s)")
     _add_label(promote)
 
@@ -232,6 +247,16 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         help="in place of a setting of the configuration, training.epochs=3; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
+
+
+def _add_gate_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="gate.FIELD=VALUE",
+        help="in place of a setting of the gate, gate.margins.auc=0.01; may be repeated",
+    )
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -358,6 +383,14 @@ def _drift(arguments: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def _gate(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.runs.gate import gate
+
+    report = gate(arguments.new, arguments.against, arguments.data, changes=arguments.set)
+    _say(json.dumps(report.to_dict(), indent=2, allow_nan=False) if arguments.json else report.to_text())
+    return 0 if report.ok else 1
+
+
 def _report(arguments: argparse.Namespace) -> None:
     from htlnet_tf.reporting import report
 
@@ -411,9 +444,22 @@ def _versions(arguments: argparse.Namespace) -> None:
     _say(json.dumps([v.to_dict() for v in versions], indent=2) if arguments.json else to_text(versions))
 
 
-def _promote(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.export import promote
+def _promote(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.export import gate_version, promote
+    from htlnet_tf.runs.gate import gate_settings
 
+    if arguments.gate is not None:
+        report = gate_version(
+            arguments.models,
+            arguments.name,
+            arguments.version,
+            arguments.gate,
+            label=arguments.label,
+            settings=gate_settings(arguments.set),
+        )
+        _say(f"nothing is called {arguments.label} yet" if report is None else report.to_text())
+        if report is not None and not report.ok:
+            return 1
     change = promote(
         arguments.models,
         arguments.name,
@@ -423,6 +469,7 @@ def _promote(arguments: argparse.Namespace) -> None:
         base_path_prefix=arguments.base_path_prefix,
     )
     _say(change.to_text())
+    return 0
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
