@@ -73,6 +73,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],
         "schema.ranking": ["Ranking"],
         "schema.schema": ["Schema"],
+        "shadow_comparison": ["compare_logs"],
         "schema.targets": ["Binary", "Continuous", "Multiclass"],
     },
 )

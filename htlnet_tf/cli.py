@@ -218,6 +218,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parity.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
     parity.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
+    logs = _add(commands, "compare-logs", _compare_logs, "what two versions answered, as a client's shadow logged it")
+    logs.add_argument("logs", metavar="LOG", nargs="+", help="a folder of shadow_log, or a file in it")
+    logs.add_argument("--labels", metavar="ROWS", help="files with the logged keys and labels named as the scores")
+    logs.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
     bench.add_argument("what", choices=["data", "serve", "train"], help="the input pipelines, serving, or the step")
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -525,6 +530,13 @@ def _parity(arguments: argparse.Namespace) -> int:
     )
     _say(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0 if report.ok else 1
+
+
+def _compare_logs(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.shadow_comparison import compare_logs
+
+    comparison = compare_logs(arguments.logs, arguments.labels)
+    _say(json.dumps(comparison.to_dict(), indent=2, allow_nan=False) if arguments.json else comparison.to_text())
 
 
 def _bench(arguments: argparse.Namespace) -> None:
