@@ -29,7 +29,7 @@ ROOMS = [
     ["plots", "inspection", "serving"],
     ["export", "page"],
     ["runs"],
-    ["comparison", "parity", "demo", "benchmarks"],
+    ["comparison", "parity", "shadow_comparison", "demo", "benchmarks"],
     ["reporting"],
     ["cli"],
     ["__main__"],

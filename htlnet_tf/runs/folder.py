@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import tensorflow as tf
 
+from htlnet_tf.data.columns import require_columns
+from htlnet_tf.data.sampling import sampled
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
+from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
@@ -26,6 +29,7 @@ from htlnet_tf.plots import plot_calibration, plot_gradients, plot_learning_curv
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.runs.lineage import load_lineage
+from htlnet_tf.runs.reference import REFERENCE_ROWS, Reference
 from htlnet_tf.runs.trained import Trained, write_histories
 from htlnet_tf.scoring.calibration import Calibration
 
@@ -50,6 +54,7 @@ class Run:
         not in it.
       bad_rows: The rows that were skipped; None if they were not looked for.
       scored: The test rows with the model's predictions, which the report is of.
+      reference: Some training and validation rows, for `htlnet drift`; None: the folder has none.
     """
 
     config: RunConfig
@@ -61,6 +66,7 @@ class Run:
     out_of_vocabulary: pd.DataFrame
     bad_rows: BadRows | None
     scored: Scored
+    reference: Reference | None = None
 
 
 def save_model(config: RunConfig, model: ScoringModel, directory: Path) -> None:
@@ -79,6 +85,8 @@ def write_run(run: Run, directory: Path) -> None:
     write_histories(run.trained, directory)
     _write_report(run.report, directory)
     run.held_out.to_parquet(directory / "held_out.parquet")
+    if run.reference is not None:
+        run.reference.write(directory)
     run.split.to_yaml(directory / "split.yaml")
     run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
     for name, table in uncertainty_tables(schema, run.scored).items():
@@ -110,7 +118,7 @@ def load_config(directory: str | Path, changes: Sequence[str] = ()) -> RunConfig
       changes: As for `RunConfig.from_yaml`.
 
     Raises:
-      InputError: The folder is not a run, or its configuration is damaged or breaks a rule by a change.
+      InputError: The folder is not a run, its configuration is damaged, or a change breaks a rule.
     """
     path = local_path(directory) / "config.yaml"
     if not path.is_file():
@@ -170,6 +178,7 @@ def save_run(
     *,
     report: Report | None = None,
     held_out: pd.DataFrame | None = None,
+    reference: Rows | None = None,
     overwrite: bool = False,
 ) -> None:
     """Saves a model that was trained from Python, with its schema and encoder, as a run folder.
@@ -183,6 +192,8 @@ def save_run(
       directory: The folder to write.
       report: What `htlnet_tf.evaluate` said of the model, kept as its test metrics.
       held_out: Raw rows to keep, on which an export compares scores.
+      reference: Raw rows such as the model was trained on, best those of the validation, with their labels: some of
+        them are kept for `htlnet drift`.
       overwrite: Replace an existing folder.
 
     Raises:
@@ -213,6 +224,10 @@ def save_run(
             _write_report(report, stage)
         if held_out is not None:
             held_out.to_parquet(stage / "held_out.parquet")
+        if reference is not None:
+            some = sampled(reference, model.schema, REFERENCE_ROWS)
+            require_columns(some, model.schema.columns, purpose="reference rows")
+            Reference(None, some[list(model.schema.columns)]).write(stage)
 
 
 def load_run(directory: str | Path) -> LoadedRun:

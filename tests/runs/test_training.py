@@ -60,6 +60,8 @@ def test_a_run_folder_starts_evaluate_and_export(trained: tuple[Run, Path, list[
         "history.csv",
         "metrics.json",
         "held_out.parquet",
+        "reference_train.parquet",
+        "reference_valid.parquet",
         "learning_curves.png",
         "calibration.png",
         "report.html",
