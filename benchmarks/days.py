@@ -142,6 +142,7 @@ def _trained(
         (some / path.name).unlink(missing_ok=True)
         (some / path.name).hardlink_to(path)
     column = load_rows(config).schema.time_column
+    assert column is not None, "the days are days of the schema's timestamp"
     times = [pd.read_parquet(path, columns=[column])[column].to_numpy() for path in days[: count + 1]]
     learned = np.concatenate(times[:-1])
     cuts = int(np.quantile(learned, 1.0 - VALIDATION)), int(times[-1].min())

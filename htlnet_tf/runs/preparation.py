@@ -11,7 +11,6 @@ import pandas as pd
 
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.latest import latest_rows
-from htlnet_tf.data.sampling import sampled
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows, Stream, check_rows
@@ -110,10 +109,7 @@ def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print)
         f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {sizes[2]:,} to test; "
         f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
     )
-    reference = None
-    if reference_rows:
-        columns = list(schema.columns)
-        reference = Reference(*(sampled(part, encoder.schema, reference_rows)[columns] for part in (train, valid)))
+    reference = Reference.of(train, valid, encoder.schema, reference_rows) if reference_rows else None
     bad_rows = rows.bad_rows if isinstance(rows, Stream) else None
     if bad_rows:
         write(f"{len(bad_rows):,} bad rows were skipped; the first: {bad_rows.first()}")
