@@ -191,6 +191,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="remove old versions; kept are the newest N, those with a label, and what rollback goes back to",
     )
+    export.add_argument("--once", action="store_true", help="nothing, if this very run has been exported there before")
 
     versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
     versions.add_argument("models", metavar="MODELS", help="folder with one folder per model")
@@ -467,12 +468,12 @@ def _rank_search(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
-    from htlnet_tf.runs.folder import export_run
+    from htlnet_tf.runs.exporting import export_run
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
     directory = model_directory(arguments.to, arguments.name)
-    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True)
+    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True, once=arguments.once)
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"

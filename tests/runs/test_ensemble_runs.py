@@ -16,7 +16,8 @@ from htlnet_tf.comparison import compare
 from htlnet_tf.parity import check_parity
 from htlnet_tf.runs.callbacks import KeepBest
 from htlnet_tf.runs.config import RunConfig
-from htlnet_tf.runs.folder import Run, export_run, load_model
+from htlnet_tf.runs.exporting import export_run
+from htlnet_tf.runs.folder import Run, load_model
 from htlnet_tf.runs.preparation import prepare
 from htlnet_tf.runs.training import load_test_rows, train, train_model
 from htlnet_tf.serving import EmbeddedServer, GrpcClient, RestClient

@@ -19,7 +19,8 @@ from htlnet_tf.files import atomic_directory, atomic_file
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import KeepBest, ProgressLines
 from htlnet_tf.runs.config import DataConfig, RunConfig, ScheduleConfig, find_config, load_rows, shipped
-from htlnet_tf.runs.folder import Run, export_run, load_held_out, load_model
+from htlnet_tf.runs.exporting import export_run
+from htlnet_tf.runs.folder import Run, load_held_out, load_model
 from htlnet_tf.runs.preparation import prepare
 from htlnet_tf.runs.training import load_test_rows, train, train_model
 
