@@ -145,15 +145,22 @@ def gate(
       stable_schema: Of the model in service, whose ranking may be another; None: the same.
 
     Raises:
-      InputError: As for `evaluate_predictions`, or no metric is defined on these rows.
+      InputError: As for `evaluate_predictions`, a margin is of a target that there is none of, the rows are of a single
+        user, or no metric is defined on them.
     """
     settings = settings or GateSettings()
+    _require_targets(settings, schema)
     codes = user_numbers(schema, labels, users)
     drawn = clusters(codes, len(labels))
     models = [
         _prepared(of_model, labels, predictions, codes, drawn)
         for of_model, predictions in ((schema, new), (stable_schema or schema, stable))
     ]
+    if drawn.max() == 0:
+        raise InputError(
+            f"the gate draws users, or rows where there are none: the {len(labels):,} rows are of a single one, which "
+            "says nothing of chance"
+        )
     now, before = (_values(model, whole(drawn)) for model in models)
     names = [name for name in now if name in before]
     worse: dict[tuple[str, str], list[Floats]] = {name: [] for name in names}
@@ -161,7 +168,8 @@ def gate(
         drawn_now, drawn_before = (_values(model, weights) for model in models)
         for (target, metric), differences in worse.items():
             of_both = [_badness(metric, values[target, metric]) for values in (drawn_now, drawn_before)]
-            differences.append(of_both[0] - of_both[1])
+            with np.errstate(invalid="ignore"):  # infinite less infinite is undefined as well
+                differences.append(of_both[0] - of_both[1])
     rates = {name: float(np.abs(judged.labels).mean()) for name, judged in models[0].judged.items()}
     verdicts, undefined = [], []
     for target, metric in names:
@@ -190,6 +198,14 @@ def require_same_targets(new: Schema, stable: Schema) -> None:
             f"the models have other targets: {[name for name, *_ in one]} and {[name for name, *_ in other]}, which "
             "must be the same ones in the same order"
         )
+
+
+def _require_targets(settings: GateSettings, schema: Schema) -> None:
+    names = [target.name for target in schema.targets]
+    for key in settings.margins:
+        target, dot, _ = key.rpartition(".")
+        if dot and target not in names:
+            raise InputError(f"the margin '{key}' is of no target; there are {names}")
 
 
 class _Model(NamedTuple):

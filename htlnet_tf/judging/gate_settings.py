@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field, field_validator
 from pydantic.dataclasses import dataclass
 
@@ -51,6 +54,18 @@ class GateSettings:
     confidence: float = Field(default=0.95, gt=0, lt=1)
     strict: bool = False
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("margins", mode="before")
+    @classmethod
+    def _may_be_nested(cls, margins: Any) -> Any:
+        """`click: {auc: 0.01}`, as `--set gate.margins.click.auc=0.01` says, is `click.auc: 0.01`."""
+        if not isinstance(margins, Mapping):
+            return margins
+        flat: dict[Any, Any] = {}
+        for name, margin in margins.items():
+            inner = margin.items() if isinstance(margin, Mapping) else ()
+            flat |= {f"{name}.{metric}": size for metric, size in inner} if inner else {name: margin}
+        return flat
 
     @field_validator("margins")
     @classmethod

@@ -147,7 +147,8 @@ def _multiclass(judged: Judged) -> list[Metrics]:
 
 def _continuous(judged: Judged) -> list[Metrics]:
     y, p = judged.labels, judged.predictions[:, 0]
-    centre = y.mean()  # so that little is lost where squares are subtracted
+    # Little is lost then where squares are subtracted; of constant labels nothing, not even in the mean.
+    centre = y.mean() if np.ptp(y) else y[0]
     losses = [pinball(y, quantile, q) for q, quantile in judged.quantiles.items()]
     columns = np.stack(
         [np.ones_like(y), y, np.abs(y), (y - centre) ** 2, p, (y - p) ** 2, np.abs(y - p)]
@@ -159,6 +160,8 @@ def _continuous(judged: Judged) -> list[Metrics]:
     def sums(weights: Weights) -> dict[str, Floats]:
         n, labels, sizes, squares, predicted, errors, distances, *loss = weights.sums(columns).T
         variance = squares / n - (labels / n - centre) ** 2
+        # What rounding leaves of the variance of constant labels, as of a resample without an amount, is no spread.
+        variance = np.where(variance > 1e-12 * squares / n, variance, np.nan)
         found = {
             "nrmse": np.sqrt(errors / n / variance),
             "nmae": distances / sizes,

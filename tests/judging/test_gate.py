@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 import htlnet_tf as htl
 from htlnet_tf.judging.evaluation import evaluate_predictions
@@ -144,3 +145,32 @@ def test_settings_and_targets_are_checked() -> None:
     other = htl.Schema(features=SCHEMA.features, targets=[htl.Binary("view"), htl.Continuous("spend")])
     with pytest.raises(htl.InputError, match=r"other targets.*'view'"):
         require_same_targets(SCHEMA, other)
+
+
+def test_a_single_user_says_nothing_of_chance(rows: tuple[pd.DataFrame, pd.DataFrame, np.ndarray]) -> None:
+    labels, predictions, _ = (part[:100] for part in rows)
+    with pytest.raises(htl.InputError, match="100 rows are of a single one"):
+        gate(SCHEMA, labels, predictions, predictions, np.zeros(100, np.int64))
+
+
+@pytest.mark.filterwarnings("error")
+def test_amounts_without_a_spread_have_no_nrmse() -> None:
+    """The mean of a hundred 7.7 is not 7.7 in float64; and most resamples have no amount where one user has all."""
+    predictions = pd.DataFrame({"click": [0.2, 0.7] * 50, "spend": np.arange(100.0)})
+    labels = pd.DataFrame({"click": [0, 1] * 50, "spend": 7.7})
+    constant = gate(SCHEMA, labels, predictions, predictions[::-1].set_axis(labels.index), np.arange(100))
+    assert {"spend nrmse", "spend gini", "spend spearman"} <= set(constant.undefined)
+    labels["spend"] = [7.7, *[0.0] * 99]
+    one = gate(SCHEMA, labels, predictions + 0.1, predictions, np.arange(100))
+    nrmse = next(v for v in one.verdicts if (v.target, v.metric) == ("spend", "nrmse"))
+    assert -1e3 < nrmse.low <= nrmse.high < 1e3
+
+
+def test_margins_of_targets(rows: tuple[pd.DataFrame, pd.DataFrame, np.ndarray]) -> None:
+    nested = TypeAdapter(GateSettings).validate_python({"margins": {"click": {"auc": 0.5}, "level": 2}})
+    assert nested.margins == {"click.auc": 0.5, "level": 2}
+    with pytest.raises(ValueError, match="'click.auk' is no metric"):
+        TypeAdapter(GateSettings).validate_python({"margins": {"click": {"auk": 0.5}}})
+    labels, predictions, users = rows
+    with pytest.raises(htl.InputError, match="'clik.auc' is of no target"):
+        gate(SCHEMA, labels, predictions, predictions, users, GateSettings(margins={"clik.auc": 1.0}))
