@@ -46,7 +46,8 @@ def sampled_frames(frames: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
     for frame in frames:
         part = frame.iloc[-passed % step :: step]
         passed += len(frame)
-        kept.append(part)
+        # A copy: a view would keep the whole chunk of the file in memory.
+        kept.append(part.copy() if len(part) < len(frame) else part)
         count += len(part)
         while count > most:
             kept, step = _halved(kept), step * 2
@@ -57,7 +58,6 @@ def sampled_frames(frames: Iterable[pd.DataFrame], most: int) -> pd.DataFrame:
 def _halved(parts: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """Every second row of parts that follow one another."""
     starts = np.cumsum([0, *map(len, parts)])
-    # A copy: a view would keep the whole chunk of the file in memory.
     return [part.iloc[int(start) % 2 :: 2].copy() for start, part in zip(starts, parts, strict=False)]
 
 

@@ -115,6 +115,8 @@ def shift_of_numbers(before: npt.ArrayLike, after: npt.ArrayLike) -> Shift:
     if not before.size or not after.size:
         return _UNDEFINED
     bounds = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    if bounds[0] == before.min():  # a tenth and more are the least number: what is below it is no such number
+        bounds = np.append(np.nextafter(bounds[0], -np.inf, dtype=bounds.dtype), bounds)
     return _of_places(np.searchsorted(bounds, before), np.searchsorted(bounds, after))
 
 

@@ -20,6 +20,7 @@ from htlnet_tf.judging.target_drift import Measured, OutputDrift, output_drifts
 from htlnet_tf.text_tables import aligned
 
 if TYPE_CHECKING:
+    from htlnet_tf.encoding.encoder import FeatureEncoder
     from htlnet_tf.models.scoring_model import ScoringModel
     from htlnet_tf.schema import Schema
 
@@ -166,14 +167,14 @@ def drift_report(
     unknown_before, unknown = (Coverage(encoder) for _ in range(2))
     unknown_before.add(of_valid["ids"])
     unknown.add(later["ids"])
-    of_users = {f.name for f in encoder.schema.features if getattr(f, "group", None) == "user"}
+    of_users = {name for name in encoder.kinds if _belongs_to_users(encoder, name)}
     factor = _fewer(model.schema, [rows], [valid] if train is None else [train, valid]) if of_users else 1.0
     features = {}
     for name, shift in moved.items():
         found_shift = moved_history[name] if name in history else shift
-        if name in of_users:
-            found_shift = found_shift._replace(chance=found_shift.chance * factor)
-        features[name] = FeatureDrift(found_shift, *_unknown(name, unknown_before, unknown))
+        more = factor if name in of_users else 1.0  # of a variance
+        found_shift = found_shift._replace(chance=found_shift.chance * more)
+        features[name] = FeatureDrift(found_shift, *_unknown(name, unknown_before, unknown, more))
     outputs = output_drifts(
         model.schema,
         (valid, predict_encoded(model, of_valid, valid.index)),
@@ -206,13 +207,23 @@ def _fewer(schema: Schema, *samples: list[pd.DataFrame]) -> float:
     return effective / rows
 
 
-def _unknown(name: str, before: Coverage, after: Coverage) -> tuple[float, float, float]:
-    """The shares before and after, and three standard deviations of their difference."""
+def _belongs_to_users(encoder: FeatureEncoder, name: str) -> bool:
+    """Whether a feature is the same in all rows of a user, as what is made of such features is."""
+    columns = encoder.kinds[name].columns
+    return all(getattr(encoder.schema.feature(column), "group", None) == "user" for column in columns)
+
+
+def _unknown(name: str, before: Coverage, after: Coverage, more: float) -> tuple[float, float, float]:
+    """The shares before and after, and three standard deviations of their difference, were there one share for both.
+
+    Of few rows all or none are unknown: their own share would say that chance makes nothing of them.
+    """
     (few, of_few), (some, of_some) = (coverage.counts().get(name, (0, 0)) for coverage in (before, after))
     if not of_few or not of_some:
         return math.nan, math.nan, math.nan
-    p, q = few / of_few, some / of_some
-    return p, q, 3 * math.sqrt(p * (1 - p) / of_few + q * (1 - q) / of_some)
+    common = (few + some) / (of_few + of_some)
+    deviation = math.sqrt(more * common * (1 - common) * (1 / of_few + 1 / of_some))
+    return few / of_few, some / of_some, 3 * deviation
 
 
 def _beyond_of_features(features: Mapping[str, FeatureDrift], settings: DriftSettings) -> Iterator[Beyond]:

@@ -112,11 +112,14 @@ def _with_labels(p_before: Floats, p: Floats, y_before: Floats, y: Floats, judge
 
 
 def _rate_change(before: Floats, after: Floats) -> Measured:
-    """Its variance is by the delta method: that of a quotient of independent means."""
+    """Its variance is by the delta method: that of a quotient of independent means.
+
+    A later label varies no less than one before does: few rows, none of them a rare event, show no variance at all.
+    """
     if not before.size or not after.size or before.mean() == 0:
         return UNDEFINED
     ratio = after.mean() / before.mean()
-    variance = (after.var() / after.size + ratio**2 * before.var() / before.size) / before.mean() ** 2
+    variance = (max(after.var(), before.var()) / after.size + ratio**2 * before.var() / before.size) / before.mean() ** 2
     return Measured(float(ratio - 1), _DEVIATIONS * math.sqrt(variance))
 
 

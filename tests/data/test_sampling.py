@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,3 +37,17 @@ def test_frames_of_any_size_give_every_so_manieth_row(sizes: list[int], most: in
         step *= 2
     assert (kept["row"].tolist() if sizes else []) == rows["row"].iloc[::step].tolist()
     assert len(kept) >= min(len(rows), most) / 2
+
+
+def test_no_chunk_is_kept_for_the_sake_of_some_of_its_rows() -> None:
+    """A chunk of a file is freed once its rows are taken, however few are kept until the next halving."""
+    chunks: list[weakref.ref[np.ndarray]] = []
+
+    def frames() -> Iterator[pd.DataFrame]:
+        for start in range(0, 4000, 100):
+            assert sum(chunk() is not None for chunk in chunks) <= 2
+            rows = np.arange(start, start + 100.0)
+            chunks.append(weakref.ref(rows))
+            yield pd.DataFrame(rows[:, np.newaxis], columns=["row"], copy=False)
+
+    assert sampled_frames(frames(), 60)["row"].tolist() == list(range(0, 4000, 128))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import htlnet_tf as htl
-from htlnet_tf.judging.drift import drift, population_stability
+from htlnet_tf.judging.drift import Shift, drift, population_stability, shift_of_numbers
 
 
 def test_the_index_by_hand() -> None:
@@ -56,3 +56,13 @@ def test_values_out_of_vocabulary_are_no_drift(frame: pd.DataFrame, encoder: Any
     )
     all_new = encoder.encode(frame.assign(item_id=10**6))
     assert math.isnan(drift(encoder, encoded, all_new)["item_id"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_below_the_least_one_are_others(dtype: type) -> None:
+    constant, zeros = np.zeros(500, dtype), np.repeat(np.arange(10), 50).astype(dtype) * (np.arange(500) % 2)
+    for before in (constant, zeros):
+        assert shift_of_numbers(before, before) == pytest.approx(Shift(0.0, shift_of_numbers(before, before).chance))
+        below = shift_of_numbers(before, np.where(before == 0, -1, before))
+        above = shift_of_numbers(before, np.where(before == 0, 20, before))
+        assert min(below.psi, above.psi) > 0.25 + max(below.chance, above.chance)

@@ -77,3 +77,15 @@ def test_chance_covers_draws_of_a_perfect_model() -> None:
         passed["psi"] += click.psi.value > click.psi.chance
     # Three standard deviations of what is only nearly normal here: about 20 labels are 1.
     assert max(passed.values()) <= 10, passed
+
+
+def test_few_rows_without_a_rare_event_are_no_change() -> None:
+    before = rows([1, *[0] * 19] * 50, [0] * 1000, [40, *[0] * 19] * 50), predictions([0.05] * 1000, [2.0] * 1000)
+    for count in (1, 10, 2000):
+        later = rows([0] * count, [0] * count, [0] * count), predictions([0.05] * count, [2.0] * count)
+        found = output_drifts(SCHEMA, before, later)
+        for name in ("click", "spend"):
+            change = found[name].rate_change
+            assert change.value == -1
+            # By hand: sqrt(p (1 - p)) / p of one row.
+            assert change.chance == pytest.approx(3 * math.sqrt(0.95 / 0.05 / count))

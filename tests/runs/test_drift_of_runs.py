@@ -84,6 +84,19 @@ def test_at_most_so_many_rows_are_looked_at(run: Path) -> None:
     assert htl.drift(run, small_frame(600, seed=2), changes=["drift.rows=200"]).rows == 200
 
 
+def test_a_few_rows_are_no_alarm(run: Path) -> None:
+    rows = small_frame(600, seed=2)
+    lenient = ["drift.level=1000", "drift.calibration_error=1000"]
+    for row in range(8):
+        report = htl.drift(run, rows.iloc[[row]], changes=lenient)
+        assert not any(one.what == "rate" for one in report.beyond), report.to_text()
+    unknown = htl.drift(run, rows.head(1).assign(item_id=10**6), changes=lenient).features["item_id"]
+    assert (unknown.unknown_before, unknown.unknown) == (0.0, 1.0)
+    # By hand: 1 of the 1,001 values of both sides is unknown, which a single row is off by more than by its own share.
+    expected = 3 * np.sqrt(1 / 1001 * 1000 / 1001 * (1 + 1 / 1000))
+    assert unknown.unknown_chance == pytest.approx(expected)
+
+
 def test_what_is_wrong_is_said(run: Path, tmp_path: Path, make_model: Callable[..., Any]) -> None:
     rows = small_frame(50)
     with pytest.raises(htl.InputError, match="there are no rows"):
