@@ -30,17 +30,31 @@ class Coverage:
     def add(self, ids: np.ndarray) -> None:
         """Adds encoded rows: int32 [N, num_slots]."""
         self.num_rows += len(ids)
-        start = 0
+        for name, (unknown, values) in self.by_row(ids).items():
+            self._unknown[name] += int(unknown.sum())
+            self._values[name] += int(values.sum())
+
+    def by_row(self, ids: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By feature with a vocabulary, how many of a row's values are out of vocabulary, and how many it has.
+
+        Args:
+          ids: int32 [N, num_slots].
+
+        Returns:
+          int64 [N] each; missing values do not count, as in `counts`.
+        """
+        found, start = {}, 0
         for field in self._encoder.layout.fields:
             part, start = ids[:, start : start + field.slots], start + field.slots
             block = self._encoder.blocks[field.name]
             if block.unknown is None:
                 continue  # hashed, or computed: every value has a row
-            absent = np.count_nonzero(part == self._encoder.padding[field.name])
+            absent = part == self._encoder.padding[field.name]
             if block.missing != block.unknown:
-                absent += np.count_nonzero(part == block.missing)
-            self._unknown[field.name] += int(np.count_nonzero(part == block.unknown))
-            self._values[field.name] += part.size - int(absent)
+                absent |= part == block.missing
+            unknown = np.count_nonzero(part == block.unknown, axis=1)
+            found[field.name] = unknown, part.shape[1] - np.count_nonzero(absent, axis=1)
+        return found
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """By feature with a vocabulary: values out of vocabulary, and values in all. Missing ones do not count.

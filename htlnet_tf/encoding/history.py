@@ -166,7 +166,6 @@ class TrainingHistory:
         Raises:
           InputError: They are not the rows that were counted.
         """
-        numeric = encoded["numeric"]
         columns = self._columns(frame)
         unknown = self._marks.lacks(_row_marks(frame, columns))
         if unknown is not None:
@@ -184,9 +183,7 @@ class TrainingHistory:
             rows, left = seen[group]
             numbers = left[self._lines_of(feature)]
             found = kind.standardised(np.maximum(numbers[0], 0.0), numbers[1:])
-            numeric[:, encoder.value_columns[feature.name]] = numbers = _mean_by_row(rows, found, len(frame))
-            for field, bucket in kind.buckets(list(numbers.T)).items():
-                encoded["ids"][:, encoder.slots_of(field)] = bucket
+            put_statistic(encoder, feature.name, _mean_by_row(rows, found, len(frame)), encoded)
 
     def _left(
         self, group: Group, rows: np.ndarray, values: np.ndarray, columns: _Columns
@@ -251,6 +248,22 @@ class TrainingHistory:
         # Of one value a row, and that known, there is nothing to pick.
         whole = _is_each_once(rows, len(frame))
         return added(values, blocks if whole else blocks[rows], numbers if whole else numbers[rows], group.folds)
+
+
+def put_statistic(encoder: FeatureEncoder, name: str, numbers: np.ndarray, encoded: Mapping[str, np.ndarray]) -> None:
+    """Puts numbers in the place of a history statistic, and their buckets where it has any.
+
+    Args:
+      encoder: That gave the encoded rows.
+      name: Of the statistic.
+      numbers: As they are fed, float32 [N, K].
+      encoded: `"ids"` int32 [N, num_slots] and `"numeric"` float32 [N, num_numeric], which are written to.
+    """
+    kind = encoder.kinds[name]
+    assert isinstance(kind, HistoryKind)
+    encoded["numeric"][:, encoder.value_columns[name]] = numbers
+    for field, bucket in kind.buckets(list(numbers.T)).items():
+        encoded["ids"][:, encoder.slots_of(field)] = bucket
 
 
 class _Columns(NamedTuple):

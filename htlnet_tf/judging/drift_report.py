@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.users import read_users
 from htlnet_tf.documents import without_nan
 from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.judging.drift import Shift, shifts
 from htlnet_tf.judging.drift_settings import DriftSettings
 from htlnet_tf.judging.exact_metrics import user_codes
+from htlnet_tf.judging.first_met import put_history, unknown_counts
 from htlnet_tf.judging.target_drift import Measured, OutputDrift, output_drifts
 from htlnet_tf.text_tables import aligned
 
@@ -138,18 +140,23 @@ def drift_report(
     reference: tuple[pd.DataFrame | None, pd.DataFrame],
     rows: pd.DataFrame,
     settings: DriftSettings | None = None,
+    *,
+    met: pd.DataFrame | None = None,
 ) -> DriftReport:
     """Compares later rows with those of a model's training.
 
     Features are compared with training and validation rows, but history statistics with validation rows alone: a
     training row's own label is in them. Predictions and unknown shares are compared with those of the validation rows,
-    which the weights were not fitted on.
+    which the weights were not fitted on; of a model that was updated, which has learned them since, with what it took
+    them for when it met them (but for the weights).
 
     Args:
       model: The trained model.
       reference: Raw training rows, None if there are none, and raw validation rows.
       rows: Raw later rows, N > 0; a label that is missing counts for nothing.
       settings: The thresholds.
+      met: Of the validation rows, what the encoder of the days before made of them
+        (`htlnet_tf.judging.first_met.first_met`), where the model's has grown by them.
 
     Raises:
       InputError: A column is missing or holds a value that it must not; names column, row and value.
@@ -160,13 +167,14 @@ def drift_report(
     train, valid = reference
     encoder = model.encoder
     later, of_valid = encoder.encode(rows), encoder.encode(valid)
+    if met is not None:
+        put_history(encoder, met, of_valid)
     of_train = None if train is None else encoder.encode(train)
     both = of_valid if of_train is None else {k: np.concatenate([of_train[k], of_valid[k]]) for k in of_valid}
     history = {feature.name for feature in encoder.schema.history}
     moved, moved_history = shifts(encoder, both, later), shifts(encoder, of_valid, later) if history else {}
-    unknown_before, unknown = (Coverage(encoder) for _ in range(2))
-    unknown_before.add(of_valid["ids"])
-    unknown.add(later["ids"])
+    unknown_before = _unknown_counts(encoder, of_valid) if met is None else unknown_counts(met)
+    unknown = _unknown_counts(encoder, later)
     of_users = {name for name in encoder.kinds if _belongs_to_users(encoder, name)}
     factor = _fewer(model.schema, [rows], [valid] if train is None else [train, valid]) if of_users else 1.0
     features = {}
@@ -213,12 +221,20 @@ def _belongs_to_users(encoder: FeatureEncoder, name: str) -> bool:
     return all(getattr(encoder.schema.feature(column), "group", None) == "user" for column in columns)
 
 
-def _unknown(name: str, before: Coverage, after: Coverage, more: float) -> tuple[float, float, float]:
+def _unknown_counts(encoder: FeatureEncoder, encoded: Arrays) -> dict[str, tuple[int, int]]:
+    coverage = Coverage(encoder)
+    coverage.add(encoded["ids"])
+    return coverage.counts()
+
+
+def _unknown(
+    name: str, before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]], more: float
+) -> tuple[float, float, float]:
     """The shares before and after, and three standard deviations of their difference, were there one share for both.
 
     Of few rows all or none are unknown: their own share would say that chance makes nothing of them.
     """
-    (few, of_few), (some, of_some) = (coverage.counts().get(name, (0, 0)) for coverage in (before, after))
+    (few, of_few), (some, of_some) = (counts.get(name, (0, 0)) for counts in (before, after))
     if not of_few or not of_some:
         return math.nan, math.nan, math.nan
     common = (few + some) / (of_few + of_some)

@@ -119,7 +119,9 @@ def _rate_change(before: Floats, after: Floats) -> Measured:
     if not before.size or not after.size or before.mean() == 0:
         return UNDEFINED
     ratio = after.mean() / before.mean()
-    variance = (max(after.var(), before.var()) / after.size + ratio**2 * before.var() / before.size) / before.mean() ** 2
+    variance = (
+        max(after.var(), before.var()) / after.size + ratio**2 * before.var() / before.size
+    ) / before.mean() ** 2
     return Measured(float(ratio - 1), _DEVIATIONS * math.sqrt(variance))
 
 

@@ -51,7 +51,7 @@ def drift(run: str | Path, rows: Rows | str | Path, *, changes: Sequence[str] = 
         some = sampled_frames(_checked(later, model.schema), config.drift.rows)
     if not len(some):
         raise InputError("there are no rows to compare with those of the training")
-    return drift_report(model, (reference.train, reference.valid), some, config.drift)
+    return drift_report(model, (reference.train, reference.valid), some, config.drift, met=reference.met)
 
 
 def _checked(rows: Stream, schema: Schema) -> Iterator[pd.DataFrame]:

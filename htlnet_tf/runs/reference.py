@@ -9,12 +9,17 @@ import pandas as pd
 
 from htlnet_tf.data.sampling import sampled
 from htlnet_tf.encoding.encoded import Rows
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.judging.first_met import first_met
 from htlnet_tf.schema import Schema
 
 REFERENCE_ROWS = 10_000
 """At most so many of each part: some megabytes."""
+
+
+_PARTS = ("train", "valid", "met")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +29,24 @@ class Reference:
     Attributes:
       train: Of the training rows; None where the run was written without.
       valid: Of the validation rows.
+      met: Of these, `htlnet_tf.judging.first_met.first_met` with the encoder that they were new to, if the run's has
+        grown by them.
     """
 
     train: pd.DataFrame | None
     valid: pd.DataFrame
+    met: pd.DataFrame | None = None
 
     @classmethod
-    def of(cls, train: Rows, valid: Rows, schema: Schema, most: int = REFERENCE_ROWS) -> Reference:
+    def of(
+        cls,
+        train: Rows,
+        valid: Rows,
+        schema: Schema,
+        most: int = REFERENCE_ROWS,
+        *,
+        before: FeatureEncoder | None = None,
+    ) -> Reference:
         """Some of these rows; a stream is read for it.
 
         Args:
@@ -38,12 +54,14 @@ class Reference:
           valid: What it was validated and calibrated on.
           schema: Of the encoder.
           most: At most so many of each.
+          before: The encoder that has not grown by these rows, where the run's has.
         """
         columns = list(schema.columns)
-        return cls(*(sampled(part, schema, most)[columns] for part in (train, valid)))
+        learned, validated = (sampled(part, schema, most)[columns] for part in (train, valid))
+        return cls(learned, validated, None if before is None else first_met(before, validated))
 
     def write(self, directory: Path) -> None:
-        """Writes `reference_train.parquet`, if there are such rows, and `reference_valid.parquet`."""
+        """Writes `reference_valid.parquet`, and what there is of `reference_train.parquet`, `reference_met.parquet`."""
         for name, rows in self._parts().items():
             rows.to_parquet(_path(directory, name))
 
@@ -61,10 +79,14 @@ class Reference:
                 f"'{directory}' has no reference rows ({_path(folder, 'valid').name}), which later rows are compared "
                 "with: train it again; `htlnet train` writes them, and `htlnet_tf.save_run` with `reference=`"
             )
-        return cls(_read(folder, "train") if _path(folder, "train").exists() else None, _read(folder, "valid"))
+        found = {name: _read(folder, name) for name in _PARTS if _path(folder, name).exists()}
+        if "met" in found and len(found["met"]) != len(found["valid"]):
+            raise InputError(f"'{_path(folder, 'met')}' has other rows than '{_path(folder, 'valid').name}'")
+        return cls(found.get("train"), found["valid"], found.get("met"))
 
     def _parts(self) -> dict[str, pd.DataFrame]:
-        return {"valid": self.valid} if self.train is None else {"train": self.train, "valid": self.valid}
+        parts = {name: getattr(self, name) for name in _PARTS}
+        return {name: rows for name, rows in parts.items() if rows is not None}
 
 
 def _path(folder: Path, part: str) -> Path:

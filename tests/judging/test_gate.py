@@ -169,8 +169,8 @@ def test_amounts_without_a_spread_have_no_nrmse() -> None:
 def test_margins_of_targets(rows: tuple[pd.DataFrame, pd.DataFrame, np.ndarray]) -> None:
     nested = TypeAdapter(GateSettings).validate_python({"margins": {"click": {"auc": 0.5}, "level": 2}})
     assert nested.margins == {"click.auc": 0.5, "level": 2}
-    with pytest.raises(ValueError, match="'click.auk' is no metric"):
+    with pytest.raises(ValueError, match=r"'click\.auk' is no metric"):
         TypeAdapter(GateSettings).validate_python({"margins": {"click": {"auk": 0.5}}})
     labels, predictions, users = rows
-    with pytest.raises(htl.InputError, match="'clik.auc' is of no target"):
+    with pytest.raises(htl.InputError, match=r"'clik\.auc' is of no target"):
         gate(SCHEMA, labels, predictions, predictions, users, GateSettings(margins={"clik.auc": 1.0}))

@@ -83,8 +83,8 @@ def update(
     it. Then it learns these two parts as well, level and calibration are fitted anew on them, and the statistics move
     on.
 
-    The folder has what that of `htlnet_tf.runs.training.train` has, and `progressive.json` and `lineage.json`. It
-    appears complete or not at all.
+    The folder has what that of `htlnet_tf.runs.training.train` has, and `progressive.json`, `lineage.json` and
+    `reference_met.parquet`, what the run before took the reference rows for. It appears complete or not at all.
 
     Args:
       run: The folder of a run, of `htlnet_tf.runs.training.train` or of this function; of an ensemble each member goes
@@ -190,7 +190,7 @@ def _prepared(day: DayRows, growth: Growth) -> Prepared:
         pd.DataFrame({name: coverage.shares() for name, coverage in covered.items()}),
         getattr(day.rows, "bad_rows", None),
         sizes=sizes,
-        reference=Reference.of(raw["train"], raw["valid"], encoder.schema),
+        reference=Reference.of(raw["train"], raw["valid"], encoder.schema, before=growth.before),
     )
 
 

@@ -14,11 +14,14 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.encoding.encoded import encode_rows
+from htlnet_tf.judging.first_met import put_history
 from htlnet_tf.page.lineage import Lineage
 from htlnet_tf.runs.config import RunConfig
+from htlnet_tf.runs.drift import drift
 from htlnet_tf.runs.exporting import export_run
 from htlnet_tf.runs.folder import Run, load_config, load_model
 from htlnet_tf.runs.lineage import load_lineage, parent_of
+from htlnet_tf.runs.reference import Reference
 from htlnet_tf.runs.training import load_test_rows, train
 from htlnet_tf.runs.update.updating import Update, update
 
@@ -74,6 +77,7 @@ def test_the_folder_of_a_further_day_is_a_run_folder(
     assert {p.name for p in folder.iterdir()} == {p.name for p in first.iterdir()} | {
         "lineage.json",
         "progressive.json",
+        "reference_met.parquet",
     }
     config, model = load_model(folder)
     assert config.update.half_life == 3.0
@@ -265,3 +269,25 @@ def test_a_lineage_reads_what_it_wrote(updated: tuple[Update, Path, list[str]], 
     (tmp_path / "lineage.json").write_text('{"days": 3}')
     with pytest.raises(htl.InputError, match="days"):
         load_lineage(tmp_path)
+
+
+def test_the_day_after_is_compared_with_a_day_as_it_was_met(updated: tuple[Update, Path, list[str]]) -> None:
+    """A quarter of each day's rows are of a new user: that is no news, though this day's new user is known by now."""
+    _, second, _ = updated
+    before, after = (load_model(second.parent / name)[1].encoder for name in ("first", "second"))
+    reference = Reference.load(second)
+    assert reference.met is not None
+    share = before.encode(reference.valid)["ids"][:, before.slots_of("user_id")] == before.blocks["user_id"].unknown
+    assert share.mean() > 0.2
+    report = drift(second, day_after(days=80, seed=2, users="u_newer"))
+    user = report.features["user_id"]
+    assert user.unknown_before == pytest.approx(share.mean())
+    assert not any(one.of == "user_id" for one in report.beyond), report.to_text()
+    # The statistics are those of the days before, in which no row sees its own label.
+    encoded = after.encode(reference.valid)
+    put_history(after, reference.met, encoded)
+    columns = [before.value_columns[feature.name] for feature in before.schema.history]
+    expected = before.encode(reference.valid)["numeric"]
+    for column in columns:
+        np.testing.assert_array_equal(encoded["numeric"][:, column], expected[:, column])
+    assert not np.array_equal(after.encode(reference.valid)["numeric"], expected)
