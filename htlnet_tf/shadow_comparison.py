@@ -224,12 +224,12 @@ def _judged(
     targets = [name for name in names if name in labels]
     if not targets:
         raise InputError(f"no column of the labels is called as a score; there are the scores {list(names)}")
-    # As text, since a log's JSON and a table may say the same number in two ways.
-    by_key = labels[targets].set_axis(pd.MultiIndex.from_frame(labels[keys].astype(str)))
+    labels = labels.dropna(subset=keys)
+    by_key = labels[targets].set_axis(pd.MultiIndex.from_arrays([labels[key].map(_key_text) for key in keys]))
     if by_key.index.has_duplicates:
         twice = by_key.index[by_key.index.duplicated()][0]
         raise InputError(f"the labels have the keys {keys} = {list(twice)} twice, so they cannot be joined by them")
-    found = by_key.reindex(pd.MultiIndex.from_arrays([rows["key", key].astype(str) for key in keys]))
+    found = by_key.reindex(pd.MultiIndex.from_arrays([rows["key", key].map(_key_text) for key in keys]))
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     for name in targets:
         y = pd.to_numeric(found[name], errors="coerce").to_numpy(np.float64)
@@ -245,6 +245,12 @@ def _judged(
             metric: {side: _value(outcomes[side][metric]) for side in _SIDES} for metric in outcomes["first"]
         }
     return int(found.notna().any(axis=1).sum()), metrics
+
+
+def _key_text(value: Any) -> str:
+    """As text, since a log's JSON and a table may say the same number in two ways: a gap makes 5.0 of a table's 5."""
+    is_whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if is_whole else str(value)
 
 
 def _value(outcome: float | str) -> float:

@@ -74,6 +74,12 @@ def test_labels_are_joined_by_the_keys(log: Path, tmp_path: Path) -> None:
     assert found.metrics["click"]["auc"] == {"first": 1.0, "second": 1.0}
     # Total predicted over total actual: 10 and 18 over 9.5.
     assert found.metrics["spend"]["level"] == {"first": pytest.approx(10 / 9.5), "second": pytest.approx(18 / 9.5)}
+    # A gap in the keys makes floating-point numbers of them.
+    gap = pd.concat([labels, pd.DataFrame({"id": [None, None], "click": [0, 1], "spend": [1.0, 2.0]})])
+    assert htl.compare_logs([log], gap.astype({"id": float})).metrics == found.metrics
+    labels.head(0).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(htl.InputError, match="no rows"):
+        htl.compare_logs([log], tmp_path / "none.csv")
     labels.head(2).to_csv(tmp_path / "labels.csv", index=False)
     assert htl.compare_logs([log], tmp_path / "labels.csv").labelled_rows == 2
     with pytest.raises(htl.InputError, match="twice"):

@@ -176,14 +176,11 @@ class TrainingHistory:
             )
         seen: dict[Group, tuple[np.ndarray, np.ndarray]] = {}
         for feature in self._schema.history:
-            group, kind = self._groups[feature.name], encoder.kinds[feature.name]
-            assert isinstance(kind, HistoryKind)
+            group = self._groups[feature.name]
             if group not in seen:
                 seen[group] = self._left(group, *self._values(group, encoder, encoded["ids"]), columns)
             rows, left = seen[group]
-            numbers = left[self._lines_of(feature)]
-            found = kind.standardised(np.maximum(numbers[0], 0.0), numbers[1:])
-            put_statistic(encoder, feature.name, _mean_by_row(rows, found, len(frame)), encoded)
+            _put(encoder, feature, rows, left[self._lines_of(feature)], encoded)
 
     def _left(
         self, group: Group, rows: np.ndarray, values: np.ndarray, columns: _Columns
@@ -192,9 +189,8 @@ class TrainingHistory:
         known, cells = values >= 0, self.cells[group]
         left = np.zeros((len(cells.sums), len(rows)))
         if group.scheme == "count":
-            pairs = rows[known] * (values.max(initial=0) + 1) + values[known]
-            _, which, often = np.unique(pairs, return_inverse=True, return_counts=True)
-            left[:, known] = cells.totals_of(values[known]) - columns.rows[rows[known]] * often[which]
+            often = _often(rows[known], values[known])
+            left[:, known] = cells.totals_of(values[known]) - columns.rows[rows[known]] * often
             return rows, left
         blocks = columns.blocks[group[1:]][rows[known]]
         left[:, known] = cells.without(values[known], blocks, earlier=group.scheme == "ordered")
@@ -250,20 +246,55 @@ class TrainingHistory:
         return added(values, blocks if whole else blocks[rows], numbers if whole else numbers[rows], group.folds)
 
 
-def put_statistic(encoder: FeatureEncoder, name: str, numbers: np.ndarray, encoded: Mapping[str, np.ndarray]) -> None:
-    """Puts numbers in the place of a history statistic, and their buckets where it has any.
+def leave_own_out(encoder: FeatureEncoder, frame: pd.DataFrame, encoded: Mapping[str, np.ndarray]) -> None:
+    """Takes rows of a further day out of the statistics that they see themselves in, each its own label and weight.
+
+    It is what other rows, as later ones, see of the same values. Rows that are learned need more, see `growth`: what is
+    left of a whole tells the label that was taken from it.
 
     Args:
-      encoder: That gave the encoded rows.
-      name: Of the statistic.
-      numbers: As they are fed, float32 [N, K].
+      encoder: Grown by the rows, whose weight in the sums is therefore whole.
+      frame: Some of the rows, N of them.
       encoded: `"ids"` int32 [N, num_slots] and `"numeric"` float32 [N, num_numeric], which are written to.
+
+    Raises:
+      InputError: As for `label_values`.
     """
-    kind = encoder.kinds[name]
+    schema = encoder.schema
+    if not schema.history:
+        return
+    history = TrainingHistory(encoder, schema, np.empty(0))
+    columns = history._columns(frame)
+    for feature in schema.history:
+        kind = encoder.kinds[feature.name]
+        rows, values = history._values(history._groups[feature.name], encoder, encoded["ids"])
+        known = values >= 0
+        own = columns.matrix[rows[known], history._lines_of(feature)].T * _often(rows[known], values[known])
+        weights = kind.learned.weights
+        sums = np.concatenate([weights, kind.learned.sums]).astype(np.float64).reshape(-1, len(weights))
+        left = np.zeros((len(sums), len(rows)))
+        left[:, known] = sums[:, values[known]] - own
+        _put(encoder, feature, rows, left, encoded)
+
+
+def _put(
+    encoder: FeatureEncoder, feature: History, rows: np.ndarray, sums: np.ndarray, encoded: Mapping[str, np.ndarray]
+) -> None:
+    """Puts a statistic of other sums, float64 [1 + K, M], those of rows [M], in its place, and its buckets if any."""
+    kind = encoder.kinds[feature.name]
     assert isinstance(kind, HistoryKind)
-    encoded["numeric"][:, encoder.value_columns[name]] = numbers
+    found = kind.standardised(np.maximum(sums[0], 0.0), sums[1:])
+    numbers = _mean_by_row(rows, found, len(encoded["ids"]))
+    encoded["numeric"][:, encoder.value_columns[feature.name]] = numbers
     for field, bucket in kind.buckets(list(numbers.T)).items():
         encoded["ids"][:, encoder.slots_of(field)] = bucket
+
+
+def _often(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How often each value [M] of a row [M] is in that row, int64 [M]."""
+    pairs = rows * (values.max(initial=0) + 1) + values
+    _, which, often = np.unique(pairs, return_inverse=True, return_counts=True)
+    return np.asarray(often[which])
 
 
 class _Columns(NamedTuple):

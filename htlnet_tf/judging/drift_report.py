@@ -14,10 +14,11 @@ from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.users import read_users
 from htlnet_tf.documents import without_nan
 from htlnet_tf.encoding.coverage import Coverage
+from htlnet_tf.encoding.history import leave_own_out
 from htlnet_tf.judging.drift import Shift, shifts
 from htlnet_tf.judging.drift_settings import DriftSettings
 from htlnet_tf.judging.exact_metrics import user_codes
-from htlnet_tf.judging.first_met import put_history, unknown_counts
+from htlnet_tf.judging.first_met import unknown_counts
 from htlnet_tf.judging.target_drift import Measured, OutputDrift, output_drifts
 from htlnet_tf.text_tables import aligned
 
@@ -147,15 +148,15 @@ def drift_report(
 
     Features are compared with training and validation rows, but history statistics with validation rows alone: a
     training row's own label is in them. Predictions and unknown shares are compared with those of the validation rows,
-    which the weights were not fitted on; of a model that was updated, which has learned them since, with what it took
-    them for when it met them (but for the weights).
+    which the weights were not fitted on. A model that was updated has learned them since; of these, a value counts as
+    unknown that was unknown when it was met, and a row's own label and weight are left out of the statistics.
 
     Args:
       model: The trained model.
       reference: Raw training rows, None if there are none, and raw validation rows.
       rows: Raw later rows, N > 0; a label that is missing counts for nothing.
       settings: The thresholds.
-      met: Of the validation rows, what the encoder of the days before made of them
+      met: Of the validation rows, what the encoder of the days before knew of them
         (`htlnet_tf.judging.first_met.first_met`), where the model's has grown by them.
 
     Raises:
@@ -168,7 +169,7 @@ def drift_report(
     encoder = model.encoder
     later, of_valid = encoder.encode(rows), encoder.encode(valid)
     if met is not None:
-        put_history(encoder, met, of_valid)
+        leave_own_out(encoder, valid, of_valid)
     of_train = None if train is None else encoder.encode(train)
     both = of_valid if of_train is None else {k: np.concatenate([of_train[k], of_valid[k]]) for k in of_valid}
     history = {feature.name for feature in encoder.schema.history}

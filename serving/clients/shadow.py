@@ -230,6 +230,7 @@ class _Worker:
 
     def _work(self) -> None:
         client: _Client | None = None
+        failing = False
         while (request := self._waiting.get()) is not None:
             try:
                 if self._end is not None and time.monotonic() > self._end:
@@ -238,8 +239,13 @@ class _Worker:
                 if client is None:
                     client = self._connect()
                 self._write(request, self._asked(client, request))
+                failing = False
             except Exception:  # the next request may do better
-                _log.exception("a request of the shadow was not logged")
+                # Told once: a full disk would else be told of with every request.
+                _log.log(
+                    logging.DEBUG if failing else logging.ERROR, "requests of the shadow are not logged", exc_info=True
+                )
+                failing = True
                 self.drop()
         try:
             self._write_dropped()
@@ -273,8 +279,14 @@ class _Worker:
     def _write_dropped(self) -> None:
         with self._lock:
             dropped, self._dropped = self._dropped, 0
-        if dropped:
+        if not dropped:
+            return
+        try:
             self._log.write({"dropped": dropped})
+        except OSError:
+            with self._lock:
+                self._dropped += dropped  # to be told when it can be
+            raise
 
 
 def copied(value: Any) -> Any:

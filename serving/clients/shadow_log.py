@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -24,7 +25,7 @@ class ShadowLog:
     """Writes lines into a folder; for one thread of one process.
 
     A line is written by one call, so that whoever reads a file meanwhile, or after a kill, has whole lines but the
-    last. A file that has grown large is followed by another.
+    last. A file that has grown large is followed by another, and so is one whose last line is not whole.
 
     Args:
       folder: Where; it is made if need be.
@@ -49,7 +50,16 @@ class ShadowLog:
             name = f"{now:%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
             self._descriptor = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             self._written = 0
-        self._written += os.write(self._descriptor, text.encode())
+        data = text.encode()
+        try:
+            written = os.write(self._descriptor, data)
+        except OSError:
+            self.close()
+            raise
+        self._written += written
+        if written < len(data):
+            self.close()
+            raise OSError(errno.ENOSPC, "a line was written in part", str(self._folder))
 
     def close(self) -> None:
         """Closes the file."""

@@ -84,7 +84,7 @@ def update(
     on.
 
     The folder has what that of `htlnet_tf.runs.training.train` has, and `progressive.json`, `lineage.json` and
-    `reference_met.parquet`, what the run before took the reference rows for. It appears complete or not at all.
+    `reference_met.parquet`, what of the reference rows the run before did not know. It appears complete or not at all.
 
     Args:
       run: The folder of a run, of `htlnet_tf.runs.training.train` or of this function; of an ensemble each member goes

@@ -14,7 +14,7 @@ import tensorflow as tf
 import htlnet_tf as htl
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.encoding.encoded import encode_rows
-from htlnet_tf.judging.first_met import put_history
+from htlnet_tf.encoding.history import leave_own_out
 from htlnet_tf.page.lineage import Lineage
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.drift import drift
@@ -283,11 +283,18 @@ def test_the_day_after_is_compared_with_a_day_as_it_was_met(updated: tuple[Updat
     user = report.features["user_id"]
     assert user.unknown_before == pytest.approx(share.mean())
     assert not any(one.of == "user_id" for one in report.beyond), report.to_text()
-    # The statistics are those of the days before, in which no row sees its own label.
+    # In the statistics no row sees itself.
     encoded = after.encode(reference.valid)
-    put_history(after, reference.met, encoded)
-    columns = [before.value_columns[feature.name] for feature in before.schema.history]
-    expected = before.encode(reference.valid)["numeric"]
-    for column in columns:
-        np.testing.assert_array_equal(encoded["numeric"][:, column], expected[:, column])
-    assert not np.array_equal(after.encode(reference.valid)["numeric"], expected)
+    own = encoded["numeric"].copy()
+    leave_own_out(after, reference.valid, encoded)
+    users = after.kinds["user_id"]
+    column = after.value_columns["user_id.click"].start
+    kind = after.kinds["user_id.click"]
+    block = after.blocks["user_id"]
+    sums, weights = kind.learned.sums.astype(float), kind.learned.weights.astype(float)
+    for row, user in enumerate(reference.valid["user_id"].head(50)):
+        at = block.first - block.start + users.learned.values.index(user)
+        click = reference.valid["click"].iloc[row]
+        expected = kind.standardised(weights[[at]] - 1, sums[[at]][np.newaxis] - click)[0, 0]
+        assert encoded["numeric"][row, column] == pytest.approx(expected, abs=1e-5)
+    assert not np.array_equal(encoded["numeric"], own)

@@ -18,7 +18,7 @@ import pytest
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving import AsyncRestClient, EmbeddedServer, GrpcClient, RestClient
 from htlnet_tf.serving.clients import shadow as shadows
-from htlnet_tf.serving.clients.shadow_log import read_log
+from htlnet_tf.serving.clients.shadow_log import ShadowLog, read_log
 from htlnet_tf.serving.errors import RefusedError
 from tests.serving.clients.stub import Stub, stub_server
 
@@ -132,8 +132,21 @@ def test_failures_of_either_are_told(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_fails_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "log").write_text("a file stands where the folder should be")
     with stub_server() as (url, _), RestClient(url, "m", shadow="canary", shadow_log=tmp_path / "log") as client:
-        assert client.predict({"s": ["x"], "i": [1], "f": [0.5]})["y"].tolist() == [0.5]
-    assert "not logged" in caplog.text
+        for _ in range(3):
+            assert client.predict({"s": ["x"], "i": [1], "f": [0.5]})["y"].tolist() == [0.5]
+    assert caplog.text.count("are not logged") == 1  # and not with every request
+
+
+def test_a_line_that_was_written_in_part_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, write = ShadowLog(tmp_path), os.write
+    log.write({"dropped": 1})
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:9]))
+    with pytest.raises(OSError, match="in part"):
+        log.write({"dropped": 2})
+    monkeypatch.undo()
+    log.write({"dropped": 4})
+    log.close()
+    assert sorted(line["dropped"] for line in read_log([tmp_path])) == [1, 4]
 
 
 def test_a_forked_process_has_a_shadow_of_its_own(tmp_path: Path) -> None:
