@@ -34,5 +34,5 @@ def first_met(encoder: FeatureEncoder, rows: pd.DataFrame) -> pd.DataFrame:
 
 def unknown_counts(met: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """As `htlnet_tf.encoding.coverage.Coverage.counts`, of what `first_met` gave."""
-    names = [column.removeprefix(_VALUES) for column in met if column.startswith(_VALUES)]
+    names = [column.removeprefix(_VALUES) for column in map(str, met) if column.startswith(_VALUES)]
     return {name: (int(met[_UNKNOWN + name].sum()), int(met[_VALUES + name].sum())) for name in names}

@@ -156,6 +156,7 @@ def _continuous(judged: Judged) -> list[Metrics]:
         axis=1,
     )
     by_label, order = Sorted(y), Sorted(p)
+    is_positive = y.min() >= 0  # the total of gains and losses may be anything, and a share of it says nothing
 
     def sums(weights: Weights) -> dict[str, Floats]:
         n, labels, sizes, squares, predicted, errors, distances, *loss = weights.sums(columns).T
@@ -165,8 +166,9 @@ def _continuous(judged: Judged) -> list[Metrics]:
         found = {
             "nrmse": np.sqrt(errors / n / variance),
             "nmae": distances / sizes,
-            "level": predicted / labels,
         }
+        if is_positive:
+            found["level"] = predicted / labels
         return found | ({"pinball": loss[0] / n} if loss else {})
 
     def ordered(weights: Weights) -> dict[str, Floats]:

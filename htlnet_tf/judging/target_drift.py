@@ -46,7 +46,7 @@ class OutputDrift(NamedTuple):
       rate_before: Mean label of the reference rows; NaN without labels.
       rate: Mean label of the later rows.
       rate_change: `rate` over `rate_before`, less 1.
-      level: Total predicted over total actual, over the rows with labels.
+      level: Total predicted over total actual, over the rows with labels; undefined where one is negative.
       calibration_error: Over ten groups of rows in the order of the prediction, the mean distance of prediction and
         label, as a share of the mean size of a label.
     """
@@ -126,7 +126,7 @@ def _rate_change(before: Floats, after: Floats) -> Measured:
 
 
 def _level(y: Floats, p: Floats) -> Measured:
-    if not y.size or y.sum() == 0:
+    if not y.size or y.sum() == 0 or y.min() < 0:  # the total of gains and losses may be anything
         return UNDEFINED
     return Measured(float(p.sum() / y.sum()), float(_DEVIATIONS * _deviation(y - p) / abs(y.sum())))
 

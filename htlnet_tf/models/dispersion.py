@@ -25,7 +25,13 @@ class Dispersion(tf.keras.layers.Layer):
         self.built = True
 
     def settle(self, objective: Objective, level: float) -> float:
-        """Takes the value from the sums over rows, and returns it; the arguments are those of the objective's."""
-        found = objective.dispersion([float(value) for value in self.sums.result().numpy()], level)
+        """Takes the value from the sums over rows, and returns it; the arguments are those of the objective's.
+
+        It stays as it is where all sums are 0, for no row had an amount.
+        """
+        sums = [float(value) for value in self.sums.result().numpy()]
+        if not any(sums):
+            return float(self.value)
+        found = objective.dispersion(sums, level)
         self.value.assign(found)
         return found

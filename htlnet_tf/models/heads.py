@@ -45,9 +45,12 @@ class Level(tf.keras.layers.Layer):
     def settle(self) -> float:
         """Takes the factor from the sums over rows whose predictions had the factor 1, and returns it.
 
-        It stays 1 where either sum is 0, and within 1e-3 .. 1e3: beyond, something else is wrong.
+        It is 1 where either sum is 0, and within 1e-3 .. 1e3: beyond, something else is wrong. Where both are 0, no row
+        had a label, as on a day whose amounts are not known yet: it stays as it is.
         """
         actual, predicted = (float(value) for value in self.sums.result().numpy())
+        if actual == predicted == 0.0:
+            return float(self.factor)
         factor = level_factor(actual, predicted)
         self.factor.assign(factor)
         return factor

@@ -6,6 +6,7 @@ A new objective is a file with its class, its line here and its test.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,10 +70,10 @@ def objective_of(declaration: Any) -> Objective:
 
 def declared(objective: Objective) -> str | dict[str, Any]:
     """What a schema says of an objective: its name, with the arguments that are not at their default."""
-    plain = type(objective)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(type(objective)).parameters.items()}
     given = {
         f.name: list(value) if isinstance(value, tuple) else value
         for f in dataclasses.fields(objective)  # type: ignore[arg-type]
-        if (value := getattr(objective, f.name)) != getattr(plain(), f.name)
+        if (value := getattr(objective, f.name)) != defaults[f.name]
     }
     return {"name": objective.name, **given} if given else objective.name

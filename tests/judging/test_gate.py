@@ -166,6 +166,19 @@ def test_amounts_without_a_spread_have_no_nrmse() -> None:
     assert -1e3 < nrmse.low <= nrmse.high < 1e3
 
 
+def test_gains_and_losses_have_no_level() -> None:
+    """Their total may be next to nothing, and a share of that anything."""
+    random = np.random.default_rng(0)
+    schema = htl.Schema(
+        features=[htl.Categorical("user")],
+        targets=[htl.Binary("click"), htl.Continuous("spend", non_negative=False)],
+    )
+    labels = pd.DataFrame({"click": random.integers(0, 2, 200), "spend": random.normal(size=200)})
+    predictions = pd.DataFrame({"click": random.random(200), "spend": labels["spend"] + 0.1})
+    report = gate(schema, labels, predictions, predictions, settings=GateSettings(resamples=20))
+    assert [(v.target, v.metric) for v in report.verdicts if v.metric == "level"] == [("click", "level")]
+
+
 def test_margins_of_targets(rows: tuple[pd.DataFrame, pd.DataFrame, np.ndarray]) -> None:
     nested = TypeAdapter(GateSettings).validate_python({"margins": {"click": {"auc": 0.5}, "level": 2}})
     assert nested.margins == {"click.auc": 0.5, "level": 2}

@@ -50,6 +50,9 @@ def test_a_declaration_is_as_short_as_it_can_be() -> None:
     assert declared(Quantile(levels=(0.1, 0.9))) == {"name": "quantile", "levels": [0.1, 0.9]}
     assert "objective" not in htl.Schema.from_dict(_document()).to_dict()["targets"][1]
     assert _document(objective="tweedie") == htl.Schema.from_dict(_document(objective=Tweedie())).to_dict()
+    # What has no default is always said, as of a multiclass target on the page of a run.
+    stars = htl.Multiclass("stars", num_classes=4)
+    assert declared(stars.learned_by) == {"name": "softmax_cross_entropy", "num_classes": 4}
 
 
 def test_what_is_learned_by_when_nothing_is_said() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from htlnet_tf.data.labels import label_columns
 from htlnet_tf.judging.evaluation import UserColumn, evaluate_predictions
 from htlnet_tf.judging.reports import Report
-from htlnet_tf.schema import Schema
+from htlnet_tf.schema import Continuous, Multiclass, Schema
 
 
 def training_means(
@@ -24,7 +24,8 @@ def training_means(
       weights: By target, [N], 0 where the label was not observed; None: all rows count alike.
 
     Returns:
-      By target, float64 [1], or [K] class shares of a multiclass target.
+      By target, float64 [1], or [K] class shares of a multiclass target. Of one without a label, as on a day whose
+      amounts are not known yet, what says nothing: 0 of an amount, else equal shares.
     """
     means = {}
     for target in schema.targets:
@@ -32,7 +33,11 @@ def training_means(
         weight = np.ones(len(values)) if weights is None else np.asarray(weights[target.name], np.float64)
         # A label that was not observed may be anything, NaN too.
         values = np.where(weight[:, np.newaxis] > 0, values, 0.0)
-        means[target.name] = weight @ values / weight.sum()
+        if weight.sum():
+            means[target.name] = weight @ values / weight.sum()
+        else:
+            shares = len(target.score_names) if isinstance(target, Multiclass) else 2
+            means[target.name] = np.full(values.shape[1], 0.0 if isinstance(target, Continuous) else 1 / shares)
     return means
 
 

@@ -24,6 +24,14 @@ def test_means_are_of_observed_labels_by_weight() -> None:
     np.testing.assert_allclose(means["spend"], [2.0])
 
 
+def test_of_targets_without_a_label_nothing_is_known() -> None:
+    nothing = {name: np.zeros(4) for name in WEIGHTS}
+    means = training_means(SCHEMA, LABELS, nothing)
+    assert {name: values.tolist() for name, values in means.items()} == {
+        "click": [0.5], "stars": [1 / 3] * 3, "spend": [0.0],
+    }  # fmt: skip
+
+
 def test_mean_and_zero_on_other_rows() -> None:
     means = {"click": np.array([0.5]), "stars": np.array([0.25, 0.25, 0.5]), "spend": np.array([2.0])}
     rows = pd.DataFrame({"click": [1, 0, 1], "stars": [0, 1, 2], "spend": [0.0, 3.0, 6.0]})
