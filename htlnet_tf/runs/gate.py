@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter
 
+from htlnet_tf.data import timestamps
 from htlnet_tf.data.labels import read_labels
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.data.users import read_users
@@ -23,6 +24,7 @@ from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.config import RunConfig, change_setting
 from htlnet_tf.runs.drift import later_rows
 from htlnet_tf.runs.folder import load_config, load_model
+from htlnet_tf.runs.known_time import warn_of_known
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.prediction import predict_encoded
 
@@ -49,6 +51,9 @@ def gate(
     judging.require_same_targets(model.schema, before.schema)
     mine = _scored(model, _rows(config, rows, model.schema))
     others = _scored(before, _rows(config_before, rows, before.schema))
+    if mine.times is not None:
+        for run in (new, against):
+            warn_of_known(mine.times, run, consequence="it is judged on what it has learned")
     # Where bad rows are skipped, the two schemas may skip others.
     both = mine.predictions.index.intersection(others.predictions.index, sort=False)
     if not len(both):
@@ -90,6 +95,7 @@ class _Scored:
     labels: pd.DataFrame
     predictions: pd.DataFrame
     users: pd.Series | None
+    times: timestamps.Timestamps | None  # None where one is missing
 
 
 def _rows(config: RunConfig, rows: pd.DataFrame | str | Path, schema: Schema) -> Rows:
@@ -98,7 +104,7 @@ def _rows(config: RunConfig, rows: pd.DataFrame | str | Path, schema: Schema) ->
 
 def _scored(model: ScoringModel, rows: Rows) -> _Scored:
     schema = model.schema
-    labels, predictions, users = [], [], []
+    labels, predictions, users, times = [], [], [], []
     for frame in dataclasses.replace(rows, schema=schema) if isinstance(rows, Stream) else [rows]:
         file = str(frame.attrs["file"]) if isinstance(rows, Stream) else ""
         places = frame.index if isinstance(rows, Stream) else pd.RangeIndex(len(frame))
@@ -107,8 +113,15 @@ def _scored(model: ScoringModel, rows: Rows) -> _Scored:
         of_frame = read_users(frame, schema)
         if of_frame is not None:
             users.append(of_frame.set_axis(index))
+        if schema.time_column in frame and frame[schema.time_column].notna().all():
+            times.append(timestamps.parse(frame[schema.time_column], schema.time_format))
         labels.append(frame[[target.source for target in schema.targets]].set_axis(index))
         predictions.append(predict_encoded(model, model.encoder.encode(frame), index))
     if not labels:
         raise InputError("there are no rows to judge the models on")
-    return _Scored(pd.concat(labels), pd.concat(predictions), pd.concat(users) if users else None)
+    return _Scored(
+        pd.concat(labels),
+        pd.concat(predictions),
+        pd.concat(users) if users else None,
+        timestamps.merge(times) if len(times) == len(labels) else None,
+    )

@@ -6,9 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple, Union
 
-import numpy as np
 import pandas as pd
-from absl import logging
 
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.columns import require_columns
@@ -17,7 +15,7 @@ from htlnet_tf.data.splits import Split, read_timestamps
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.runs.config import RunConfig, for_files, load_rows
-from htlnet_tf.runs.parts import load_split
+from htlnet_tf.runs.known_time import warn_of_known
 from htlnet_tf.runs.preparation import fit_split
 from htlnet_tf.schema import Schema
 
@@ -68,20 +66,5 @@ def load_day(
         return DayRows(rows, config, split, None, None)
     listed = [rows] if isinstance(rows, pd.DataFrame) else rows
     times = timestamps.merge(read_timestamps(listed, schema.time_column, schema.time_format))
-    _warn_of_earlier(times, load_split(run))
+    warn_of_known(times, run, consequence="learned twice, rows count twice, and their metrics are too good")
     return DayRows(rows, config, split, times.point(times.values.min()), times.point(times.values.max()))
-
-
-def _warn_of_earlier(times: timestamps.Timestamps, learned: Split | None) -> None:
-    """Says how many rows are from a time that the run has learned or was calibrated on."""
-    if learned is None or not isinstance(learned.config, TimeSplit):
-        return
-    dates = learned.config.dates is not None
-    points = learned.config.points if dates else learned.cuts or ()
-    passed = times.passed(points[-1:], inclusive=dates, unit=learned.config.unit)
-    earlier = int(np.sum(passed == 0))
-    if earlier:
-        logging.warning(
-            f"{earlier:,} of the day's {len(passed):,} rows are from a time that the run knows already (up to "
-            f"{points[-1]}): learned twice, rows count twice, and their metrics are too good"
-        )

@@ -18,7 +18,8 @@ class UpdateConfig:
     Args:
       fractions: Shares of the day's rows in order of time (at random where the schema names no timestamp): to learn
         first, to fit level and calibration on, to judge the updated model on.
-      learn_all: Learn the last two parts as well, once they have judged, and fit level and calibration anew on both.
+      learn_all: Learn the last two parts as well, once they have judged, and fit level and calibration anew on both (of
+        rows that are streamed, on the first of them).
       epochs: Passes over the rows to learn.
       learning_rate: Constant, of `LazyAdam`; None: `training.learning_rate`, without its schedule.
       new_rows: What the embedding rows of new values start from: `"fresh"`, small random numbers as in a new model, or

@@ -20,6 +20,7 @@ from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.drift import drift
 from htlnet_tf.runs.exporting import export_run
 from htlnet_tf.runs.folder import Run, load_config, load_model
+from htlnet_tf.runs.gate import gate
 from htlnet_tf.runs.lineage import load_lineage, parent_of
 from htlnet_tf.runs.reference import Reference
 from htlnet_tf.runs.training import load_test_rows, train
@@ -148,6 +149,22 @@ def test_an_updated_run_has_no_test_rows_but_those_of_other_days(
     assert sum(map(len, load_test_rows(folder, tmp_path / "later.parquet"))) == 300
 
 
+def test_a_gate_on_rows_that_a_run_has_learned_says_so(
+    updated: tuple[Update, Path, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    second = updated[1]
+    few = ["gate.resamples=20"]
+    gate(second, second.parent / "first", second.parent / "day.parquet", changes=few)
+    (said,) = [record.getMessage() for record in caplog.records if "knows already" in record.getMessage()]
+    assert "4,000 of the 4,000 rows" in said and f"'{second}'" in said and "judged on what it has learned" in said
+    caplog.clear()
+    gate(second, second.parent / "first", day_after(500, days=80, seed=4), changes=few)
+    assert "knows already" not in caplog.text
+    written = day_after(500, seed=4).assign(time_ms="2024-03-01")
+    gate(second, second.parent / "first", written, changes=few)
+    assert "cannot be told" in caplog.text
+
+
 def test_days_follow_one_another(
     updated: tuple[Update, Path, list[str]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -158,7 +175,8 @@ def test_days_follow_one_another(
     assert done.lineage.days[:2] == before.lineage.days
     assert done.lineage.days[2].parent == parent_of(folder)
     assert done.lineage.days[2].data is None
-    assert "rows are from a time that the run knows already" in caplog.text
+    # All of its rows, for a further day is learned to its end.
+    assert "4,000 of the 4,000 rows are from a time that the run" in caplog.text
     encoder = load_model(tmp_path / "third")[1].encoder
     assert (encoder.statistics.days, encoder.statistics.num_rows) == (3, 3200 + 4000 + 4000)
     assert "u_later" in encoder.kinds["user_id"].learned.values
