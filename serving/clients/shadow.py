@@ -216,17 +216,20 @@ class _Worker:
             self.drop()
 
     def close(self) -> None:
-        """Waits for what is still to be asked, until the timeout; the rest is dropped."""
+        """Waits for what is still to be asked, until the timeout, and for a call that has begun by then; the rest is
+        dropped.
+        """
         self._end = time.monotonic() + self._timeout
         if self._thread is None:
             return
-        while True:
+        latest = self._end + self._timeout  # a call may take one timeout, that began before the end
+        while time.monotonic() < latest:  # but not for ever, if the log's disk hangs
             try:
                 self._waiting.put_nowait(None)
                 break
             except queue.Full:
                 time.sleep(0.01)  # the thread takes one, or drops one after the end
-        self._thread.join(2 * self._timeout)  # of which one call may take one, that began before the end
+        self._thread.join(max(0.0, latest - time.monotonic()))
 
     def _work(self) -> None:
         client: _Client | None = None
@@ -235,6 +238,8 @@ class _Worker:
             try:
                 if self._end is not None and time.monotonic() > self._end:
                     self.drop()
+                    if self._waiting.empty():
+                        break  # whoever closes may have given up by now
                     continue
                 if client is None:
                     client = self._connect()

@@ -201,3 +201,22 @@ def test_arguments_and_damaged_logs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("[1]\n")
     with pytest.raises(InputError, match=r"line 1 is no line of a shadow's log"):
         list(read_log([tmp_path]))
+
+
+def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, works = threading.Event(), threading.Event()
+
+    def write(log: ShadowLog, line: Any) -> None:
+        hangs.set()
+        assert works.wait(60)
+
+    monkeypatch.setattr(ShadowLog, "write", write)
+    monkeypatch.setattr(shadows, "WAITING", 1)
+    with stub_server() as (url, _):
+        client = RestClient(url, "m", timeout=0.2, shadow="canary", shadow_log=tmp_path)
+        client.predict({"s": ["x"], "i": [1], "f": [0.5]})
+        assert hangs.wait(30)
+        client.predict({"s": ["x"], "i": [1], "f": [0.5]})  # which fills the queue
+        client.close()
+        assert not works.is_set()
+        works.set()
