@@ -84,6 +84,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="ROWS",
         help="test rows on which the page's importance of the columns is measured; 0: it is left out",
     )
+    train.add_argument("--mlflow", metavar="URI", help="also log the run to MLflow, in place of training.mlflow")
 
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
@@ -322,7 +323,8 @@ def _train(arguments: argparse.Namespace) -> None:
     from htlnet_tf.runs.config import find_config
     from htlnet_tf.runs.training import train
 
-    config = find_config(arguments.config, arguments.set)
+    changes = [*arguments.set, *([f"training.mlflow={arguments.mlflow}"] if arguments.mlflow else [])]
+    config = find_config(arguments.config, changes)
     run = train(
         config,
         arguments.output,
@@ -427,6 +429,7 @@ def _rank_search(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
     from htlnet_tf.runs.folder import export_run
+    from htlnet_tf.runs.mlflow_tracking import register_servable
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
@@ -439,6 +442,9 @@ def _export(arguments: argparse.Namespace) -> None:
     _say(version.report.to_text())
     for removed in version.removed:
         _say(f"removed {removed}")
+    registered = register_servable(version.path, arguments.name, arguments.run)
+    if registered is not None:
+        _say(f"registered in MLflow as version {registered} of {arguments.name}")
 
 
 def _versions(arguments: argparse.Namespace) -> None:
