@@ -69,6 +69,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "runs.drift": ["drift"],
         "runs.gate": ["gate"],
         "runs.folder": ["load_run", "save_run"],
+        "runs.update.settings": ["UpdateConfig"],
+        "runs.update.updating": ["update"],
         "schema.features": ["Categorical", "Cross", "Numeric", "Sequence", "Timestamp"],
         "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],
         "schema.ranking": ["Ranking"],

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,14 +15,14 @@ from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
+from htlnet_tf.stopping import stop_by_unwinding
 
 
 def run() -> None:
     """The console entry point."""
     # TensorFlow's C++ side reports on CPU features and missing GPUs at every start; the user may ask for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A stop by `docker stop` or `timeout` unwinds like Ctrl-C, so that half-written outputs are removed.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    stop_by_unwinding()
     app.run(_main, flags_parser=_parse)
 
 
@@ -85,6 +84,27 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="test rows on which the page's importance of the columns is measured; 0: it is left out",
     )
     train.add_argument("--mlflow", metavar="URI", help="also log the run to MLflow, in place of training.mlflow")
+
+    update = _add(commands, "update", _update, "teach a run the rows of a further day, and write a run folder")
+    update.add_argument("run", metavar="RUN", help="a run folder, of `htlnet train` or of this command")
+    update.add_argument("--data", metavar="DAY", required=True, help="the day, as the run's loader reads its data")
+    update.add_argument("--output", metavar="RUN2", required=True, help="run folder to write, another one")
+    update.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="in place of a setting of the run's `update:`, half_life=7; may be repeated",
+    )
+    update.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
+    update.add_argument(
+        "--importance",
+        type=int,
+        default=0,
+        metavar="ROWS",
+        help="rows on which the page's importance of the columns is measured; 0: it is left out (%(default)s)",
+    )
+    update.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     compare = _add(commands, "compare", _compare, "the paper's protocol: models over seeds, tables, tests, pictures")
     _add_config(compare)
@@ -172,6 +192,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="remove old versions; kept are the newest N, those with a label, and what rollback goes back to",
     )
+    export.add_argument("--once", action="store_true", help="nothing, if this very run has been exported there before")
 
     versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
     versions.add_argument("models", metavar="MODELS", help="folder with one folder per model")
@@ -337,6 +358,27 @@ def _train(arguments: argparse.Namespace) -> None:
     _say(f"test: {run.report}\n\nwritten to {arguments.output}")
 
 
+def _update(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.runs.folder import load_config
+    from htlnet_tf.runs.update.updating import update
+
+    changes = [f"update.{change}" for change in arguments.set]
+    result = update(
+        arguments.run,
+        arguments.data,
+        arguments.output,
+        settings=load_config(arguments.run, changes).update,
+        overwrite=arguments.overwrite,
+        importance_rows=arguments.importance,
+        command=_command(),
+        write=_say_aside if arguments.json else _say,
+    )
+    if arguments.json:
+        _say(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+    else:
+        _say(f"the day's last part: {result.run.report}\n\nwritten to {arguments.output}")
+
+
 def _compare(arguments: argparse.Namespace) -> None:
     from htlnet_tf.comparison import METHODS, compare
     from htlnet_tf.models import MODELS
@@ -428,13 +470,13 @@ def _rank_search(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
-    from htlnet_tf.runs.folder import export_run
+    from htlnet_tf.runs.exporting import export_run
     from htlnet_tf.runs.mlflow_tracking import register_servable
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
     directory = model_directory(arguments.to, arguments.name)
-    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True)
+    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True, once=arguments.once)
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"

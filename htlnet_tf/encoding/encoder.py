@@ -107,6 +107,11 @@ class FeatureEncoder(tf.Module):
         """The lookup tables, which whatever is exported must own."""
         return tuple(table for kind in self.kinds.values() for table in kind.tables())
 
+    def forget_tables(self) -> None:
+        """Frees the lookup tables, which are as large as the vocabularies; they are made again when they are needed."""
+        for kind in self.kinds.values():
+            kind.forget_tables()
+
     @property
     def num_slots(self) -> int:
         """S, the number of embedding rows that one impression looks up."""

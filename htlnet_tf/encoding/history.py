@@ -52,6 +52,24 @@ class Group(NamedTuple):
         return cls(feature.of, feature.scheme, feature.folds if feature.scheme == "folds" else MAX_PERIODS)
 
 
+class HistorySums(NamedTuple):
+    """What was added up for one statistic.
+
+    Attributes:
+      weights: float64 [V], by row of the value's block; of a count, how many rows.
+      sums: float64 [K, V], the weighted numbers; none of a count.
+      rows: float64 [V], how many rows have each value.
+      total: The weights of all rows.
+      totals: float64 [K], the weighted numbers of all rows.
+    """
+
+    weights: np.ndarray
+    sums: np.ndarray
+    rows: np.ndarray
+    total: float
+    totals: np.ndarray
+
+
 class TrainingHistory:
     """What history statistics need of the training rows, in memory: numbers per value and fold or period.
 
@@ -109,17 +127,10 @@ class TrainingHistory:
           kind: Of the statistic.
           feature: The statistic.
         """
-        cells = self.cells[self._groups[feature.name]]
-        block = self._plain.blocks[feature.of]
-        totals = cells.totals(block.end - block.start)
-        rows = totals[0]  # how often each value occurs in the training rows
-        weights, sums, priors = rows, np.zeros((0, len(rows))), np.zeros(0)
-        if isinstance(feature, TargetEncoding):
-            numbers = totals[self._lines_of(feature)]
-            weights, sums = numbers[0], numbers[1:]
-            total = self._totals[feature.target, feature.scale]
-            priors = total[1:] / (total[0] or 1.0)
-        kept = ValueSums(weights, sums.ravel(), tuple(priors), (0.0,) * max(len(sums), 1), (1.0,) * max(len(sums), 1))
+        weights, sums, rows, total, totals = self.sums(feature)
+        priors = totals / (total or 1.0)
+        zeros, ones = ((fill,) * max(len(sums), 1) for fill in (0.0, 1.0))
+        kept = ValueSums(weights, sums.ravel(), tuple(priors.tolist()), zeros, ones, total=total)
         values = kind(feature, kept, {}).raw(weights, sums)
         count = max(rows.sum(), 1.0)
         mean = values @ rows / count
@@ -131,6 +142,18 @@ class TrainingHistory:
         numbers = kind(feature, kept, {}).standardised(weights, sums)
         bounds = tuple(_boundaries(line, rows, feature.quantile_buckets) for line in numbers)
         return dataclasses.replace(kept, boundaries=bounds)
+
+    def sums(self, feature: History) -> HistorySums:
+        """What was added up for a statistic."""
+        cells = self.cells[self._groups[feature.name]]
+        block = self._plain.blocks[feature.of]
+        totals = cells.totals(block.end - block.start)
+        rows = totals[0]  # how often each value occurs in the training rows
+        if not isinstance(feature, TargetEncoding):
+            return HistorySums(rows, np.zeros((0, len(rows))), rows, float(rows.sum()), np.zeros(0))
+        numbers = totals[self._lines_of(feature)]
+        total = self._totals[feature.target, feature.scale]
+        return HistorySums(numbers[0], numbers[1:], rows, float(total[0]), total[1:])
 
     def leave_out(self, encoder: FeatureEncoder, frame: pd.DataFrame, encoded: Mapping[str, np.ndarray]) -> None:
         """Puts what training rows may see of the statistics in the place of the whole, which has their own labels.

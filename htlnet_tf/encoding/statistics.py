@@ -35,12 +35,14 @@ class TrainingStatistics:
       learned: By name of a feature, what its kind keeps; None of kinds that keep nothing.
       labels: By name of a continuous target, in its own unit; of the rows where it was observed.
       num_rows: Training rows counted.
+      days: How often rows were counted: 1 for those that the encoder was fitted on, and each further day.
     """
 
     schema: Schema
     learned: dict[str, Any]
     labels: dict[str, LabelStatistics]
     num_rows: int
+    days: int = 1
 
     @field_validator("learned")
     @classmethod

@@ -89,6 +89,10 @@ class MovingAverages:
             average.assign(weights)
         self._exchanged.assign(int(averaged))
 
+    def slots(self, slot: int) -> list[tf.Variable]:
+        """A variable's average, and the steps that its rows are of."""
+        return [self._averages[slot], self._seen[slot]]
+
     def restart(self) -> None:
         """Begins anew from what the variables have."""
         for variable in (*self._seen, self._steps, self._exchanged):

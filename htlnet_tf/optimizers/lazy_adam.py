@@ -86,6 +86,20 @@ class LazyAdam(tf.keras.optimizers.Adam):
         self.use_averages(True)
         self.restart_averages()
 
+    def slots(self, variable: tf.Variable) -> list[tf.Variable]:
+        """What is kept of a variable once the optimizer is built: moments, and averages with what they need.
+
+        Each has the variable's rows along its first axis, of which 0 is the start.
+
+        Args:
+          variable: One that the optimizer was built for.
+        """
+        slot = self._index_dict[self._var_key(variable)]
+        kept = [self._momentums[slot], self._velocities[slot]]
+        if self._moving is not None:
+            kept += self._moving.slots(slot)
+        return kept
+
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         """Updates a variable: all of it for a dense gradient, the rows of a sparse one.
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.page.facts import RunFacts
+from htlnet_tf.page.lineage import Lineage
 from htlnet_tf.schema import Schema
 
 
@@ -54,6 +55,7 @@ class RunInputs:
       split: The rule that split the rows, as plain values.
       held_out: Some test rows.
       servable: A version that was exported from the run.
+      lineage: The days that it has learned; None without further ones.
     """
 
     name: str
@@ -69,6 +71,7 @@ class RunInputs:
     split: Mapping[str, Any] | None = None
     held_out: pd.DataFrame | None = None
     servable: Servable | None = None
+    lineage: Lineage | None = None
 
     @property
     def known(self) -> RunFacts:

@@ -10,6 +10,7 @@ from htlnet_tf.page.numbers import duration_text
 from htlnet_tf.page.run_inputs import RunInputs
 from htlnet_tf.page.sections.calibration import calibration_section
 from htlnet_tf.page.sections.data import data_section
+from htlnet_tf.page.sections.days import days_section
 from htlnet_tf.page.sections.gains import gains_section
 from htlnet_tf.page.sections.importance import importance_section
 from htlnet_tf.page.sections.learning import learning_section
@@ -25,6 +26,7 @@ def run_page(run: RunInputs) -> Page:
     again = f"htlnet train {shlex.quote(run.name + '/config.yaml')} --output {shlex.quote(run.name + '_again')}"
     found: list[Section | None] = [
         training_section(run),
+        days_section(run.lineage),
         quality_section(run),
         calibration_section(run),
         gains_section(run),

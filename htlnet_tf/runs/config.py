@@ -23,6 +23,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.judging.drift_settings import DriftSettings
 from htlnet_tf.judging.gate_settings import GateSettings
+from htlnet_tf.runs.update.settings import UpdateConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.calibration.settings import CalibrationSettings
 
@@ -181,6 +182,7 @@ class RunConfig:
       calibration: How to calibrate the trained model on the validation rows, `{}` for the defaults; None: not at all.
       drift: From where on `htlnet drift` calls later rows other rows.
       gate: By how much the model may be worse than the one in service for `htlnet gate`.
+      update: How the run goes on with further days, `htlnet update`.
     """
 
     data: DataConfig
@@ -193,6 +195,7 @@ class RunConfig:
     calibration: CalibrationSettings | None = None
     drift: DriftSettings = field(default_factory=DriftSettings)
     gate: GateSettings = field(default_factory=GateSettings)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
 
     @field_validator("split", mode="before")
     @classmethod
@@ -348,6 +351,11 @@ def load_rows(config: RunConfig) -> LoadedRows:
     module, function = _PUBLISHED[loader]
     load = getattr(importlib.import_module(module), function)
     return LoadedRows(load(path, schema), schema, None)
+
+
+def for_files(config: RunConfig) -> RunConfig:
+    """The configuration of generated rows with the loader of files, of any other the configuration itself."""
+    return config if config.data.loader != "generated" else dataclasses.replace(config, data=DataConfig("generic"))
 
 
 def _generated(config: RunConfig) -> LoadedRows:

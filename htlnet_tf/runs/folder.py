@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import tensorflow as tf
@@ -31,9 +31,6 @@ from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
 from htlnet_tf.runs.reference import REFERENCE_ROWS, Reference
 from htlnet_tf.runs.trained import Trained, write_histories
 from htlnet_tf.scoring.calibration import Calibration
-
-if TYPE_CHECKING:
-    from htlnet_tf.export import ExportedVersion
 
 _CALIBRATION = "calibration.json"
 
@@ -277,52 +274,3 @@ def load_held_out(directory: str | Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read '{path}': {error}") from error
-
-
-def export_run(
-    directory: str | Path,
-    path: str | Path,
-    *,
-    warmup_rows: Sequence[int] | None = None,
-    warmup_signatures: Sequence[str] | None = None,
-    keep: int | None = None,
-    measure_latency: bool = False,
-) -> ExportedVersion:
-    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
-
-    The training summary gets what the run folder has: the training's settings, the test metrics, the rule that split
-    the rows, and where they came from.
-
-    Args:
-      directory: The run folder.
-      path: The model's directory: `models/htlnet`.
-      warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
-      warmup_signatures: Signatures to warm up; None: all.
-      keep: Remove the oldest versions that no label names, but none of the newest so many.
-      measure_latency: Time every signature with 1, 100 and 500 rows.
-
-    Raises:
-      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
-      VerificationError: The exported model gives other scores; nothing is published.
-    """
-    from htlnet_tf.export import export_model
-    from htlnet_tf.export.warmup import WARMUP_ROWS
-
-    run, folder = load_run(directory), local_path(directory)
-    summary: dict[str, Any] = {}
-    if run.report is not None:
-        summary["test_metrics"] = run.report.to_dict()
-    if (folder / "history.csv").exists():  # of a model that was trained elsewhere, this is not known
-        summary |= {"training": dataclasses.asdict(run.config.training), "source": dataclasses.asdict(run.config.data)}
-        # A run folder of an older version of this package has no rule.
-        summary["split"] = None if run.split is None else run.split.to_dict()
-    return export_model(
-        run.model,
-        path,
-        rows=run.held_out,
-        summary=summary,
-        warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
-        warmup_signatures=warmup_signatures,
-        keep=keep,
-        measure_latency=measure_latency,
-    )

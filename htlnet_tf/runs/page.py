@@ -17,6 +17,7 @@ from htlnet_tf.page.run_inputs import RunInputs
 from htlnet_tf.page.run_page import run_page
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.folder import load_config, load_held_out, load_metrics
+from htlnet_tf.runs.lineage import load_lineage
 from htlnet_tf.schema import Schema
 
 PAGE, FACTS = "report.html", "page.json"
@@ -66,6 +67,7 @@ def run_inputs(directory: str | Path, *, name: str | None = None) -> RunInputs:
         gradients=read_table(folder / "gradient_history.csv"),
         out_of_vocabulary=read_shares(folder / "out_of_vocabulary.csv"),
         split=Split.from_yaml(split).to_dict() if split.exists() else None,
+        lineage=load_lineage(folder),
         held_out=load_held_out(folder) if (folder / "held_out.parquet").exists() else None,
     )
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.latest import latest_rows
-from htlnet_tf.data.sampling import sampled
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows, Stream, check_rows
@@ -95,9 +94,9 @@ def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print)
             encoded[name] = part
         else:
             encoded[name] = encode_rows(part, encoder, training=name == "train")
-        coverage = _coverage(encoded[name], encoder)
+        coverage = coverage_of(encoded[name], encoder)
         if name == "valid":
-            _require_calibration(config, encoder, encoded[name])
+            require_calibration(config, encoder, encoded[name])
         if not coverage.num_rows:
             raise InputError(f"every part of the split needs rows, but '{name}' has none: {split.to_dict()}")
         sizes.append(coverage.num_rows)
@@ -110,10 +109,7 @@ def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print)
         f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {sizes[2]:,} to test; "
         f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
     )
-    reference = None
-    if reference_rows:
-        columns = list(schema.columns)
-        reference = Reference(*(sampled(part, encoder.schema, reference_rows)[columns] for part in (train, valid)))
+    reference = Reference.of(train, valid, encoder.schema, reference_rows) if reference_rows else None
     bad_rows = rows.bad_rows if isinstance(rows, Stream) else None
     if bad_rows:
         write(f"{len(bad_rows):,} bad rows were skipped; the first: {bad_rows.first()}")
@@ -133,7 +129,7 @@ def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print)
     )
 
 
-def _require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Trainable) -> None:
+def require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Trainable) -> None:
     """Checks that calibration and conformal levels can be fitted; the rows of a stream are not counted for it."""
     if config.calibration is not None:
         require_settings(config.calibration, encoder.schema, encoder)
@@ -171,7 +167,8 @@ def _checked(rows: Rows, schema: Schema) -> int:
     return count
 
 
-def _coverage(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
+def coverage_of(rows: Trainable, encoder: FeatureEncoder) -> Coverage:
+    """How much of some rows an encoder's vocabularies cover."""
     coverage = Coverage(encoder)
     if isinstance(rows, EncodedRows):
         coverage.add(rows.features["ids"])

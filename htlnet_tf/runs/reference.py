@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from htlnet_tf.data.sampling import sampled
+from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.schema import Schema
 
 REFERENCE_ROWS = 10_000
 """At most so many of each part: some megabytes."""
@@ -25,6 +28,19 @@ class Reference:
 
     train: pd.DataFrame | None
     valid: pd.DataFrame
+
+    @classmethod
+    def of(cls, train: Rows, valid: Rows, schema: Schema, most: int = REFERENCE_ROWS) -> Reference:
+        """Some of these rows; a stream is read for it.
+
+        Args:
+          train: What the model learned.
+          valid: What it was validated and calibrated on.
+          schema: Of the encoder.
+          most: At most so many of each.
+        """
+        columns = list(schema.columns)
+        return cls(*(sampled(part, schema, most)[columns] for part in (train, valid)))
 
     def write(self, directory: Path) -> None:
         """Writes `reference_train.parquet`, if there are such rows, and `reference_valid.parquet`."""

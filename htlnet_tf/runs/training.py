@@ -20,13 +20,14 @@ from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
-from htlnet_tf.runs.config import RunConfig, load_rows
+from htlnet_tf.runs.config import RunConfig, for_files, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
+from htlnet_tf.runs.lineage import load_lineage
 from htlnet_tf.runs.mlflow_tracking import require_mlflow, track_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import load_split, rows_of_part
-from htlnet_tf.runs.preparation import Prepared, Write, prepare
+from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
 from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.trained import Trained
 from htlnet_tf.scoring.calibration import CalibrationSettings
@@ -143,10 +144,22 @@ def fit(
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
-    trained = train_members(config, prepared, label=label, last_good=last_good, write=write)
+    return judged(config, prepared, train_members(config, prepared, label=label, last_good=last_good, write=write))
+
+
+def judged(config: RunConfig, prepared: Prepared, trained: tuple[Trained, ...]) -> Run:
+    """Calibrates what was trained on the validation rows, and judges it on the test rows.
+
+    Args:
+      config: Says how to calibrate.
+      prepared: The rows.
+      trained: Each network.
+
+    Raises:
+      NonFiniteError: A prediction is not finite.
+    """
     model: ScoringModel = trained[0].model if len(trained) == 1 else Ensemble([member.model for member in trained])
-    if config.calibration is not None or conformal_targets(model.schema):
-        calibrate(model, prepared.valid, config.calibration or CalibrationSettings(steps="none", core="none"))
+    calibrate_as_configured(config, model, prepared.valid)
     scored = score(model, prepared.test)
     bad = [name for name, values in scored.predictions.items() if not np.isfinite(values).all()]
     if bad:
@@ -164,6 +177,18 @@ def fit(
         scored=scored,
         reference=prepared.reference,
     )
+
+
+def calibrate_as_configured(config: RunConfig, model: ScoringModel, rows: Trainable) -> None:
+    """Calibrates a model, if its configuration says so or its schema declares conformal levels.
+
+    Args:
+      config: Of the run.
+      model: Its `calibration` is set.
+      rows: That were not trained on.
+    """
+    if config.calibration is not None or conformal_targets(model.schema):
+        calibrate(model, rows, config.calibration or CalibrationSettings(steps="none", core="none"))
 
 
 def train(
@@ -262,7 +287,8 @@ def add_page(
 def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Rows:
     """The test rows of a run, by the rule that split them in training; of other data, those that it calls test rows.
 
-    A run without such a rule, as `htlnet_tf.save_run` writes, calls all of them so.
+    A run without such a rule, as `htlnet_tf.save_run` writes, calls all of them so. One that `htlnet_tf.update` wrote
+    has learned all of its day, so that only rows of other days are test rows: all of `data`.
 
     Args:
       directory: The run folder.
@@ -271,6 +297,13 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
     Raises:
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
+    if load_lineage(directory) is not None:
+        if data is None:
+            raise InputError(
+                f"'{directory}' has learned all rows of its last day, so it has no test rows: give rows of the day "
+                "after it, --data PATH; its metrics.json has the last part of its day, before that was learned too"
+            )
+        return load_rows(for_files(load_config(directory)).with_data(data)).rows
     rows = load_rows(load_config(directory).with_data(data)).rows
     split = load_split(directory)
     if split is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,16 @@ def of_a_calibration(request: Request) -> Names:
     return of_a_model(request) | {"valid": small_frame(1000, seed=1), "test": small_frame(1000, seed=2)}
 
 
+def of_days(request: Request) -> Names:
+    """A run, and rows of the day after it with a user that is new."""
+    run, _ = request.getfixturevalue("command_run")
+    shutil.copytree(run, local_path("runs") / "monday")
+    tuesday = generate_funnel(2000, seed=1).frame
+    tuesday["time_ms"] += 40 * 86_400_000
+    tuesday["user_id"] = tuesday.user_id.where(tuesday.index % 4 > 0, "new")
+    return {"htl": htl, "tuesday": tuesday}
+
+
 def of_members(request: Request) -> Names:
     names = of_a_model(request)
     return names | {"train_rows": names["train"], "test": small_frame(100, seed=1)}
@@ -109,6 +120,7 @@ CONTEXTS: dict[str, Callable[[Request], Names]] = {
     "docs/api/index.md": of_nothing,
     "docs/calibration.md": of_a_calibration,
     "docs/comparison.md": of_a_comparison,
+    "docs/daily.md": of_days,
     "docs/data.md": of_files,
     "docs/ensembles.md": of_members,
     "docs/objectives.md": of_nothing,
@@ -123,7 +135,7 @@ SHORTER = {
 }
 # Pages with a test of their own: the first three below, the last in tests/test_ranking_docs.py.
 ELSEWHERE = {"README.md", "docs/serving.md", "docs/monitoring.md", "docs/ranking.md"}
-SLOW = ("docs/comparison.md", "docs/ensembles.md", "docs/python.md", "docs/uncertainty.md")
+SLOW = ("docs/comparison.md", "docs/daily.md", "docs/ensembles.md", "docs/python.md", "docs/uncertainty.md")
 
 
 def test_every_page_with_python_is_run() -> None:

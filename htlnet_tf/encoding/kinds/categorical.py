@@ -16,8 +16,9 @@ from pydantic.dataclasses import dataclass
 from htlnet_tf.data import columns
 from htlnet_tf.data.raw_features import distinct_values, missing_codes
 from htlnet_tf.encoding.counting import MAX_DISTINCT, ValueCounts, as_dtype
-from htlnet_tf.encoding.kinds.kind import Block, Counter, Kind
+from htlnet_tf.encoding.kinds.kind import Block, Counter, Day, Kind, Origins
 from htlnet_tf.encoding.layout import Field
+from htlnet_tf.encoding.tally import Tally
 from htlnet_tf.schema import Categorical, Schema
 
 MAX_VOCABULARY = 1_000_000
@@ -29,15 +30,17 @@ class Vocabulary:
     """The values of one categorical feature that have an embedding row of their own.
 
     Args:
-      values: Distinct values, most frequent first, ties by value; none for a feature that is hashed or that shares the
-        rows of another.
+      values: Distinct values, most frequent first, ties by value, and behind them those of further days; none for a
+        feature that is hashed or that shares the rows of another.
       has_missing: Whether the training rows had a missing value; if so, "missing" has a row of its own.
       slots: Values kept per row: 1, or for a multi-valued feature the longest list seen, at most its `max_length`.
+      tally: How often values occur, for further days; None where there are none, and in older files.
     """
 
     values: tuple[int | str, ...]
     has_missing: bool
     slots: int = 1
+    tally: Tally | None = None
 
 
 class CategoricalCounter(Counter[Categorical]):
@@ -66,27 +69,43 @@ class CategoricalCounter(Counter[Categorical]):
         counts, feature = self.counts, self.counts.settled()
         if feature.shares is not None:
             return feature, Vocabulary((), counts.has_missing, counts.longest)
-        everyone = [other.counts for other in others.values() if isinstance(other, CategoricalCounter)]
-        sharing = [other for other in everyone if other.feature.shares == feature.name]
-        total = collections.Counter(counts.counts)
-        for other in sharing:
-            for value, n in other.counts.items():
-                ours = as_dtype(value, feature.dtype)
-                if ours is not None:
-                    total[ours] += n
+        total, everyone = counted_together(feature, others)
         kept = [(value, n) for value, n in total.items() if n >= feature.min_count]
-        overflowed = any(c.overflowed for c in (counts, *sharing))
+        overflowed = any(c.overflowed for c in everyone)
         if feature.encoding is None:
             few = len(kept) <= MAX_VOCABULARY and not overflowed
             feature = dataclasses.replace(feature, encoding="vocabulary" if few else "hash")
-        values: tuple[Any, ...] = ()
+        has_missing = any(c.has_missing for c in everyone)
         if feature.encoding == "vocabulary":
-            values = tuple(value for value, _ in sorted(kept, key=lambda item: (-item[1], item[0])))
-        elif feature.num_buckets is None:
+            kept.sort(key=lambda item: (-item[1], item[0]))
+            rare = [(value, n) for value, n in total.items() if n < feature.min_count]
+            tally = Tally.first([n for _, n in kept], [value for value, _ in rare], [n for _, n in rare])
+            return feature, Vocabulary(tuple(value for value, _ in kept), has_missing, counts.longest, tally)
+        if feature.num_buckets is None:
             distinct = MAX_DISTINCT if overflowed else len(total)
             feature = dataclasses.replace(feature, num_buckets=max(2, 2 ** (distinct - 1).bit_length()))
-        has_missing = any(c.has_missing for c in (counts, *sharing))
-        return feature, Vocabulary(values, has_missing, counts.longest)
+        return feature, Vocabulary((), has_missing, counts.longest)
+
+
+def counted_together(
+    feature: Categorical, counters: Mapping[str, Counter[Any]]
+) -> tuple[collections.Counter[Any], list[ValueCounts]]:
+    """How often each value occurs in a feature and in those that share its rows, and what was counted of each.
+
+    Args:
+      feature: With its dtype settled; it shares no other's rows.
+      counters: Of all features by name.
+    """
+    everyone = [other.counts for other in counters.values() if isinstance(other, CategoricalCounter)]
+    own = [counts for counts in everyone if counts.feature.name == feature.name]
+    sharing = [counts for counts in everyone if counts.feature.shares == feature.name]
+    total = collections.Counter(own[0].counts)
+    for counts in sharing:
+        for value, n in counts.counts.items():
+            ours = as_dtype(value, feature.dtype)
+            if ours is not None:
+                total[ours] += n
+    return total, own + sharing
 
 
 class CategoricalKind(Kind[Categorical]):
@@ -129,9 +148,57 @@ class CategoricalKind(Kind[Categorical]):
         values, has_missing = len(self.learned.values), self.learned.has_missing
         return Block.at(start, unknown=True, missing=has_missing, values=values)
 
+    @property
+    def num_values(self) -> int | None:
+        """The vocabulary's; a feature that shares the rows of another has none of its own."""
+        return len(self.learned.values) if self.owner is self and self.feature.encoding == "vocabulary" else None
+
+    def grown(self, day: Day) -> Vocabulary:
+        """The vocabulary with the values that have reached `min_count` over all days, without those that have vanished;
+        a missing value gets a row once there are any, and lists may become longer.
+        """
+        feature, learned = self.feature, self.learned
+        counter = day.counters[feature.name]
+        assert isinstance(counter, CategoricalCounter)
+        slots = max(learned.slots, counter.counts.longest)
+        if self.owner is not self or feature.encoding == "hash":
+            return dataclasses.replace(learned, slots=slots)
+        total, everyone = counted_together(feature, day.counters)
+        tally = learned.tally or Tally.unknown(len(learned.values), feature.min_count)
+        known = np.asarray([total.pop(value, 0) for value in learned.values], np.int64)
+        others = list(total)
+        counts = np.fromiter(total.values(), np.int64, len(total))
+        step = tally.after(known, others, counts, least=feature.min_count, aging=day.aging)
+        values = [learned.values[i] for i in step.kept.tolist()] + [others[i] for i in step.new.tolist()]
+        has_missing = learned.has_missing or any(c.has_missing for c in everyone)
+        return Vocabulary(tuple(values), has_missing, slots, step.tally)
+
+    def origins(self, field: str, before: Kind[Categorical], day: Day) -> Origins:
+        """By value; what is new was read as unknown, missing values too where they had no row."""
+        owner, was = self.owner, before.owner
+        if owner.feature.encoding == "hash":
+            return super().origins(owner.feature.name, before, day)
+        block, old = (kind.block(field, 0) for kind in (owner, was))
+        places = _places(was.learned.values, owner.learned.values)
+        unknown = np.flatnonzero(places < 0)
+        rows = np.concatenate([np.zeros(block.first, np.int64), places + old.first])
+        is_new = np.zeros(block.end, bool)
+        rows[unknown + block.first] = old.unknown
+        is_new[unknown + block.first] = True
+        rows[block.missing], is_new[block.missing] = (
+            old.missing,
+            block.missing != block.unknown and old.missing == old.unknown,
+        )
+        rows[block.unknown] = old.unknown
+        return Origins(rows, is_new)
+
     def tables(self) -> Sequence[tf.lookup.StaticHashTable]:
         """The table from raw values to rows; none for hashed values."""
         return [] if self.owner.feature.encoding == "hash" else [self._lookup_table()]
+
+    def forget_tables(self) -> None:
+        """Frees the table."""
+        self._table = None
 
     def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The rows of raw values."""
@@ -197,17 +264,33 @@ class CategoricalKind(Kind[Categorical]):
             return self._table
         feature, block = self.feature, self.blocks[self.feature.name]
         assert block.missing is not None  # a vocabulary always has such a row, if only that of unknown values
-        rows: dict[int | str, int] = {}
-        for row, value in enumerate(self.owner.learned.values, block.first):
-            key = value if self.owner is self else as_dtype(value, feature.dtype)
-            if key is not None:  # text of the other feature that is no number can never be met in this one
-                rows[key] = row
-        rows |= dict.fromkeys(missing_codes(feature), block.missing)
+        keys: list[Any] = list(self.owner.learned.values)
+        rows = np.arange(block.first, block.first + len(keys), dtype=np.int64)
+        if self.owner is not self:
+            keys = [as_dtype(value, feature.dtype) for value in keys]
+            # Text of the other feature that is no number can never be met in this one.
+            rows = rows[[key is not None for key in keys]]
+            keys = [key for key in keys if key is not None]
+        codes = set(missing_codes(feature))
+        if any(code in codes for code in keys):  # of a feature that shares the rows of one with other codes
+            rows = rows[[key not in codes for key in keys]]
+            keys = [key for key in keys if key not in codes]
+        keys += codes
+        rows = np.append(rows, np.full(len(codes), block.missing))
+        assert self.dtype is not None  # it has a column of its own
         # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
         with tf.init_scope():
             initializer = tf.lookup.KeyValueTensorInitializer(
-                tf.constant(list(rows), self.dtype), tf.constant(list(rows.values()), tf.int64), self.dtype, tf.int64
+                tf.constant(np.asarray(keys, self.dtype.as_numpy_dtype)), tf.constant(rows), self.dtype, tf.int64
             )
             name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
             self._table = tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)
         return self._table
+
+
+def _places(before: Sequence[Any], after: Sequence[Any]) -> np.ndarray:
+    """Where values were among others, int64 [V]; -1: nowhere."""
+    if after[: len(before)] == before:  # as long as none is given up: without a table of a million values
+        return np.append(np.arange(len(before)), np.full(len(after) - len(before), -1))
+    found: np.ndarray = pd.Index(before, dtype=object).get_indexer(pd.Index(after, dtype=object))
+    return found

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
-from pydantic import ConfigDict, PlainSerializer, PlainValidator
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from htlnet_tf.encoding.kinds.kind import Block, Kind, Numbers
+from htlnet_tf.encoding.kinds.kind import Block, Day, Kind, Numbers
 from htlnet_tf.encoding.kinds.numeric import CLIP
 from htlnet_tf.encoding.layout import Field
+from htlnet_tf.encoding.packing import Floats
 from htlnet_tf.schema import CountEncoding, TargetEncoding
 from htlnet_tf.schema.history import History
 
 HistoryT = TypeVar("HistoryT", bound=History)
-
-
-def _packed(array: np.ndarray) -> str:
-    """float32 as text that is a third larger at most: a million values are no million numbers in JSON."""
-    return base64.b64encode(zlib.compress(np.ascontiguousarray(array, "<f4").tobytes(), 1)).decode("ascii")
-
-
-def _unpacked(document: Any) -> np.ndarray:
-    if isinstance(document, np.ndarray):
-        return np.ascontiguousarray(document, np.float32)
-    if not isinstance(document, str):
-        raise ValueError(f"numbers are kept as base64, received {type(document).__name__}")
-    try:
-        return np.frombuffer(zlib.decompress(base64.b64decode(document, validate=True)), "<f4").astype(np.float32)
-    except (ValueError, zlib.error) as error:
-        raise ValueError(f"numbers are damaged: {error}") from error
-
-
-Floats = Annotated[np.ndarray, PlainValidator(_unpacked), PlainSerializer(_packed)]
 
 
 @dataclass(frozen=True, eq=False, config=ConfigDict(extra="forbid"))
@@ -53,6 +34,7 @@ class ValueSums:
       std: Likewise their deviation.
       boundaries: Of a statistic in quantile buckets too, per number the increasing bounds between them, float32, on the
         standardised scale.
+      total: The weights of all training rows, which the priors are means of; None in older files.
     """
 
     weights: Floats
@@ -61,13 +43,14 @@ class ValueSums:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     boundaries: tuple[tuple[float, ...], ...] | None = None
+    total: float | None = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ValueSums):
             return NotImplemented
         arrays = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ("weights", "sums"))
         return arrays and all(
-            getattr(self, name) == getattr(other, name) for name in ("priors", "mean", "std", "boundaries")
+            getattr(self, name) == getattr(other, name) for name in ("priors", "mean", "std", "boundaries", "total")
         )
 
     __hash__ = None  # type: ignore[assignment]  # arrays have none
@@ -113,6 +96,29 @@ class HistoryKind(Kind[HistoryT]):
         """The statistic as the model sees it, float32 [K, N]; arguments as for `raw`."""
         mean, std = (np.asarray(values)[:, np.newaxis] for values in (self.learned.mean, self.learned.std))
         return np.clip((self.raw(weights, sums) - mean) / std, -CLIP, CLIP).astype(np.float32)
+
+    def grown(self, day: Day) -> ValueSums:
+        """The sums of the days before, which count less by the half-life, and those of the day, if it is to be seen.
+
+        Mean and deviation, by which the statistic is standardised, and the bounds of its buckets stay: the weights were
+        trained on numbers of that scale.
+        """
+        learned, origins, added = self.learned, day.origins[self.feature.of], day.sums.get(self.feature.name)
+        weights = origins.moved(learned.weights)
+        sums = origins.moved(learned.sums.reshape(-1, len(learned.weights)))
+        if added is None:
+            return dataclasses.replace(learned, weights=weights, sums=sums.ravel())
+        decay = day.aging.decay
+        before = decay * (float(learned.weights.sum()) if learned.total is None else learned.total)
+        total = before + added.total
+        priors = (before * np.asarray(learned.priors) + added.totals) / (total or 1.0)
+        return dataclasses.replace(
+            learned,
+            weights=decay * weights + added.weights,
+            sums=(decay * sums + added.sums).ravel(),
+            priors=tuple(priors.tolist()),
+            total=total,
+        )
 
     def fields(self) -> list[Field]:
         """One per number, if it is in buckets too."""

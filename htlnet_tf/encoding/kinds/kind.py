@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from htlnet_tf.encoding.layout import Field
+from htlnet_tf.encoding.tally import Aging
 from htlnet_tf.schema import Schema
 from htlnet_tf.schema.features import Feature
+
+if TYPE_CHECKING:
+    from htlnet_tf.encoding.history import HistorySums
 
 FeatureT = TypeVar("FeatureT", bound=Feature)
 
@@ -79,6 +84,45 @@ class Counter(Generic[FeatureT]):
         return self.feature, None
 
 
+class Origins(NamedTuple):
+    """Where the rows of a block were before a further day, by what they stand for and never by position.
+
+    Attributes:
+      rows: int64 [V], the row of the block before, counted from its start. Of a new row the one that its value was read
+        as until now, such as that of unknown values; -1: there was none.
+      is_new: bool [V], whether the row is new.
+    """
+
+    rows: np.ndarray
+    is_new: np.ndarray
+
+    @classmethod
+    def unchanged(cls, size: int) -> Origins:
+        """Of a block of so many rows that stays as it is."""
+        return cls(np.arange(size), np.zeros(size, bool))
+
+    def moved(self, array: np.ndarray) -> np.ndarray:
+        """Numbers of the block's rows, [..., V]: those of the same rows before; 0 of new ones."""
+        return np.where(self.is_new, np.zeros((), array.dtype), np.take(array, self.rows, axis=-1, mode="clip"))
+
+
+@dataclasses.dataclass
+class Day:
+    """A further day, as kinds grow by it.
+
+    Attributes:
+      counters: By feature with a column, what was counted on the day.
+      aging: How what was counted before counts now.
+      origins: By field, where its block's rows were before; of the fields that have grown already.
+      sums: By history statistic, what the day adds to it; of none as long as the day is not to be seen.
+    """
+
+    counters: Mapping[str, Counter[Any]]
+    aging: Aging
+    origins: dict[str, Origins] = dataclasses.field(default_factory=dict)
+    sums: Mapping[str, HistorySums] = dataclasses.field(default_factory=dict)
+
+
 class Kind(Generic[FeatureT]):
     """One feature, encoded in the way of its kind.
 
@@ -89,12 +133,12 @@ class Kind(Generic[FeatureT]):
 
     Attributes:
       dtype: Of its raw column in a request; None: it has none.
-      learned_type: The dataclass that is kept of the training rows; None: nothing is.
+      learned_type: The type, a dataclass, of what is kept of the training rows; None: nothing is.
       comes_last: Its rows are made of those of any other kind.
     """
 
     dtype: tf.DType | None = None
-    learned_type: ClassVar[type | None] = None
+    learned_type: ClassVar[Any] = None
     comes_last: ClassVar[bool] = False
 
     def __init__(self, feature: FeatureT, learned: Any, peers: Mapping[str, Kind[Any]]) -> None:
@@ -117,6 +161,28 @@ class Kind(Generic[FeatureT]):
         """
         return Counter(feature)
 
+    def grown(self, day: Day) -> Any:
+        """What is kept after a further day; in this class what is kept already, for trained weights rely on it.
+
+        Args:
+          day: What was counted, and what has become of the features with columns (of a feature without one: of these
+            and, if it `comes_last`, of all others).
+        """
+        return self.learned
+
+    def origins(self, field: str, before: Kind[FeatureT], day: Day) -> Origins:
+        """Where the rows of one of its fields were before a further day.
+
+        Args:
+          field: Its name.
+          before: The same feature's kind before.
+          day: That lies between the two.
+        """
+        size, was = (kind.owner.block(field, 0).end for kind in (self, before))
+        if size != was:
+            raise AssertionError(f"field '{field}' had {was} rows and has {size}, and its kind does not say which")
+        return Origins.unchanged(size)
+
     def fields(self) -> list[Field]:
         """The fields that it has in the embedding; none, if it is fed as a number alone."""
         return []
@@ -136,6 +202,11 @@ class Kind(Generic[FeatureT]):
         return self.owner.block(self.owner.feature.name, 0).end
 
     @property
+    def num_values(self) -> int | None:
+        """How many values have a row of their own, the last ones of its block; None: it has no vocabulary."""
+        return None
+
+    @property
     def num_numbers(self) -> int:
         """How many numbers, indicators among them, it gives."""
         return 0
@@ -152,6 +223,9 @@ class Kind(Generic[FeatureT]):
     def tables(self) -> Sequence[tf.lookup.StaticHashTable]:
         """Lookup tables, which whatever is exported must own; made on first use."""
         return ()
+
+    def forget_tables(self) -> None:
+        """Frees its lookup tables."""
 
     def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The rows of its fields.

@@ -1,0 +1,1 @@
+"""A trained run goes on with the rows of a further day."""
