@@ -17,9 +17,11 @@ from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.folder import Run
 from htlnet_tf.runs.page import PAGE
+from htlnet_tf.serving.errors import ServingError
 
 EXPERIMENT = "htlnet"
 _LINK = "mlflow.json"
+_TAG = "servable"
 _PARAMETERS_PER_CALL, _METRICS_PER_CALL = 100, 1000  # MLflow's limits of one call
 _LONGEST = 6000  # characters of a parameter
 
@@ -77,6 +79,8 @@ def track_run(uri: str, run: Run, directory: str | Path) -> str:
 def register_servable(version: str | Path, name: str, directory: str | Path) -> int | None:
     """Puts an exported version beside the run that it is of, and registers it as a model's next version.
 
+    What is registered already is not registered again.
+
     Args:
       version: The version's folder.
       name: The registered model's name; it is made if need be.
@@ -87,7 +91,7 @@ def register_servable(version: str | Path, name: str, directory: str | Path) -> 
 
     Raises:
       InputError: MLflow is not installed, or the folder's `mlflow.json` is damaged.
-      Exception: What MLflow raises if the server cannot be reached or refuses.
+      ServingError: MLflow cannot be reached or refuses.
     """
     link = local_path(directory) / _LINK
     if not link.exists():
@@ -97,14 +101,24 @@ def register_servable(version: str | Path, name: str, directory: str | Path) -> 
         uri, entry = str(found["uri"]), str(found["run_id"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read '{link}': {error}") from error
-    client, folder = _client(uri), local_path(version)
+    client = _client(uri)
+    try:
+        return _registered(client, entry, local_path(version), name)
+    except Exception as error:  # of whatever MLflow's store is made of
+        told = f"'{version}' is exported, but MLflow at {uri} has not registered it ({type(error).__name__}: {error})"
+        raise ServingError(told) from error
+
+
+def _registered(client: Any, entry: str, folder: Path, name: str) -> int:
+    for known in client.search_model_versions(f"name = '{name}'"):
+        if known.run_id == entry and known.tags.get(_TAG) == folder.name:
+            return int(known.version)
     path = f"servable/{folder.name}"
     client.log_artifacts(entry, str(folder), path)
     if not any(model.name == name for model in client.search_registered_models(f"name = '{name}'")):
         client.create_registered_model(name)
     source = f"{client.get_run(entry).info.artifact_uri}/{path}"
-    registered = client.create_model_version(name, source=source, run_id=entry, tags={"servable": folder.name})
-    return int(registered.version)
+    return int(client.create_model_version(name, source=source, run_id=entry, tags={_TAG: folder.name}).version)
 
 
 def parameters(config: RunConfig) -> dict[str, str]:

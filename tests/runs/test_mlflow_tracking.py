@@ -13,6 +13,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.mlflow_tracking import parameters, register_servable, require_mlflow
 from htlnet_tf.runs.training import train
+from htlnet_tf.serving import ServingError
 from tests.conftest import SMALL_CONFIG, htlnet
 
 
@@ -73,12 +74,17 @@ def test_a_run_and_its_servable(
     version = tmp_path / "models" / "htlnet" / "1"
     shutil.copytree(command_export[0] / "htlnet" / "1", version)
     assert register_servable(version, "htlnet", tmp_path / "run") == 1
-    assert register_servable(version, "htlnet", tmp_path / "run") == 2
+    assert register_servable(version, "htlnet", tmp_path / "run") == 1  # as it is there already
+    shutil.copytree(version, version.with_name("2"))
+    assert register_servable(version.with_name("2"), "htlnet", tmp_path / "run") == 2
     registered = client.get_model_version("htlnet", "1")
     assert registered.run_id == entry.info.run_id
     assert registered.source.endswith("servable/1")
     found = {file.path for file in client.list_artifacts(entry.info.run_id, "servable/1")}
     assert "servable/1/saved_model.pb" in found
+    (tmp_path / "run" / "mlflow.json").write_text(json.dumps({"uri": uri, "run_id": "0" * 32}))
+    with pytest.raises(ServingError, match="htlnet/2' is exported, but MLflow at"):
+        register_servable(version.with_name("2"), "htlnet", tmp_path / "run")
 
 
 def test_a_server_that_is_not_there_costs_no_training(
