@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.data.stream import Stream
+from htlnet_tf.data.stream import READ_ONCE, Stream
 from htlnet_tf.encoding.encoded import EncodedRows, encode_frame
 from htlnet_tf.errors import InputError
 
@@ -85,7 +85,10 @@ def stream_dataset(
     options = tf.data.Options()
     # Under a strategy with several workers each reads the files it was given; nothing is left to divide.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    if stream.is_read_once:
+        setattr(dataset, READ_ONCE, True)  # for `fit`, which would read it again at its end
+    return dataset
 
 
 def shuffled(

@@ -135,6 +135,7 @@ class TrainingConfig:
       ensemble: Models to train, with the seeds `seed`, `seed + 1`, ...; each stops by its own validation, and what is
         judged, saved and exported is the one model whose predictions are their mean, see `htlnet_tf.models.Ensemble`.
         1: a single model.
+      mlflow: The URI of an MLflow tracking server, or local store, that `htlnet train` logs the run to; None: nowhere.
     """
 
     epochs: int = Field(default=10, ge=1)
@@ -148,6 +149,7 @@ class TrainingConfig:
     level_share: float | None = Field(default=None, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     ensemble: int = Field(default=1, ge=1)
+    mlflow: str | None = Field(default=None, min_length=1)
 
     @property
     def members(self) -> list[TrainingConfig]:

@@ -23,6 +23,7 @@ from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, T
 from htlnet_tf.runs.config import RunConfig, for_files, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
 from htlnet_tf.runs.lineage import load_lineage
+from htlnet_tf.runs.mlflow_tracking import require_mlflow, track_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import load_split, rows_of_part
@@ -222,7 +223,8 @@ def train(
       write: Where progress lines go.
 
     Raises:
-      InputError: The data, the schema or the configuration are not usable, or `output` exists already.
+      InputError: The data, the schema or the configuration are not usable, `output` exists already, or MLflow is asked
+        for and not installed.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
     config = config.with_data(data or config.data.path)
@@ -230,13 +232,26 @@ def train(
         raise InputError(f"the rows that importance is measured on cannot be negative, received {importance_rows}")
     # What is wrong with the name or the folder is told before the rows are read.
     model_class(config.model.name)
+    if config.training.mlflow is not None:
+        require_mlflow()
     checkpoint_path(output)
     with atomic_directory(output, overwrite=overwrite) as stage:
         prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
         run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
         write_run(run, stage)
     add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)
+    if config.training.mlflow is not None:
+        _track(run, config.training.mlflow, output, write)
     return run
+
+
+def _track(run: Run, uri: str, output: str | Path, write: Write) -> None:
+    """Logs a run to MLflow: a server that is not there costs no training."""
+    try:
+        write(f"logged to MLflow at {uri} as run {track_run(uri, run, output)}")
+    except Exception as error:
+        logging.exception("a run in MLflow")
+        write(f"the run is complete, but MLflow at {uri} has not all of it ({type(error).__name__}: {error})")
 
 
 def add_page(
