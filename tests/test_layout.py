@@ -14,7 +14,7 @@ ROOMS = [
     ["schema"],
     ["data"],
     ["encoding"],
-    ["layers", "gradients", "optimizers"],
+    ["layers", "gradients", "optimizers", "checkpoints"],
     ["models"],
     ["scoring"],
     ["judging"],

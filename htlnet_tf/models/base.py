@@ -11,7 +11,7 @@ import tensorflow as tf
 from htlnet_tf.distribution import num_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.gradients import GradientSum, GramFunction
+from htlnet_tf.gradients import Adjustment, GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.layers.cross_network import cross_network
 from htlnet_tf.layers.embedding_tables import shared_embedding
@@ -215,7 +215,12 @@ class MultiTaskModel(KerasCalls):
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
     def make_train_function(self, force: bool = False) -> Any:
-        """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
+        """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice.
+
+        So that a checkpoint can be read before the first step, the adjustment's variables are made here too.
+        """
+        if isinstance(self.gradient_adjustment, Adjustment):
+            self.gradient_adjustment.build(len(self.schema.targets))
         made = self.train_function is not None and not force
         # The legacy optimizers make theirs in their own way.
         if not made and isinstance(self.optimizer, tf.keras.optimizers.Optimizer):
