@@ -11,7 +11,7 @@ from tests.conftest import REPO
 ROOMS = [
     ["text_tables", "locks", "files", "documents", "errors", "_keras"],  # single files, which import one another
     ["objectives", "distribution"],
-    ["schema"],
+    ["schema", "noise"],
     ["data"],
     ["encoding"],
     ["layers", "gradients", "optimizers", "checkpoints"],
