@@ -84,6 +84,7 @@ setup(
     packages=[
         "htlnet_tf",
         "htlnet_tf.benchmarks",
+        "htlnet_tf.checkpoints",
         "htlnet_tf.comparison",
         "htlnet_tf.configs",
         "htlnet_tf.data",

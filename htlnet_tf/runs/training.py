@@ -29,6 +29,7 @@ from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import load_split, rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
 from htlnet_tf.runs.reference import REFERENCE_ROWS
+from htlnet_tf.runs.resuming import Resuming
 from htlnet_tf.runs.trained import Trained
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
@@ -44,6 +45,7 @@ def train_model(
     *,
     label: str = "",
     last_good: Path | None = None,
+    resuming: Resuming | None = None,
     write: Write = print,
 ) -> Trained:
     """Trains one network of the configured model; the test rows are not looked at.
@@ -53,14 +55,21 @@ def train_model(
       prepared: The rows.
       label: Put before each progress line.
       last_good: Where to leave configuration, encoder and weights if a step is not finite; None: nowhere.
+      resuming: Where it is kept on its way, and goes on from; None: nowhere.
       write: Where progress lines go.
 
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(config.training.seed)
     schema, encoder = prepared.schema, prepared.encoder
     model = build_model(config, schema, encoder)
+    kept_trained = None if resuming is None else resuming.trained(config.training.seed, model)
+    if kept_trained is not None:
+        write(f"  {label}trained before")
+        return kept_trained
     rows = make_dataset(
         prepared.train,
         schema,
@@ -83,13 +92,14 @@ def train_model(
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
     progress = ProgressLines(schema, label, parts=parts, write=write)
+    keeping = [] if resuming is None else [resuming.checkpoints(config.training.seed)]
     try:
         history = model.fit(
             train,
             validation_data=valid,
             epochs=config.training.epochs * parts,
             steps_per_epoch=steps,
-            callbacks=[*stopping, progress, gradients, timer],
+            callbacks=[*stopping, progress, gradients, timer, *keeping],
             verbose=0,
         ).history
     except NonFiniteError as error:
@@ -99,7 +109,10 @@ def train_model(
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
-    return Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
+    trained = Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
+    if resuming is not None:
+        resuming.keep(trained)
+    return trained
 
 
 def train_members(
@@ -108,6 +121,7 @@ def train_members(
     *,
     label: str = "",
     last_good: Path | None = None,
+    resuming: Resuming | None = None,
     write: Write = print,
 ) -> tuple[Trained, ...]:
     """Trains every network of the configured model on the same encoded rows, one after the other.
@@ -120,7 +134,10 @@ def train_members(
     for number, training in enumerate(members, start=1):
         of_member = f"member {number}/{len(members)}, " if len(members) > 1 else ""
         member = dataclasses.replace(config, training=training)
-        trained.append(train_model(member, prepared, label=label + of_member, last_good=last_good, write=write))
+        of_model = train_model(
+            member, prepared, label=label + of_member, last_good=last_good, resuming=resuming, write=write
+        )
+        trained.append(of_model)
     return tuple(trained)
 
 
@@ -130,6 +147,7 @@ def fit(
     *,
     label: str = "",
     last_good: Path | None = None,
+    resuming: Resuming | None = None,
     write: Write = print,
 ) -> Run:
     """Trains the configured model and judges it on the test rows.
@@ -139,12 +157,14 @@ def fit(
       prepared: The rows.
       label: Put before each progress line.
       last_good: Where to leave the last good weights if a step is not finite.
+      resuming: As for `train_model`.
       write: Where progress lines go.
 
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
-    return judged(config, prepared, train_members(config, prepared, label=label, last_good=last_good, write=write))
+    trained = train_members(config, prepared, label=label, last_good=last_good, resuming=resuming, write=write)
+    return judged(config, prepared, trained)
 
 
 def judged(config: RunConfig, prepared: Prepared, trained: tuple[Trained, ...]) -> Run:
@@ -212,19 +232,24 @@ def train(
     ensemble the weights and the metrics are those of the whole; the tables of the histories have the member's seed as
     first column, and the pictures are one per member, `learning_curves_seed_0.png`.
 
+    On its way a training is kept in a hidden folder beside it, `.{name}.checkpoints`, see `Checkpoints`: after a kill
+    the same call goes on from there. The folder is removed when the run's has appeared, and where a step was not
+    finite.
+
     Args:
       config: What to do.
       output: The run folder.
       data: Stands in for `config.data.path`.
-      overwrite: Replace an existing run folder.
+      overwrite: Replace an existing run folder, and begin anew, whatever was kept of a training that was killed.
       importance_rows: Test rows that the page's permutation importance is measured on; 0: it is left out. None: some
         thousands.
       command: The command line, for the page.
       write: Where progress lines go.
 
     Raises:
-      InputError: The data, the schema or the configuration are not usable, `output` exists already, or MLflow is asked
-        for and not installed.
+      InputError: The data, the schema or the configuration are not usable, `output` exists already, MLflow is asked for
+        and not installed, or what is kept of a training that was killed is of another configuration, of other rows or
+        of another version of the package.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
     config = config.with_data(data or config.data.path)
@@ -235,10 +260,13 @@ def train(
     if config.training.mlflow is not None:
         require_mlflow()
     checkpoint_path(output)
-    with atomic_directory(output, overwrite=overwrite) as stage:
+    resuming = Resuming(config, output, overwrite=overwrite, write=write)
+    with atomic_directory(output, overwrite=overwrite) as stage, resuming.open():
         prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
-        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
+        resuming.begin(prepared)
+        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), resuming=resuming, write=write)
         write_run(run, stage)
+    resuming.remove()
     add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)
     if config.training.mlflow is not None:
         _track(run, config.training.mlflow, output, write)
