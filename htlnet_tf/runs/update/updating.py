@@ -189,7 +189,7 @@ def _prepared(day: DayRows, growth: Growth) -> Prepared:
         parts["valid"],
         raw["test"],
         pd.DataFrame({name: coverage.shares() for name, coverage in covered.items()}),
-        getattr(day.rows, "bad_rows", None),
+        day.rows.bad_rows if isinstance(day.rows, Stream) else None,
         sizes=sizes,
     )
 
