@@ -43,7 +43,8 @@ class NaiveHTLNet(HTLNet):
         with tf.GradientTape(persistent=True) as tape:
             shared = self._look_up(features["ids"] - PADDING_ROW - 1)
             outputs = self.training_outputs([shared] * len(self.schema.targets), targets, sample_weights)
-            losses = self._task_losses(targets, outputs, sample_weights)
+            rows = self._row_losses(targets, outputs, sample_weights)
+            losses = self._trained_losses(rows, outputs, sample_weights)
         flat = []
         others: list[Any] = [None] * len(weights)
         for loss in losses:
@@ -60,7 +61,7 @@ class NaiveHTLNet(HTLNet):
         ]
         self.optimizer.apply_gradients([*zip(combined, self.tables, strict=True), *zip(others, weights, strict=True)])
         self.on_step_end()
-        self._update_metrics(targets, outputs, sample_weights, training=True)
+        self._update_metrics(targets, outputs, sample_weights, rows, training=True)
         return self._results(training=True)
 
     def _look_up(self, ids: tf.Tensor) -> tf.Tensor:

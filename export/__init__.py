@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "gate": ["gate_version"],
         "promotion": ["Promotion", "promote", "rollback"],
         "publish": ["ExportedVersion", "export_model", "model_directory"],
         "servable": ["Servable"],

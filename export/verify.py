@@ -57,6 +57,15 @@ class VerificationReport:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> VerificationReport:
+        """What `to_dict` gave, as JSON keeps it."""
+        latency = {
+            name: {int(size): median for size, median in by_size.items()}
+            for name, by_size in document["latency_ms"].items()
+        }
+        return cls(**{**document, "latency_ms": latency})
+
     def to_text(self) -> str:
         """A few lines for people."""
         loads = ", ".join(f"{loader} {seconds:.2f} s" for loader, seconds in self.load_seconds.items())

@@ -96,7 +96,7 @@ def to_text(versions: Sequence[VersionInfo]) -> str:
 
 
 def _info(model: str, version: int, path: Path, labels: tuple[str, ...]) -> VersionInfo:
-    summary = _summary(path / _SUMMARY)
+    summary = read_summary(path)
     return VersionInfo(
         model=model,
         version=version,
@@ -120,7 +120,13 @@ def _exported_at(path: Path, written: Any) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def read_summary(version: Path) -> dict[str, Any]:
+    """What a version's folder tells of its training; nothing if another program wrote it.
+
+    Raises:
+      InputError: The summary is damaged.
+    """
+    path = version / _SUMMARY
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -66,6 +66,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scoring.exceedance": ["exceedance"],
         "scoring.prediction": ["predict"],
         "scoring.rank": ["rank"],
+        "runs.drift": ["drift"],
+        "runs.gate": ["gate"],
         "runs.folder": ["load_run", "save_run"],
         "runs.update.settings": ["UpdateConfig"],
         "runs.update.updating": ["update"],
@@ -73,6 +75,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],
         "schema.ranking": ["Ranking"],
         "schema.schema": ["Schema"],
+        "shadow_comparison": ["compare_logs"],
         "schema.targets": ["Binary", "Continuous", "Multiclass"],
     },
 )

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,14 +15,14 @@ from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
+from htlnet_tf.stopping import stop_by_unwinding
 
 
 def run() -> None:
     """The console entry point."""
     # TensorFlow's C++ side reports on CPU features and missing GPUs at every start; the user may ask for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A stop by `docker stop` or `timeout` unwinds like Ctrl-C, so that half-written outputs are removed.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    stop_by_unwinding()
     app.run(_main, flags_parser=_parse)
 
 
@@ -131,6 +130,29 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     evaluate.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
     evaluate.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
+    drift = _add(
+        commands, "drift", _drift, "whether later rows still look like a run's; exit code 1 beyond the thresholds"
+    )
+    drift.add_argument("run", metavar="RUN")
+    drift.add_argument("--data", metavar="NEW", required=True, help="later rows; their labels may be absent")
+    drift.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="drift.FIELD=VALUE",
+        help="in place of a threshold of the run's configuration, drift.psi=0.1; may be repeated",
+    )
+    drift.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    gate = _add(
+        commands, "gate", _gate, "whether a run is as good as another on the same rows; exit code 1 if it is worse"
+    )
+    gate.add_argument("new", metavar="NEW", help="the run folder of the new model")
+    gate.add_argument("--against", metavar="STABLE", required=True, help="the run folder of the model in service")
+    gate.add_argument("--data", metavar="ROWS", required=True, help="rows with labels, all of which are judged")
+    _add_gate_settings(gate)
+    gate.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     report = _add(commands, "report", _report, "one self-contained HTML page about a run or a comparison")
     report.add_argument("folder", metavar="RUN", help="a run folder, or the folder of a comparison")
     report.add_argument("--output", metavar="F", help="the HTML file; default: report.html in the folder")
@@ -169,6 +191,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="remove old versions; kept are the newest N, those with a label, and what rollback goes back to",
     )
+    export.add_argument("--once", action="store_true", help="nothing, if this very run has been exported there before")
 
     versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
     versions.add_argument("models", metavar="MODELS", help="folder with one folder per model")
@@ -178,6 +201,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     promote.add_argument("models", metavar="MODELS", help="folder with one folder per model")
     promote.add_argument("name", metavar="NAME", help="the model's name")
     promote.add_argument("version", metavar="VERSION", type=int)
+    promote.add_argument(
+        "--gate",
+        metavar="ROWS",
+        help="only if on these rows it is no worse than the version that has the label; else exit code 1",
+    )
+    _add_gate_settings(promote)
     promote.add_argument("--base_path_prefix", default="/models", help="where the server has MODELS (%(default)s)")
     _add_label(promote)
 
@@ -210,6 +239,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parity.add_argument("--limit", type=int, metavar="N", help="only the first N rows")
     parity.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
+    logs = _add(commands, "compare-logs", _compare_logs, "what two versions answered, as a client's shadow logged it")
+    logs.add_argument("logs", metavar="LOG", nargs="+", help="a folder of shadow_log, or a file in it")
+    logs.add_argument("--labels", metavar="ROWS", help="files with the logged keys and labels named as the scores")
+    logs.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
     bench.add_argument("what", choices=["data", "serve", "train"], help="the input pipelines, serving, or the step")
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -239,6 +273,16 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         help="in place of a setting of the configuration, training.epochs=3; may be repeated",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
+
+
+def _add_gate_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="gate.FIELD=VALUE",
+        help="in place of a setting of the gate, gate.margins.auc=0.01; may be repeated",
+    )
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -378,6 +422,22 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         _say_aside(f"{len(skipped):,} bad rows were skipped; the first: {skipped.first()}")
 
 
+def _drift(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.runs.drift import drift
+
+    report = drift(arguments.run, arguments.data, changes=arguments.set)
+    _say(json.dumps(report.to_dict(), indent=2, allow_nan=False) if arguments.json else report.to_text())
+    return 0 if report.ok else 1
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.runs.gate import gate
+
+    report = gate(arguments.new, arguments.against, arguments.data, changes=arguments.set)
+    _say(json.dumps(report.to_dict(), indent=2, allow_nan=False) if arguments.json else report.to_text())
+    return 0 if report.ok else 1
+
+
 def _report(arguments: argparse.Namespace) -> None:
     from htlnet_tf.reporting import report
 
@@ -408,12 +468,12 @@ def _rank_search(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
-    from htlnet_tf.runs.folder import export_run
+    from htlnet_tf.runs.exporting import export_run
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
     directory = model_directory(arguments.to, arguments.name)
-    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True)
+    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True, once=arguments.once)
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
@@ -431,9 +491,22 @@ def _versions(arguments: argparse.Namespace) -> None:
     _say(json.dumps([v.to_dict() for v in versions], indent=2) if arguments.json else to_text(versions))
 
 
-def _promote(arguments: argparse.Namespace) -> None:
-    from htlnet_tf.export import promote
+def _promote(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.export import gate_version, promote
+    from htlnet_tf.runs.gate import gate_settings
 
+    if arguments.gate is not None:
+        report = gate_version(
+            arguments.models,
+            arguments.name,
+            arguments.version,
+            arguments.gate,
+            label=arguments.label,
+            settings=gate_settings(arguments.set),
+        )
+        _say(f"nothing is called {arguments.label} yet" if report is None else report.to_text())
+        if report is not None and not report.ok:
+            return 1
     change = promote(
         arguments.models,
         arguments.name,
@@ -443,6 +516,7 @@ def _promote(arguments: argparse.Namespace) -> None:
         base_path_prefix=arguments.base_path_prefix,
     )
     _say(change.to_text())
+    return 0
 
 
 def _rollback(arguments: argparse.Namespace) -> None:
@@ -498,6 +572,13 @@ def _parity(arguments: argparse.Namespace) -> int:
     )
     _say(json.dumps(report.to_dict(), indent=2) if arguments.json else report.to_text())
     return 0 if report.ok else 1
+
+
+def _compare_logs(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.shadow_comparison import compare_logs
+
+    comparison = compare_logs(arguments.logs, arguments.labels)
+    _say(json.dumps(comparison.to_dict(), indent=2, allow_nan=False) if arguments.json else comparison.to_text())
 
 
 def _bench(arguments: argparse.Namespace) -> None:

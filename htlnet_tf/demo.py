@@ -16,7 +16,8 @@ from htlnet_tf.files import atomic_directory, checkpoint_path
 from htlnet_tf.judging.summaries import comparison_text
 from htlnet_tf.plots import plot_gradients, plot_learning_curves
 from htlnet_tf.runs.config import ModelConfig, RunConfig, shipped
-from htlnet_tf.runs.folder import Run, export_run, write_run
+from htlnet_tf.runs.exporting import export_run
+from htlnet_tf.runs.folder import Run, write_run
 from htlnet_tf.runs.preparation import Write, prepare
 from htlnet_tf.runs.report import report_run
 from htlnet_tf.runs.training import add_page, fit

@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "htlnet_tf" not in sys.modules:  # a script of the tests may have imported it before this file
     os.environ.pop("TF_USE_LEGACY_KERAS", None)  # the package sets it; test_imports.py looks at that
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +28,9 @@ from htlnet_tf import locks
 
 REPO = Path(__file__).resolve().parents[1]
 DAILY_SECONDS = 20
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("htlnet", deadline=None)
+hypothesis.settings.load_profile("htlnet")
 KUAIRAND = REPO.parent / "shared" / "data" / "kuairand_pure_10days"
 
 

@@ -16,7 +16,7 @@ from htlnet_tf.gradients import GradientAdjustment, GradientSum, MetaBalance, PC
 from htlnet_tf.layers.shared_embedding import SharedEmbedding
 from tests import reference
 
-FEW = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=100)
 seeds = st.integers(0, 2**32 - 1)
 
 

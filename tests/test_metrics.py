@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 
 import htlnet_tf  # noqa: F401
 from htlnet_tf.gradients.statistics import GradientStatistics
-from htlnet_tf.objectives.metrics import AUC, NMAE, NRMSE, ConstantLoss, RelativeLoss, Total, Totals
+from htlnet_tf.objectives.auc import AUC
+from htlnet_tf.objectives.metrics import NMAE, NRMSE, ConstantLoss, RelativeLoss, Total, Totals
 
 
 def test_nrmse_and_nmae_over_unequal_batches() -> None:

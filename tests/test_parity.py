@@ -32,9 +32,9 @@ def run(schema: htl.Schema, encoder: Any, tmp_path_factory: pytest.TempPathFacto
     import tensorflow as tf
 
     folder = tmp_path_factory.mktemp("run")
-    config = RunConfig(DataConfig("generated"), model=ModelConfig(arguments={"tower_units": [16, 8]}))
+    config = RunConfig(DataConfig("generated"), model=ModelConfig("shared_bottom", {"tower_units": [16, 8]}))
     tf.keras.utils.set_random_seed(0)
-    model = htl.HTLNet(schema, encoder, tower_units=(16, 8))
+    model = htl.SharedBottom(schema, encoder, tower_units=(16, 8))
     model.compile(optimizer=htl.LazyAdam(1e-2))
     random = np.random.default_rng(0)
     for weight in model.trainable_variables:  # large ones, so that every column tells in the scores

@@ -246,7 +246,7 @@ def assert_equal(scores: pd.DataFrame, expected: pd.DataFrame) -> None:
     np.testing.assert_allclose(scores.to_numpy(float), expected.to_numpy(float), rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(DRAWN)
 def test_one_score_whatever_the_types(world: World, drawn: dict[str, int]) -> None:
     frame = table(chosen(drawn))
@@ -264,7 +264,7 @@ def test_one_score_whatever_the_types(world: World, drawn: dict[str, int]) -> No
     assert_equal(world.clients["plain"].predict(dict(raw)), world.expected)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(DRAWN)
 def test_files_score_alike(world: World, tmp_path_factory: pytest.TempPathFactory, drawn: dict[str, int]) -> None:
     folder = tmp_path_factory.mktemp("files")

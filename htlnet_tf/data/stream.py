@@ -13,7 +13,7 @@ import pandas as pd
 from htlnet_tf.data import timestamps
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.raw_features import distinct_values, raw_numbers
-from htlnet_tf.data.sources.source import Chunk, Source, open_source
+from htlnet_tf.data.sources.source import Chunk, RowSource, open_source
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.users import read_users
@@ -107,7 +107,7 @@ class Stream:
       >>> encoder = FeatureEncoder.fit(schema, rows)
     """
 
-    source: Source
+    source: RowSource
     schema: Schema
     on_bad_rows: OnBadRows = "error"
     split: Split | None = None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import chi2
 
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.judging.encoded_columns import encoded_columns
@@ -20,6 +22,23 @@ NOTABLE, LARGE = 0.1, 0.25
 _FREQUENT = 9
 _BINS = 10
 _ADDED = 0.5  # to every count, so that a value of one side alone gives a large number and not infinity
+_CHANCE_LEVEL = 0.999
+
+
+class Shift(NamedTuple):
+    """How differently something is spread in two sets of rows.
+
+    Attributes:
+      psi: The population stability index, 0 or more; NaN where a side has no values.
+      chance: What it stays below in 999 of 1000 draws of so many rows from one population. Of two samples of n and m
+        rows in K groups, PSI / (1 / n + 1 / m) has a chi-squared distribution of K - 1 degrees of freedom (Yurdakul).
+    """
+
+    psi: float
+    chance: float
+
+
+_UNDEFINED = Shift(math.nan, math.nan)
 
 
 def population_stability(before: npt.ArrayLike, after: npt.ArrayLike) -> float:
@@ -60,25 +79,53 @@ def drift(encoder: FeatureEncoder, train: Arrays, later: Arrays) -> dict[str, fl
     Returns:
       By feature, 0 or more; NaN where a side has no values.
     """
+    return {name: shift.psi for name, shift in shifts(encoder, train, later).items()}
+
+
+def shifts(encoder: FeatureEncoder, train: Arrays, later: Arrays) -> dict[str, Shift]:
+    """As `drift`, with what chance alone makes of so many rows.
+
+    References:
+      Yurdakul, Naranjo: "Statistical Properties of the Population Stability Index", Journal of Risk Model Validation
+      2020.
+    """
     found = {}
     for name, columns in encoded_columns(encoder).items():
-        indices = []
+        of_feature = []
         for field, slots in columns.fields.items():
             block, padding = encoder.blocks[field], encoder.padding[field]
             before, after = (np.ravel(rows["ids"][:, slots]) for rows in (train, later))
             left_out = [row for row in (padding, block.unknown) if row is not None]
             before, after = (ids[~np.isin(ids, left_out)] for ids in (before, after))
-            indices.append(_of_rows(before, after, block.missing))
+            of_feature.append(_of_rows(before, after, block.missing))
         for column in range(columns.values.start, columns.values.stop):
-            indices.append(_of_numbers(train["numeric"][:, column], later["numeric"][:, column]))
-        found[name] = max((index for index in indices if not math.isnan(index)), default=math.nan)
+            of_feature.append(shift_of_numbers(train["numeric"][:, column], later["numeric"][:, column]))
+        found[name] = _largest(of_feature)
     return found
 
 
-def _of_rows(before: np.ndarray, after: np.ndarray, missing: int | None) -> float:
+def shift_of_numbers(before: npt.ArrayLike, after: npt.ArrayLike) -> Shift:
+    """How differently numbers are spread, by the tenths of the first; equal bounds make fewer of them.
+
+    Args:
+      before: Finite, [N].
+      after: Finite, [M].
+    """
+    before, after = np.asarray(before), np.asarray(after)
+    if not before.size or not after.size:
+        return _UNDEFINED
+    bounds = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
+    return _of_places(np.searchsorted(bounds, before), np.searchsorted(bounds, after))
+
+
+def _largest(shifts: Iterable[Shift]) -> Shift:
+    return max((shift for shift in shifts if not math.isnan(shift.psi)), default=_UNDEFINED)
+
+
+def _of_rows(before: np.ndarray, after: np.ndarray, missing: int | None) -> Shift:
     """By the most frequent rows, that of missing values, and all others together."""
     if not before.size or not after.size:
-        return math.nan
+        return _UNDEFINED
     rows, counts = np.unique(before, return_counts=True)
     frequent = set(rows[np.argsort(-counts, kind="stable")][:_FREQUENT].tolist())
     groups = np.array(sorted(frequent | ({missing} if missing is not None else set())))
@@ -90,16 +137,9 @@ def _of_rows(before: np.ndarray, after: np.ndarray, missing: int | None) -> floa
     return _of_places(places(before), places(after))
 
 
-def _of_numbers(before: np.ndarray, after: np.ndarray) -> float:
-    """By the tenths of the first; equal bounds make fewer of them."""
-    if not before.size or not after.size:
-        return math.nan
-    bounds = np.unique(np.quantile(before, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    return _of_places(np.searchsorted(bounds, before), np.searchsorted(bounds, after))
-
-
-def _of_places(before: np.ndarray, after: np.ndarray) -> float:
+def _of_places(before: np.ndarray, after: np.ndarray) -> Shift:
     length = max(before.max(), after.max()) + 1
     p, q = (np.bincount(places, minlength=length) for places in (before, after))
     met = (p + q) > 0  # a group that neither side has would only add its half rows
-    return population_stability(p[met], q[met])
+    chance = chi2.ppf(_CHANCE_LEVEL, met.sum() - 1) * (1 / before.size + 1 / after.size) if met.sum() > 1 else 0.0
+    return Shift(population_stability(p[met], q[met]), float(chance))

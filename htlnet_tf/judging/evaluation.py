@@ -243,8 +243,8 @@ def evaluate_predictions(
     """
     require_k(k)
     judged = judge(schema, labels, predictions)
-    codes = _users(schema, labels, users)
-    by, scores = _order(schema, predictions)
+    codes = user_numbers(schema, labels, users)
+    by, scores = order_scores(schema, predictions)
     lists: dict[str, Ndcg] = {}
     rows: list[MetricRow] = []
     for target in schema.targets:
@@ -259,7 +259,7 @@ def evaluate_predictions(
         if isinstance(target, Continuous) and target.quantiles:
             known = (levels or {}).get(target.name)
             of_target = None if known is None else known[observed]
-            outcomes |= quantile_metrics(target, y, _quantiles(target, predictions, observed), of_target)
+            outcomes |= quantile_metrics(target, y, quantile_columns(target, predictions, observed), of_target)
         for metric, outcome in outcomes.items():
             rows.append(_metric_row(target.name, target.kind, metric, outcome))
     partly = {name: len(y) for name, (y, _, _) in judged.items() if len(y) < len(labels)}
@@ -285,7 +285,7 @@ def judge(schema: Schema, labels: pd.DataFrame, predictions: pd.DataFrame) -> di
     return judged
 
 
-def _order(schema: Schema, predictions: pd.DataFrame) -> tuple[str, Floats]:
+def order_scores(schema: Schema, predictions: pd.DataFrame) -> tuple[str, Floats]:
     """What the rows are sorted by, and its values, [N]."""
     if schema.ranking is None:
         return schema.core.name, columns.numbers(predictions[schema.core.name], rule=_FINITE)
@@ -301,7 +301,7 @@ def _metric_row(target: str, kind: str, metric: str, outcome: Outcome) -> Metric
     return MetricRow(target, kind, metric, value, note)
 
 
-def _quantiles(target: Continuous, predictions: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> Floats | None:
+def quantile_columns(target: Continuous, predictions: pd.DataFrame, observed: npt.NDArray[np.bool_]) -> Floats | None:
     """The predicted quantiles of the observed rows, float64 [M, K]; None where there are none."""
     if not set(target.quantile_names) <= set(predictions.columns):
         return None
@@ -313,7 +313,7 @@ def _quantiles(target: Continuous, predictions: pd.DataFrame, observed: npt.NDAr
     return np.stack(values, axis=1)[observed]
 
 
-def _users(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:
+def user_numbers(schema: Schema, labels: pd.DataFrame, users: UserColumn | None) -> npt.NDArray[np.int64] | None:
     """Each row's user as a number, -1 where it is missing, as all are if they are not given; None without group AUC."""
     if users is None:
         return None if schema.user is None else np.full(len(labels), -1, np.int64)

@@ -6,7 +6,7 @@ What Keras shows during training are the streaming approximations of `htlnet_tf.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Union
+from typing import NamedTuple, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -161,11 +161,28 @@ def metrics_of(kind: str, labels: Floats, predictions: Floats, users: Users | No
     return outcomes
 
 
-def _group_auc(y: Floats, p: Floats, codes: Users) -> float:
+class UserAucs(NamedTuple):
+    """The AUC of each user that has one.
+
+    Attributes:
+      users: int64 [U], the users' numbers, rising.
+      values: [U].
+      rows: [U], how many rows each has.
+    """
+
+    users: Users
+    values: Floats
+    rows: Floats
+
+
+def user_aucs(y: Floats, p: Floats, codes: Users) -> UserAucs:
+    """The AUC within each user's rows, of users that have rows of both classes; arguments as for `group_auc`, but
+    `codes` as of `user_codes`.
+    """
     known = codes >= 0
     y, p, codes = y[known], p[known], codes[known]
     if not y.size:
-        return float("nan")
+        return UserAucs(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
     rows = np.bincount(codes)
     _, order = np.unique(p, return_inverse=True)
     # Sorted by user and then by prediction, a row's rank among its user's rows is its rank less the rows of the users
@@ -174,10 +191,14 @@ def _group_auc(y: Floats, p: Floats, codes: Users) -> float:
     positives = np.bincount(codes, weights=y)
     negatives = rows - positives
     both = (positives > 0) & (negatives > 0)
-    if not both.any():
-        return float("nan")
     wins = np.bincount(codes, weights=ranks * y) - positives * (positives + 1) / 2
-    return float(np.average(wins[both] / (positives * negatives)[both], weights=rows[both]))
+    values = wins[both] / (positives * negatives)[both]
+    return UserAucs(np.flatnonzero(both), values, rows[both].astype(np.float64))
+
+
+def _group_auc(y: Floats, p: Floats, codes: Users) -> float:
+    _, values, rows = user_aucs(y, p, codes)
+    return float(np.average(values, weights=rows)) if values.size else float("nan")
 
 
 def _centred_ranks(values: Floats) -> Floats:

@@ -238,10 +238,12 @@ class MultiTaskModel(KerasCalls):
         features, targets, sample_weights = self._unpack(data)
         touched: Any = self.embedding.touched(features["ids"])
         outputs: list[tf.Tensor] = []
+        losses: dict[str, RowLosses] = {}
 
         def losses_of(views: list[tf.Tensor]) -> list[tf.Tensor]:
             outputs[:] = self.training_outputs(views, targets, sample_weights)
-            return self._task_losses(targets, outputs, sample_weights)
+            losses.update(self._row_losses(targets, outputs, sample_weights))
+            return self._trained_losses(losses, outputs, sample_weights)
 
         tables, weights = self._trained_tables(), self._other_weights()
         adjusted = self.gradient_statistics is not None or not isinstance(self.gradient_adjustment, GradientSum)
@@ -263,7 +265,7 @@ class MultiTaskModel(KerasCalls):
                 [*zip(combined, tables, strict=True), *zip(gradients.weights, weights, strict=True)]
             )
             self.on_step_end()
-            self._update_metrics(targets, outputs, sample_weights, training=True)
+            self._update_metrics(targets, outputs, sample_weights, losses, training=True)
 
         applied = self._guard.run(
             self.optimizer.iterations,
@@ -280,11 +282,10 @@ class MultiTaskModel(KerasCalls):
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets, sample_weights = self._unpack(data)
         outputs = self._outputs(features, training=False)
-        if self._fits_level:
-            for head, output, weights in self._by_head(outputs, sample_weights):
-                head.update_level(head.labels(targets), output, weights)
-            return {"rows": tf.shape(outputs[0])[0]}
-        self._update_metrics(targets, outputs, sample_weights, training=False)
+        for head, output, weights in self._by_head(outputs, sample_weights):
+            head.update_level(head.labels(targets), output, weights)
+        losses = self._row_losses(targets, outputs, sample_weights)
+        self._update_metrics(targets, outputs, sample_weights, losses, training=False)
         return self._results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
@@ -340,16 +341,26 @@ class MultiTaskModel(KerasCalls):
         shared = tf.concat([embedded, features["numeric"]], axis=1) if self.encoder.num_numeric else embedded
         return shared if self.cross is None else self.cross(shared)
 
+    def _row_losses(
+        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights
+    ) -> dict[str, RowLosses]:
+        """Each row's losses by target."""
+        return {
+            name: head.row_losses(head.labels(targets), output, weight)
+            for name, (head, output, weight) in zip(self.heads, self._by_head(outputs, weights), strict=True)
+        }
+
     def _task_losses(
         self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights = None
+    ) -> list[tf.Tensor]:
+        return self._trained_losses(self._row_losses(targets, outputs, weights), outputs, weights)
+
+    def _trained_losses(
+        self, rows: Mapping[str, RowLosses], outputs: Sequence[tf.Tensor], weights: Weights
     ) -> list[tf.Tensor]:
         """What is trained per target, scalars: the mean loss over the rows that take part, added to and weighed."""
         # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
         replicas = num_replicas()
-        rows = {
-            name: head.row_losses(head.labels(targets), output, weight)
-            for name, (head, output, weight) in zip(self.heads, self._by_head(outputs, weights), strict=True)
-        }
         losses = {name: of_target.mean(replicas) for name, of_target in rows.items()}
         for name, auxiliary in self.auxiliary_losses(outputs, weights).items():
             losses[name] += auxiliary.mean(replicas)

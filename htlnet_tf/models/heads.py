@@ -12,9 +12,11 @@ from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import InputError
 from htlnet_tf.models.dispersion import Dispersion
 from htlnet_tf.objectives import Objective, metrics
+from htlnet_tf.objectives.auc import AUC
 from htlnet_tf.objectives.label_statistics import LabelStatistics
 from htlnet_tf.objectives.level import level_factor
 from htlnet_tf.objectives.rows import RowLoss, RowLosses, taking_part
+from htlnet_tf.objectives.sums import Mean
 from htlnet_tf.schema import Binary, Continuous, Multiclass
 
 # Standard deviations whose reciprocals are normal float32 numbers, with room for outliers; amounts whose squares are.
@@ -89,8 +91,8 @@ class Head(tf.keras.layers.Layer):
                 self._objective = (self.objective.dispersed(self.dispersion.value),)
         elif isinstance(target, Multiclass):
             classes = target.num_classes
-        self.mean_loss = tf.keras.metrics.Mean(f"{target.name}_loss")
-        self.judged_loss = tf.keras.metrics.Mean(f"{target.name}_judged_loss")
+        self.mean_loss = Mean(f"{target.name}_loss")
+        self.judged_loss = Mean(f"{target.name}_judged_loss")
         self.constant_loss = metrics.ConstantLoss(classes, f"{target.name}_constant_loss")
         self.built = True
 
@@ -126,14 +128,20 @@ class Head(tf.keras.layers.Layer):
         return part.weighted(self.task(part.labels, part.outputs, compute_metrics=False))
 
     def update_metrics(
-        self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None, *, training: bool
+        self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None, losses: RowLosses, *, training: bool
     ) -> None:
-        """Adds a batch to what `fit` shows; the arguments are those of `row_losses`.
+        """Adds a batch to what `fit` shows.
 
         The metrics count the rows that take part alike. In validation the target's relative loss is prepared too.
+
+        Args:
+          labels: As for `row_losses`, as the following.
+          outputs: The tower's.
+          weights: By row.
+          losses: What `row_losses` gave of them.
+          training: Whether this is a step of training.
         """
         part = taking_part(labels, outputs, weights)
-        losses = self.row_losses(labels, outputs, weights)
         self.mean_loss.update_state(losses.values, sample_weight=losses.observed)
         predictions = self.predict(part.outputs)
         for metric in self.judged:
@@ -154,12 +162,6 @@ class Head(tf.keras.layers.Layer):
     def is_settled(self) -> bool:
         """Whether there is something that is taken from the training rows after training, see `settle`."""
         return self.level is not None or self.dispersion is not None
-
-    def forget_sums(self) -> None:
-        """Begins a pass over the rows that `settle` is about."""
-        for part in (self.level, self.dispersion):
-            if part is not None:
-                part.sums.reset_state()
 
     def update_level(self, labels: tf.Tensor, outputs: tf.Tensor, weights: tf.Tensor | None) -> None:
         """Adds a batch to the sums that level and dispersion are of; the arguments are those of `row_losses`."""
@@ -246,7 +248,7 @@ def _require_float32(target: Continuous, labels: LabelStatistics) -> None:
 
 
 _METRICS = {
-    Binary: lambda name: [metrics.AUC(f"{name}_auc")],
+    Binary: lambda name: [AUC(f"{name}_auc")],
     Multiclass: lambda name: [tf.keras.metrics.SparseCategoricalAccuracy(name=f"{name}_accuracy")],
     Continuous: lambda name: [metrics.NRMSE(f"{name}_nrmse"), metrics.NMAE(f"{name}_nmae")],
 }

@@ -42,7 +42,6 @@ class KerasCalls(FitsLevel):
         if unknown:
             raise TypeError(f"the targets of the schema fix losses and metrics; compile takes no {sorted(unknown)}")
         self.embedding.portable = bool(kwargs.get("jit_compile"))
-        self._level_function = None
         optimizer = LazyAdam(1e-3) if optimizer is None else optimizer
         super().compile(optimizer, weighted_metrics=[], **kwargs)  # none: or Keras warns of datasets with weights
 

@@ -13,11 +13,10 @@ from htlnet_tf.models.shown_metrics import ShowsMetrics
 
 
 class FitsLevel(ShowsMetrics):
-    """A network whose heads have a level, see `htlnet_tf.objectives.level`; a step that fits it is an evaluation's."""
+    """A network whose heads have a level, see `htlnet_tf.objectives.level`; every step of an evaluation adds up what it
+    is taken from, so that nothing is traced for it alone.
+    """
 
-    _fits_level = False
-    _level_function: Any = None
-    test_function: Any
     level_rows: tf.data.Dataset | None = None
     """Training rows that `fit` brings the level to at its end; None: those that it is given."""
 
@@ -39,25 +38,14 @@ class FitsLevel(ShowsMetrics):
         settled = {name: head for name, head in self.heads.items() if head.is_settled}
         if not settled:
             return {}
-        # Keras' evaluation takes every kind of data and strategy; only its step is another.
-        ordinary: Any = self.test_function
-        self.test_function = self._level_function
-        self._fits_level = True
-        try:
-            super().evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **kwargs)
-            self._level_function = self.test_function
-        finally:
-            self._fits_level, self.test_function = False, ordinary
+        # What `fit` has shown last stays as it is.
+        shown = [(variable, variable.numpy()) for metric in self.metrics for variable in metric.variables]
+        # Keras' evaluation takes every kind of data and strategy.
+        super().evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=True, **kwargs)
         factors = {name: head.settle() for name, head in settled.items()}
+        for variable, value in shown:
+            variable.assign(value)
         return {name: factor for name, factor in factors.items() if settled[name].level is not None}
-
-    def reset_metrics(self) -> None:
-        """As Keras'; while the level is fitted, what `fit` has shown last stays as it is."""
-        if not self._fits_level:
-            super().reset_metrics()
-            return
-        for head in self.heads.values():
-            head.forget_sums()
 
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
         """Fits the level on `level_rows`, or on what `fit` was given: on one epoch's steps where that has no end."""

@@ -10,6 +10,7 @@ from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.objectives.metrics import RelativeLoss, Total
+from htlnet_tf.objectives.rows import RowLosses
 
 Features = Mapping[str, tf.Tensor]
 Weights = Mapping[str, tf.Tensor] | None
@@ -48,10 +49,16 @@ class ShowsMetrics(ScoringModel):
         return [m.name for m in (*self._shown_metrics(), self._relative_loss)]
 
     def _update_metrics(
-        self, targets: Mapping[str, tf.Tensor], outputs: Sequence[tf.Tensor], weights: Weights, *, training: bool
+        self,
+        targets: Mapping[str, tf.Tensor],
+        outputs: Sequence[tf.Tensor],
+        weights: Weights,
+        losses: Mapping[str, RowLosses],
+        *,
+        training: bool,
     ) -> None:
-        for head, output, weight in self._by_head(outputs, weights):
-            head.update_metrics(head.labels(targets), output, weight, training=training)
+        for (head, output, weight), of_rows in zip(self._by_head(outputs, weights), losses.values(), strict=True):
+            head.update_metrics(head.labels(targets), output, weight, of_rows, training=training)
 
     def _by_head(
         self, outputs: Sequence[tf.Tensor], weights: Weights

@@ -11,6 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from htlnet_tf.objectives.sums import Sums
+
 
 class Total(tf.keras.metrics.Metric):
     """The sum of other metrics' results; it keeps nothing of its own, and what updates and resets those does this one.
@@ -35,20 +37,7 @@ class Total(tf.keras.metrics.Metric):
         return tf.add_n(self._results())
 
 
-class _Sums(tf.keras.metrics.Metric):
-    """Sums over rows in float64, so that the order and the size of batches do not show in the result."""
-
-    def __init__(self, names: Sequence[str], name: str) -> None:
-        super().__init__(name=name, dtype=tf.float64)
-        self._sums = {key: self.add_weight(name=key, initializer="zeros", dtype=tf.float64) for key in names}
-
-    def _add(self, sample_weight: tf.Tensor | None, **values: tf.Tensor) -> None:
-        for key, value in values.items():
-            weighted = value if sample_weight is None else value * tf.cast(sample_weight, tf.float64)
-            self._sums[key].assign_add(tf.reduce_sum(weighted))
-
-
-class Totals(_Sums):
+class Totals(Sums):
     """The sum of the labels and the sum of the predictions over all rows seen."""
 
     def __init__(self, name: str = "totals") -> None:
@@ -56,14 +45,14 @@ class Totals(_Sums):
 
     def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
         """Adds rows: labels and predictions of shape [B], weights [B] or None."""
-        self._add(sample_weight, labels=tf.cast(y_true, tf.float64), predictions=tf.cast(y_pred, tf.float64))
+        self._add(sample_weight, labels=y_true, predictions=y_pred)
 
     def result(self) -> tf.Tensor:
         """Both, float64 [2]."""
-        return tf.stack([self._sums["labels"], self._sums["predictions"]])
+        return self._vector.read_value()
 
 
-class TermSums(_Sums):
+class TermSums(Sums):
     """The sums of several terms over all rows seen.
 
     Args:
@@ -75,15 +64,15 @@ class TermSums(_Sums):
 
     def update_state(self, terms: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
         """Adds rows: terms of shape [B, number], weights [B] or None."""
-        columns = tf.unstack(tf.cast(terms, tf.float64), num=len(self._sums), axis=1)
-        self._add(sample_weight, **dict(zip(self._sums, columns, strict=True)))
+        columns = tf.unstack(terms, num=len(self._names), axis=1)
+        self._add(sample_weight, **dict(zip(self._names, columns, strict=True)))
 
     def result(self) -> tf.Tensor:
         """All of them, float64 [number]."""
-        return tf.stack(list(self._sums.values()))
+        return self._vector.read_value()
 
 
-class NRMSE(_Sums):
+class NRMSE(Sums):
     """RMSE(y, prediction) / std(y) over all rows seen; the same in any unit, so the standardised scale serves.
 
     References:
@@ -106,15 +95,16 @@ class NRMSE(_Sums):
 
     def result(self) -> tf.Tensor:
         """The metric, a float64 scalar; NaN for constant labels."""
-        count = self._sums["count"]
-        square = self._sums["y_squared"] / count
-        variance = square - (self._sums["y"] / count) ** 2
+        sums = self._sums
+        count = sums["count"]
+        square = sums["y_squared"] / count
+        variance = square - (sums["y"] / count) ** 2
         # What rounding leaves of the variance of constant labels is no spread.
         varied = tf.where(variance > 1e-12 * square, variance, float("nan"))
-        return tf.sqrt(self._sums["error_squared"] / count / varied)
+        return tf.sqrt(sums["error_squared"] / count / varied)
 
 
-class NMAE(_Sums):
+class NMAE(Sums):
     """MAE(y, prediction) / mean(|y|) over all rows seen, of labels and predictions in the target's own unit.
 
     References:
@@ -131,10 +121,11 @@ class NMAE(_Sums):
 
     def result(self) -> tf.Tensor:
         """The metric, a float64 scalar; NaN if every label is 0."""
-        return self._sums["error"] / self._sums["magnitude"]
+        error, magnitude = tf.unstack(self._vector.read_value())
+        return error / magnitude
 
 
-class ConstantLoss(_Sums):
+class ConstantLoss(Sums):
     """The loss that the best constant prediction has on the rows seen, averaged as a target's own loss is.
 
     The entropy of the labels for classes, their variance for a number; a weight multiplies a row's loss, and the
@@ -153,21 +144,23 @@ class ConstantLoss(_Sums):
         y = tf.cast(y_true, tf.float64)
         weight = tf.ones_like(y) if sample_weight is None else tf.cast(sample_weight, tf.float64)
         y = tf.where(weight != 0.0, y, 0.0)  # 0 times NaN is NaN
-        self._add(None, rows=tf.cast(weight != 0.0, tf.float64))
-        sums = {name: tf.cast(y == float(k), tf.float64) for k, name in enumerate(self._classes)}
-        self._add(weight, weight=tf.ones_like(y), **(sums or {"y": y, "y_squared": y * y}))
+        terms = {name: tf.cast(y == float(k), tf.float64) for k, name in enumerate(self._classes)}
+        terms = terms or {"y": y, "y_squared": y * y}
+        weighted = {name: weight * term for name, term in terms.items()}
+        self._add(None, rows=weight != 0.0, weight=weight, **weighted)
 
     def result(self) -> tf.Tensor:
         """The loss, a float64 scalar; 0 for constant labels, or if no row takes part."""
-        weight = self._sums["weight"]
+        sums = self._sums
+        weight = sums["weight"]
         if self._classes:
-            counts = tf.stack([self._sums[name] for name in self._classes])
+            counts = tf.stack([sums[name] for name in self._classes])
             total = -tf.reduce_sum(tf.math.xlogy(counts, tf.math.divide_no_nan(counts, weight)))
         else:
-            square = self._sums["y_squared"]
-            total = square - tf.math.divide_no_nan(self._sums["y"] ** 2, weight)
+            square = sums["y_squared"]
+            total = square - tf.math.divide_no_nan(sums["y"] ** 2, weight)
             total = tf.where(total > 1e-12 * square, total, 0.0)  # what rounding leaves of constant labels
-        return tf.math.divide_no_nan(total, self._sums["rows"])
+        return tf.math.divide_no_nan(total, sums["rows"])
 
 
 class RelativeLoss(tf.keras.metrics.Metric):
@@ -208,29 +201,3 @@ class RelativeLoss(tf.keras.metrics.Metric):
         varied = tf.reduce_sum(tf.cast(constants > 0.0, tf.float64))
         ratios = tf.reduce_sum(tf.math.divide_no_nan(losses, constants))
         return tf.where(varied > 0.0, ratios / varied, float("nan"))
-
-
-class AUC(tf.keras.metrics.AUC):
-    """A streaming AUC from probabilities, by 1000 buckets of equal width in the logit from -16 to 16.
-
-    Buckets of the probability, Keras' own, put nearly all rows of a rare event into one. Undefined (NaN) as long as the
-    rows seen are of one class; Keras' own says 0 then.
-    """
-
-    _RANGE = 16.0
-
-    def __init__(self, name: str = "auc") -> None:
-        super().__init__(num_thresholds=1000, name=name)
-
-    def update_state(self, y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> Any:
-        """Adds rows: labels and probabilities of shape [B], weights [B] or None."""
-        # The AUC depends on the order of the predictions alone, so any increasing map to [0, 1] serves.
-        logit = tf.math.log(y_pred) - tf.math.log1p(-y_pred)  # infinite at 0 and 1, which is clipped
-        position = (tf.clip_by_value(logit, -self._RANGE, self._RANGE) + self._RANGE) / (2.0 * self._RANGE)
-        return super().update_state(y_true, position, sample_weight)
-
-    def result(self) -> tf.Tensor:
-        """The metric, a float32 scalar."""
-        positives = self.true_positives[0] + self.false_negatives[0]
-        negatives = self.true_negatives[0] + self.false_positives[0]
-        return tf.where((positives > 0) & (negatives > 0), super().result(), float("nan"))

@@ -21,6 +21,8 @@ from htlnet_tf.data.split_config import SplitConfig, TimeSplit
 from htlnet_tf.documents import faults, read_yaml, validate
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.judging.drift_settings import DriftSettings
+from htlnet_tf.judging.gate_settings import GateSettings
 from htlnet_tf.runs.update.settings import UpdateConfig
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.calibration.settings import CalibrationSettings
@@ -176,6 +178,8 @@ class RunConfig:
       model: Which model.
       training: How to train.
       calibration: How to calibrate the trained model on the validation rows, `{}` for the defaults; None: not at all.
+      drift: From where on `htlnet drift` calls later rows other rows.
+      gate: By how much the model may be worse than the one in service for `htlnet gate`.
       update: How the run goes on with further days, `htlnet update`.
     """
 
@@ -187,6 +191,8 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     calibration: CalibrationSettings | None = None
+    drift: DriftSettings = field(default_factory=DriftSettings)
+    gate: GateSettings = field(default_factory=GateSettings)
     update: UpdateConfig = field(default_factory=UpdateConfig)
 
     @field_validator("split", mode="before")
@@ -208,7 +214,7 @@ class RunConfig:
         """
         document = read_yaml(path)
         for change in changes:
-            _change(document, change, source=str(path))
+            change_setting(document, change, source=str(path))
         if isinstance(document, dict) and isinstance(document.get("schema"), str):
             document = document | {"schema": Schema.from_yaml(local_path(path).parent / local_path(document["schema"]))}
         source = f"{path} with {', '.join(changes)}" if changes else str(path)
@@ -273,8 +279,12 @@ def find_config(name: str, changes: Sequence[str] = ()) -> RunConfig:
     return RunConfig.from_yaml(path, changes)
 
 
-def _change(document: Any, change: str, *, source: str) -> None:
-    """Puts `field=value` into a document that was read from `source`."""
+def change_setting(document: Any, change: str, *, source: str) -> None:
+    """Puts `field=value` into a document that was read from `source`.
+
+    Raises:
+      InputError: The change is not written so, or a field that it names has no fields of its own.
+    """
     field_name, equals, text = change.partition("=")
     *parents, last = field_name.split(".")
     try:

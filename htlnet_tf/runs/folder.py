@@ -7,13 +7,16 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import tensorflow as tf
 
+from htlnet_tf.data.columns import require_columns
+from htlnet_tf.data.sampling import sampled
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import BadRows
+from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
@@ -25,12 +28,9 @@ from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_calibration, plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
-from htlnet_tf.runs.lineage import load_lineage
+from htlnet_tf.runs.reference import REFERENCE_ROWS, Reference
 from htlnet_tf.runs.trained import Trained, write_histories
 from htlnet_tf.scoring.calibration import Calibration
-
-if TYPE_CHECKING:
-    from htlnet_tf.export import ExportedVersion
 
 _CALIBRATION = "calibration.json"
 
@@ -50,6 +50,7 @@ class Run:
         not in it.
       bad_rows: The rows that were skipped; None if they were not looked for.
       scored: The test rows with the model's predictions, which the report is of.
+      reference: Some training and validation rows, for `htlnet drift`; None: the folder has none.
     """
 
     config: RunConfig
@@ -61,6 +62,7 @@ class Run:
     out_of_vocabulary: pd.DataFrame
     bad_rows: BadRows | None
     scored: Scored
+    reference: Reference | None = None
 
 
 def save_model(config: RunConfig, model: ScoringModel, directory: Path) -> None:
@@ -81,6 +83,8 @@ def write_run(run: Run, directory: Path) -> None:
     write_histories(run.trained, directory)
     _write_report(run.report, directory)
     run.held_out.to_parquet(directory / "held_out.parquet")
+    if run.reference is not None:
+        run.reference.write(directory)
     run.split.to_yaml(directory / "split.yaml")
     run.out_of_vocabulary.to_csv(directory / "out_of_vocabulary.csv", index_label="feature")
     for name, table in uncertainty_tables(schema, run.scored).items():
@@ -113,7 +117,7 @@ def load_config(directory: str | Path, changes: Sequence[str] = ()) -> RunConfig
       changes: As for `RunConfig.from_yaml`.
 
     Raises:
-      InputError: The folder is not a run, or its configuration is damaged or breaks a rule by a change.
+      InputError: The folder is not a run, its configuration is damaged, or a change breaks a rule.
     """
     path = local_path(directory) / "config.yaml"
     if not path.is_file():
@@ -173,6 +177,7 @@ def save_run(
     *,
     report: Report | None = None,
     held_out: pd.DataFrame | None = None,
+    reference: Rows | None = None,
     overwrite: bool = False,
 ) -> None:
     """Saves a model that was trained from Python, with its schema and encoder, as a run folder.
@@ -186,6 +191,8 @@ def save_run(
       directory: The folder to write.
       report: What `htlnet_tf.evaluate` said of the model, kept as its test metrics.
       held_out: Raw rows to keep, on which an export compares scores.
+      reference: Raw rows such as the model was trained on, best those of the validation, with their labels: some of
+        them are kept for `htlnet drift`.
       overwrite: Replace an existing folder.
 
     Raises:
@@ -216,6 +223,10 @@ def save_run(
             _write_report(report, stage)
         if held_out is not None:
             held_out.to_parquet(stage / "held_out.parquet")
+        if reference is not None:
+            some = sampled(reference, model.schema, REFERENCE_ROWS)
+            require_columns(some, model.schema.columns, purpose="reference rows")
+            Reference(None, some[list(model.schema.columns)]).write(stage)
 
 
 def load_run(directory: str | Path) -> LoadedRun:
@@ -266,55 +277,3 @@ def load_held_out(directory: str | Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read '{path}': {error}") from error
-
-
-def export_run(
-    directory: str | Path,
-    path: str | Path,
-    *,
-    warmup_rows: Sequence[int] | None = None,
-    warmup_signatures: Sequence[str] | None = None,
-    keep: int | None = None,
-    measure_latency: bool = False,
-) -> ExportedVersion:
-    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
-
-    The training summary gets what the run folder has: the training's settings, the test metrics, the rule that split
-    the rows, and where they came from.
-
-    Args:
-      directory: The run folder.
-      path: The model's directory: `models/htlnet`.
-      warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
-      warmup_signatures: Signatures to warm up; None: all.
-      keep: Remove the oldest versions that no label names, but none of the newest so many.
-      measure_latency: Time every signature with 1, 100 and 500 rows.
-
-    Raises:
-      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
-      VerificationError: The exported model gives other scores; nothing is published.
-    """
-    from htlnet_tf.export import export_model
-    from htlnet_tf.export.warmup import WARMUP_ROWS
-
-    run, folder = load_run(directory), local_path(directory)
-    summary: dict[str, Any] = {}
-    if run.report is not None:
-        summary["test_metrics"] = run.report.to_dict()
-    if (folder / "history.csv").exists():  # of a model that was trained elsewhere, this is not known
-        summary |= {"training": dataclasses.asdict(run.config.training), "source": dataclasses.asdict(run.config.data)}
-        lineage = load_lineage(folder)
-        if lineage is not None:
-            summary["lineage"] = lineage.to_dict()
-        # A run folder of an older version of this package has no rule.
-        summary["split"] = None if run.split is None else run.split.to_dict()
-    return export_model(
-        run.model,
-        path,
-        rows=run.held_out,
-        summary=summary,
-        warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
-        warmup_signatures=warmup_signatures,
-        keep=keep,
-        measure_latency=measure_latency,
-    )

@@ -46,6 +46,11 @@ def lineage_before(directory: str | Path, *, rows: int, embedding_rows: int, dat
 
 def parent_of(directory: str | Path) -> Parent:
     """A run folder by its path and what is in it."""
+    return Parent(str(local_path(directory).resolve()), run_digest(directory))
+
+
+def run_digest(directory: str | Path) -> str:
+    """SHA-256, in hex, of a run folder's configuration, encoder, calibration and weights."""
     folder = local_path(directory).resolve()
     digest = hashlib.sha256()
     for name in _DIGESTED:
@@ -55,7 +60,7 @@ def parent_of(directory: str | Path) -> Parent:
             with file.open("rb") as opened:
                 while chunk := opened.read(_CHUNK):
                     digest.update(chunk)
-    return Parent(str(folder), digest.hexdigest())
+    return digest.hexdigest()
 
 
 def now() -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.data.sampling import sampled
 from htlnet_tf.encoding.encoded import EncodedRows, Rows
 from htlnet_tf.judging.calibration import calibration_table
 from htlnet_tf.judging.drift import drift
@@ -20,7 +21,6 @@ from htlnet_tf.page.facts import Member, RunFacts, bins_of, gains_of, importance
 from htlnet_tf.runs.folder import Run
 from htlnet_tf.runs.preparation import Prepared, Write
 from htlnet_tf.runs.versions import versions
-from htlnet_tf.schema import Schema
 
 IMPORTANCE_ROWS = 4000
 """Test rows that importance is measured on: some seconds, for 43 columns a quarter of a minute."""
@@ -51,7 +51,7 @@ def run_facts(
     if isinstance(train, EncodedRows):  # of a stream they would have to be read once more
         means = training_means(schema, train.labels, train.weights)
         trivial = trivial_reports(schema, means, scored.labels, scored.users)
-        test = sampled(prepared.test, schema, _DRIFT_ROWS, len(scored.labels))
+        test = sampled(prepared.test, schema, _DRIFT_ROWS)
         shift = drift(prepared.encoder, _sampled_arrays(train), prepared.encoder.encode(test))
     facts = RunFacts(
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -91,7 +91,7 @@ def with_test_rows(
     importance: pd.DataFrame | None = None
     measured = 0
     if importance_rows:
-        some = sampled(rows, schema, importance_rows, len(scored.labels))
+        some = sampled(rows, schema, importance_rows)
         measured = len(some)
         write(f"importance of {len({f.source for f in schema.inputs})} columns on {measured:,} test rows")
         importance = importance_table(model, some, write=write)
@@ -102,25 +102,6 @@ def with_test_rows(
         importance=() if importance is None else importance_of(importance),
         importance_rows=measured,
     )
-
-
-def sampled(rows: Rows, schema: Schema, most: int, total: int) -> pd.DataFrame:
-    """About so many of the rows, evenly from the first to the last.
-
-    Args:
-      rows: A frame, or a stream, which is read.
-      schema: Declares the columns.
-      most: At most so many.
-      total: How many there are.
-    """
-    step = max(1, -(-total // most))
-    if isinstance(rows, pd.DataFrame):
-        return rows.iloc[::step]
-    parts, passed = [], 0
-    for frame in dataclasses.replace(rows, schema=schema):
-        parts.append(frame.iloc[-passed % step :: step])
-        passed += len(frame)
-    return pd.concat(parts, ignore_index=True)
 
 
 def _sampled_arrays(rows: EncodedRows) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_rows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.runs.config import RunConfig, load_rows
+from htlnet_tf.runs.reference import Reference
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring import conformal
 from htlnet_tf.scoring.calibration.fitting import require_rows, require_settings
@@ -45,6 +46,7 @@ class Prepared:
       level: The latest of the training rows, encoded or a stream as `train` is, where the level is fitted on a share of
         them; None: on all.
       sizes: By part, how many rows it has.
+      reference: Some of the raw training and validation rows; None if they were not asked for.
     """
 
     schema: Schema
@@ -58,10 +60,16 @@ class Prepared:
     truth: pd.DataFrame | None = None
     level: Trainable | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    reference: Reference | None = None
 
 
-def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
+def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print) -> Prepared:
     """Loads the rows, splits them and fits the encoder on the training part.
+
+    Args:
+      config: Where the rows come from.
+      reference_rows: Keep so many raw rows of each of the parts `train` and `valid`, which reads a stream once more.
+      write: Where progress lines go.
 
     Raises:
       InputError: The data or the schema are not usable, or a part of the split is empty.
@@ -101,6 +109,7 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         f"{sizes[0]:,} rows to train, {sizes[1]:,} to validate, {sizes[2]:,} to test; "
         f"{len(schema.features)} features, {encoder.num_rows:,} embedding rows"
     )
+    reference = Reference.of(train, valid, encoder.schema, reference_rows) if reference_rows else None
     bad_rows = rows.bad_rows if isinstance(rows, Stream) else None
     if bad_rows:
         write(f"{len(bad_rows):,} bad rows were skipped; the first: {bad_rows.first()}")
@@ -116,6 +125,7 @@ def prepare(config: RunConfig, *, write: Write = print) -> Prepared:
         truth=truth.loc[test.index] if truth is not None and isinstance(test, pd.DataFrame) else None,
         level=_level_rows(config, level, encoder),
         sizes=dict(zip(PARTS, sizes, strict=True)),
+        reference=reference,
     )
 
 

@@ -26,6 +26,7 @@ from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import rows_of_part, split_rule
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
+from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.trained import Trained
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
@@ -172,6 +173,7 @@ def judged(config: RunConfig, prepared: Prepared, trained: tuple[Trained, ...]) 
         out_of_vocabulary=prepared.out_of_vocabulary.assign(test=pd.Series(scored.out_of_vocabulary, dtype=float)),
         bad_rows=prepared.bad_rows,
         scored=scored,
+        reference=prepared.reference,
     )
 
 
@@ -202,10 +204,11 @@ def train(
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
     `history.csv` (per epoch), `metrics.json`, `held_out.parquet`, `learning_curves.png`, `calibration.png`, and for a
     model with gradient metrics `gradient_history.csv` (per step) and `gradients.png`; `split.yaml` (the rule that split
-    the rows), `out_of_vocabulary.csv` (shares per feature and part), and `bad_rows.csv` if rows were skipped; and
-    `report.html`, one page with all of it, and `page.json`, what the page tells beside these files. Of an ensemble the
-    weights and the metrics are those of the whole; the tables of the histories have the member's seed as first column,
-    and the pictures are one per member, `learning_curves_seed_0.png`.
+    the rows), `out_of_vocabulary.csv` (shares per feature and part), `reference_train.parquet` and
+    `reference_valid.parquet` (rows that `htlnet drift` compares later ones with), and `bad_rows.csv` if rows were
+    skipped; and `report.html`, one page with all of it, and `page.json`, what the page tells beside these files. Of an
+    ensemble the weights and the metrics are those of the whole; the tables of the histories have the member's seed as
+    first column, and the pictures are one per member, `learning_curves_seed_0.png`.
 
     Args:
       config: What to do.
@@ -228,7 +231,7 @@ def train(
     model_class(config.model.name)
     checkpoint_path(output)
     with atomic_directory(output, overwrite=overwrite) as stage:
-        prepared = prepare(config, write=write)
+        prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
         run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
         write_run(run, stage)
     add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)

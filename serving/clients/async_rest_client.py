@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,9 +20,11 @@ from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import AsyncQuickAckTransport
 from htlnet_tf.serving.clients.replies import parse_reply
+from htlnet_tf.serving.clients.rest_client import RestClient
 from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.clients.rows import Rows, User
+from htlnet_tf.serving.clients.shadow import shadow_of
 from htlnet_tf.serving.errors import ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
@@ -51,6 +53,9 @@ class AsyncRestClient:
       max_connections: At most so many connections at once in an event loop; further requests wait for one.
       verify: Whether, or with what, to verify the certificate of an https server.
       schema: As of `RestClient`.
+      shadow: A label or version to ask the same in the background, as of `RestClient`.
+      shadow_log: As of `RestClient`.
+      shadow_keys: As of `RestClient`.
 
     Example:
       >>> async with AsyncRestClient("http://localhost:8501", "htlnet") as client:
@@ -72,6 +77,9 @@ class AsyncRestClient:
         max_connections: int = 16,
         verify: ssl.SSLContext | bool = True,
         schema: Schema | str | Path | None = None,
+        shadow: str | int | None = None,
+        shadow_log: str | Path | None = None,
+        shadow_keys: Sequence[str] = (),
     ) -> None:
         parsed = rest_url(url)
         check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
@@ -90,27 +98,47 @@ class AsyncRestClient:
         self._timeout = timeout
         self._retries = retries
 
+        def open_shadow(version: int | None, label: str | None) -> RestClient:
+            return RestClient(
+                url,
+                model_name,
+                version=version,
+                label=label,
+                timeout=timeout,
+                retries=0,
+                max_connections=1,
+                verify=verify,
+                schema=schema,
+            )
+
+        self._shadow = shadow_of(
+            shadow, shadow_log, shadow_keys, ModelAddress(model_name, version, label), open_shadow, timeout=timeout
+        )
+
     async def predict(
         self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE, *, row_format: bool = False
     ) -> pd.DataFrame:
         """Scores rows; arguments, result and errors as of `RestClient.predict`."""
-        return await self._run(self._calls.predict(rows, signature_name, row_format=row_format))
+        call = self._calls.predict(rows, signature_name, row_format=row_format)
+        return await self._watched(call, "predict", rows, signature_name, row_format=row_format)
 
     async def predict_candidates(
         self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE
     ) -> pd.DataFrame:
         """Scores many items for one user; arguments, result and errors as of `RestClient.predict_candidates`."""
-        return await self._run(self._calls.predict_candidates(user, items, signature_name))
+        call = self._calls.predict_candidates(user, items, signature_name)
+        return await self._watched(call, "predict_candidates", user, items, signature_name)
 
     async def rank(self, user: User, items: Rows, k: int = 10) -> pd.DataFrame:
         """The best items for one user; arguments, result and errors as of `RestClient.rank`."""
-        return await self._run(self._calls.rank(user, items, k))
+        return await self._watched(self._calls.rank(user, items, k), "rank", user, items, k)
 
     async def exceedance(
         self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
     ) -> pd.DataFrame:
         """The probabilities that amounts exceed thresholds; arguments and result as of `RestClient.exceedance`."""
-        return await self._run(self._calls.exceedance(rows, thresholds, signature_name))
+        call = self._calls.exceedance(rows, thresholds, signature_name)
+        return await self._watched(call, "exceedance", rows, thresholds, signature_name)
 
     async def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature; as `RestClient.signature`."""
@@ -125,7 +153,9 @@ class AsyncRestClient:
         return await self._run(self._calls.metadata())
 
     async def aclose(self) -> None:
-        """Closes the kept connections."""
+        """Closes the kept connections; a shadow first ends what waits, for `timeout` seconds at most."""
+        if self._shadow is not None:
+            await anyio.to_thread.run_sync(self._shadow.close)
         for http, loop in self._connections.close():
             if loop is asyncio.get_running_loop():
                 await http.aclose()
@@ -143,6 +173,13 @@ class AsyncRestClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    async def _watched(self, call: Call[pd.DataFrame], method: str, *arguments: Any, **named: Any) -> pd.DataFrame:
+        if self._shadow is None:
+            return await self._run(call)
+        with self._shadow.watch(method, arguments, named) as first:
+            scores = first.scores = await self._run(call)
+        return scores
 
     async def _run(self, call: Call[_Result]) -> _Result:
         try:

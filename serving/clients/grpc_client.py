@@ -7,7 +7,7 @@ protocol buffers that come with the tensorflow package and cannot be imported wi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits
-from htlnet_tf.serving.clients.calls import Calls, Question, ScoresOf, StatusOf, run
+from htlnet_tf.serving.clients.calls import Call, Calls, Question, ScoresOf, StatusOf, run
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.replies import OtherOutputsError
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.clients.rows import Rows, User
+from htlnet_tf.serving.clients.shadow import shadow_of
 from htlnet_tf.serving.errors import ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
@@ -85,6 +86,9 @@ class GrpcClient:
         closes the connection of a client that does so more often than every 300 s.
       max_message_bytes: The largest message to send or receive.
       schema: As of `RestClient`.
+      shadow: A label or version to ask the same in the background, as of `RestClient`.
+      shadow_log: As of `RestClient`.
+      shadow_keys: As of `RestClient`.
 
     Example:
       >>> with GrpcClient("localhost:8500", "htlnet") as client:
@@ -107,6 +111,9 @@ class GrpcClient:
         keepalive: float = KEEPALIVE_SECONDS,
         max_message_bytes: int = 256 * 2**20,
         schema: Schema | str | Path | None = None,
+        shadow: str | int | None = None,
+        shadow_log: str | Path | None = None,
+        shadow_keys: Sequence[str] = (),
     ) -> None:
         check_limits(timeout=timeout, retries=retries, max_message_bytes=max_message_bytes)
         self._address = ModelAddress(model_name, version, label)
@@ -126,6 +133,22 @@ class GrpcClient:
         self._retries = retries
         self._calls = Calls(self._target, schema)
 
+        def open_shadow(version: int | None, label: str | None) -> GrpcClient:
+            return GrpcClient(
+                target,
+                model_name,
+                version=version,
+                label=label,
+                timeout=timeout,
+                retries=0,
+                credentials=credentials,
+                keepalive=keepalive,
+                max_message_bytes=max_message_bytes,
+                schema=schema,
+            )
+
+        self._shadow = shadow_of(shadow, shadow_log, shadow_keys, self._address, open_shadow, timeout=timeout)
+
     def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:
         """Scores rows.
 
@@ -141,7 +164,7 @@ class GrpcClient:
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-        return run(self._calls.predict(rows, signature_name), self._answer)
+        return self._watched(self._calls.predict(rows, signature_name), "predict", rows, signature_name)
 
     def predict_candidates(self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE) -> pd.DataFrame:
         """Scores many items for one user, sending what belongs to the user once.
@@ -159,7 +182,8 @@ class GrpcClient:
           InputError: As in `predict`.
           ServingError: As in `predict`.
         """
-        return run(self._calls.predict_candidates(user, items, signature_name), self._answer)
+        call = self._calls.predict_candidates(user, items, signature_name)
+        return self._watched(call, "predict_candidates", user, items, signature_name)
 
     def rank(self, user: User, items: Rows, k: int = 10) -> pd.DataFrame:
         """The best items for one user, sorted on the server by the score of the model's ranking.
@@ -180,7 +204,7 @@ class GrpcClient:
             as in `predict`.
           ServingError: As in `predict`.
         """
-        return run(self._calls.rank(user, items, k), self._answer)
+        return self._watched(self._calls.rank(user, items, k), "rank", user, items, k)
 
     def exceedance(
         self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
@@ -200,7 +224,8 @@ class GrpcClient:
           InputError: As in `predict`; or a threshold is no finite number.
           ServingError: As in `predict`.
         """
-        return run(self._calls.exceedance(rows, thresholds, signature_name), self._answer)
+        call = self._calls.exceedance(rows, thresholds, signature_name)
+        return self._watched(call, "exceedance", rows, thresholds, signature_name)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.
@@ -240,7 +265,9 @@ class GrpcClient:
         return run(self._calls.metadata(), self._answer)
 
     def close(self) -> None:
-        """Closes the channel."""
+        """Closes the channel; a shadow first ends what waits, for `timeout` seconds at most."""
+        if self._shadow is not None:
+            self._shadow.close()
         for connection, _ in self._connections.close():
             connection.channel.close()
 
@@ -254,6 +281,13 @@ class GrpcClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _watched(self, call: Call[pd.DataFrame], method: str, *arguments: Any, **named: Any) -> pd.DataFrame:
+        if self._shadow is None:
+            return run(call, self._answer)
+        with self._shadow.watch(method, arguments, named) as first:
+            scores = first.scores = run(call, self._answer)
+        return scores
 
     def _answer(self, question: Question) -> Any:
         if isinstance(question, ScoresOf):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import httpx
 import pandas as pd
 
 from htlnet_tf.serving.clients.address import ModelAddress, check_limits, rest_url
-from htlnet_tf.serving.clients.calls import Calls, Question, run
+from htlnet_tf.serving.clients.calls import Call, Calls, Question, run
 from htlnet_tf.serving.clients.connections import OwnConnections
 from htlnet_tf.serving.clients.http import http_options, told_by_kind
 from htlnet_tf.serving.clients.quickack import QuickAckTransport
@@ -21,6 +21,7 @@ from htlnet_tf.serving.clients.replies import parse_reply
 from htlnet_tf.serving.clients.rest_format import Request, answer_of, request_of
 from htlnet_tf.serving.clients.retries import delays, is_retryable
 from htlnet_tf.serving.clients.rows import Rows, User
+from htlnet_tf.serving.clients.shadow import shadow_of
 from htlnet_tf.serving.errors import ServingError
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE, EXCEEDANCE_SIGNATURE, Signature
 
@@ -53,6 +54,11 @@ class RestClient:
       schema: The schema that the model was trained with, or the path of its file or run folder; rows are then read as
         in training: the table's own column names, decimal commas, formats of times, datetimes, lists. None: by the
         signature alone, which knows neither units nor separators.
+      shadow: A label (text) or version (number) to ask the same in the background, see `shadow_log`. It neither delays
+        nor fails an answer; where it does not keep up, requests are dropped and counted. None: nothing.
+      shadow_log: The folder that both answers are written to, as JSON lines, for `htlnet compare-logs`.
+      shadow_keys: Columns of the rows to log with them, by which labels can be joined; a DataFrame's further columns
+        too.
 
     Example:
       >>> with RestClient("http://localhost:8501", "htlnet") as client:
@@ -75,6 +81,9 @@ class RestClient:
         max_connections: int = 16,
         verify: ssl.SSLContext | bool = True,
         schema: Schema | str | Path | None = None,
+        shadow: str | int | None = None,
+        shadow_log: str | Path | None = None,
+        shadow_keys: Sequence[str] = (),
     ) -> None:
         parsed = rest_url(url)
         check_limits(timeout=timeout, retries=retries, max_connections=max_connections)
@@ -92,6 +101,23 @@ class RestClient:
         self._connections = OwnConnections(connect)
         self._timeout = timeout
         self._retries = retries
+
+        def open_shadow(version: int | None, label: str | None) -> RestClient:
+            return RestClient(
+                url,
+                model_name,
+                version=version,
+                label=label,
+                timeout=timeout,
+                retries=0,
+                max_connections=1,
+                verify=verify,
+                schema=schema,
+            )
+
+        self._shadow = shadow_of(
+            shadow, shadow_log, shadow_keys, ModelAddress(model_name, version, label), open_shadow, timeout=timeout
+        )
 
     def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE, *, row_format: bool = False) -> pd.DataFrame:
         """Scores rows.
@@ -118,7 +144,13 @@ class RestClient:
           ServingError: The server refused the request (`RefusedError`), took too long (`TimedOutError`), or could not
             be reached or was too busy (`UnavailableError`).
         """
-        return run(self._calls.predict(rows, signature_name, row_format=row_format), self._answer)
+        return self._watched(
+            self._calls.predict(rows, signature_name, row_format=row_format),
+            "predict",
+            rows,
+            signature_name,
+            row_format=row_format,
+        )
 
     def predict_candidates(self, user: User, items: Rows, signature_name: str = CANDIDATES_SIGNATURE) -> pd.DataFrame:
         """Scores many items for one user, sending what belongs to the user once.
@@ -136,7 +168,8 @@ class RestClient:
           InputError: As in `predict`.
           ServingError: As in `predict`.
         """
-        return run(self._calls.predict_candidates(user, items, signature_name), self._answer)
+        call = self._calls.predict_candidates(user, items, signature_name)
+        return self._watched(call, "predict_candidates", user, items, signature_name)
 
     def rank(self, user: User, items: Rows, k: int = 10) -> pd.DataFrame:
         """The best items for one user, sorted on the server by the score of the model's ranking.
@@ -157,7 +190,7 @@ class RestClient:
             as in `predict`.
           ServingError: As in `predict`.
         """
-        return run(self._calls.rank(user, items, k), self._answer)
+        return self._watched(self._calls.rank(user, items, k), "rank", user, items, k)
 
     def exceedance(
         self, rows: Rows, thresholds: float | Iterable[float], signature_name: str = EXCEEDANCE_SIGNATURE
@@ -177,7 +210,8 @@ class RestClient:
           InputError: As in `predict`; or a threshold is no finite number.
           ServingError: As in `predict`.
         """
-        return run(self._calls.exceedance(rows, thresholds, signature_name), self._answer)
+        call = self._calls.exceedance(rows, thresholds, signature_name)
+        return self._watched(call, "exceedance", rows, thresholds, signature_name)
 
     def signature(self, name: str = DEFAULT_SIGNATURE) -> Signature:
         """The inputs and outputs of a signature, read from the server on first use.
@@ -217,7 +251,9 @@ class RestClient:
         return run(self._calls.metadata(), self._answer)
 
     def close(self) -> None:
-        """Closes the kept connections."""
+        """Closes the kept connections; a shadow first ends what waits, for `timeout` seconds at most."""
+        if self._shadow is not None:
+            self._shadow.close()
         for http, _ in self._connections.close():
             http.close()
 
@@ -231,6 +267,13 @@ class RestClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _watched(self, call: Call[pd.DataFrame], method: str, *arguments: Any, **named: Any) -> pd.DataFrame:
+        if self._shadow is None:
+            return run(call, self._answer)
+        with self._shadow.watch(method, arguments, named) as first:
+            scores = first.scores = run(call, self._answer)
+        return scores
 
     def _answer(self, question: Question) -> Any:
         return answer_of(question, self._reply(request_of(question, self._path)), self._url)

@@ -102,7 +102,7 @@ def test_observed_if_and_weights() -> None:
         max_size=12,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_row_is_treated_by_itself(rows: list[tuple[Any, ...]]) -> None:
     schema = Schema(
         features=FEATURES,

@@ -107,8 +107,8 @@ SHORTER = {
     "docs/comparison.md": {"(0.0, 0.8, 1.0)": "(0.0, 1.0)"},
     "docs/ensembles.md": {"range(3)": "range(2)", "epochs=2": "epochs=1"},
 }
-# Pages with a test of their own: the first two below, the third in tests/test_ranking_docs.py.
-ELSEWHERE = {"README.md", "docs/serving.md", "docs/ranking.md"}
+# Pages with a test of their own: the first three below, the last in tests/test_ranking_docs.py.
+ELSEWHERE = {"README.md", "docs/serving.md", "docs/monitoring.md", "docs/ranking.md"}
 SLOW = ("docs/comparison.md", "docs/daily.md", "docs/ensembles.md", "docs/python.md", "docs/uncertainty.md")
 
 
@@ -133,6 +133,16 @@ def test_the_clients(url: str) -> None:
     run("docs/serving.md", names, **{"http://localhost:8501": url})
     assert list(names["scores"].columns) == ["click", "purchase", "spend"]
     assert len(names["ranked"]) == 5
+
+
+def test_a_shadow(url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: Names = {"rows": generate_funnel(1000).frame.head(3)}
+    run("docs/monitoring.md", names, **{"http://localhost:8501": url})
+    assert len(names["scores"]) == 3
+    # That server has no canary: it is noted, and the answer was there.
+    found = htl.compare_logs(["logs/shadow"])
+    assert (found.requests, dict(found.failed)) == (1, {"first": 0.0, "second": 1.0})
 
 
 def test_what_comments_of_the_objectives_say() -> None:

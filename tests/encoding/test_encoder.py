@@ -110,7 +110,7 @@ def test_save_and_load_encode_alike(encoder: Any, frame: pd.DataFrame, tmp_path:
         np.testing.assert_array_equal(loaded.encode(frame)[key], values)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(

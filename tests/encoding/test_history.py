@@ -201,7 +201,7 @@ def test_no_known_value_among_several_is_the_prior(fitted: htl.FeatureEncoder, t
 
 @pytest.mark.parametrize("scheme", ["folds", "ordered"])
 @given(seed=st.integers(0, 10_000), row=st.integers(0, 59))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_row_sees_its_own_label(scheme: Any, seed: int, row: int) -> None:
     """Nearly without smoothing, for the prior is of all rows; it is left only where no other row counts."""
     names = ["item.click", "item.spend"]

@@ -250,7 +250,7 @@ def as_frame(rows: list[Any]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row[i] for row in rows]) for i, name in enumerate(NAMES)})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROW, min_size=1, max_size=8))
 def test_a_frame_is_encoded_as_the_graph_encodes_its_raw_columns(rows: list[Any]) -> None:
     encoder, frame = everything(), as_frame(rows)

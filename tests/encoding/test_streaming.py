@@ -42,14 +42,14 @@ def split_up(sizes: list[int]) -> list[EncodedRows]:
 
 
 @given(SIZES, st.integers(1, 40), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_buffer_passes_every_row_on_once(sizes: list[int], size: int, seed: int) -> None:
     out = numbers(shuffled(split_up(sizes), size, np.random.default_rng(seed)))
     assert sorted(out) == list(range(sum(sizes)))
 
 
 @given(SIZES, st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_regrouping_keeps_rows_and_order(sizes: list[int], size: int) -> None:
     parts = list(regrouped(split_up(sizes), size))
     assert numbers(parts) == list(range(sum(sizes)))

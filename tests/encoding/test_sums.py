@@ -20,7 +20,7 @@ def of(rows: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 @given(ROWS, ROWS, st.booleans(), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_sums_are_those_of_the_rows(
     first: list[tuple[int, int, int]], second: list[tuple[int, int, int]], sparse: bool, earlier: bool
 ) -> None:

@@ -25,7 +25,8 @@ from htlnet_tf.export.publish import ExportedVersion
 from htlnet_tf.export.summary import data_hash, git_revision
 from htlnet_tf.export.version_folders import versions
 from htlnet_tf.runs.config import DataConfig, ModelConfig, RunConfig
-from htlnet_tf.runs.folder import export_run, save_model
+from htlnet_tf.runs.exporting import export_run, exported_before
+from htlnet_tf.runs.folder import save_model
 from htlnet_tf.serving import EmbeddedServer, RestClient
 from tests.conftest import small_frame
 
@@ -116,6 +117,11 @@ def test_a_run_s_version_tells_what_the_run_folder_has(
     assert summary["data"]["sha256"] == hashlib.sha256((run / "encoder.json").read_bytes()).hexdigest()
     (info,) = htl.export.list_versions(tmp_path / "models")
     assert (info.training_rows, info.metrics) == (400, {"click": {"auc": 0.75}})
+    # The very same run is not exported twice where it is asked to be once.
+    assert export_run(run, tmp_path / "models" / "m", once=True) == exported
+    assert exported_before(tmp_path / "models" / "m", summary["run_sha256"]) == exported
+    assert exported_before(tmp_path / "models" / "m", "of another run") is None
+    assert exported_before(tmp_path / "models" / "none", summary["run_sha256"]) is None
 
 
 def test_the_git_revision_is_that_of_the_working_tree(tmp_path: Path) -> None:

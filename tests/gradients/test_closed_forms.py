@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from htlnet_tf.gradients import IMTLG, AlignedMTL
 from tests.gradients.draws import HARD, assert_same_vector, coefficients, draw, seeds, tasks
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 def impartial(gradients: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from htlnet_tf.gradients import IMTLG, MGDA, AlignedMTL, CAGrad, NashMTL
 from tests.gradients.draws import coefficients, draw, seeds
 
 METHODS = [MGDA(), CAGrad(), IMTLG(), AlignedMTL(), NashMTL()]
-FEW = settings(max_examples=50, deadline=None)
+FEW = settings(max_examples=50)
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 _nash_mtl = tf.function(METHODS[-1])
 

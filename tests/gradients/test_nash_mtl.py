@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from htlnet_tf.gradients import NashMTL
 from tests.gradients.draws import HARD, coefficients, draw, seeds, tasks
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 # 20 Newton steps take a quarter of a second one operation at a time.
 nash_mtl = tf.function(NashMTL())
 

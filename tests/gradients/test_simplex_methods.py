@@ -11,7 +11,7 @@ from scipy.optimize import minimize, nnls
 from htlnet_tf.gradients import MGDA, CAGrad
 from tests.gradients.draws import HARD, assert_same_vector, coefficients, draw, seeds, tasks
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 
 
 def smallest_in_the_hull(gradients: np.ndarray) -> np.ndarray:

@@ -154,7 +154,7 @@ def test_many_days_are_shortened_in_the_middle() -> None:
     assert "2022-05-02" not in text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(bounds=st.lists(st.integers(0, 120), max_size=5))
 def test_a_stream_says_what_one_frame_says(bounds: list[int]) -> None:
     frame = planted(120)

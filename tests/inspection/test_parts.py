@@ -17,7 +17,7 @@ from htlnet_tf.inspection.tables import bar, number, percent
 from htlnet_tf.inspection.values import MISSING_HASH, read_column
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=40))
 def test_auc_and_spearman_are_those_of_the_libraries(rows: list[tuple[bool, int]]) -> None:
     labels, scores = np.array([r[0] for r in rows]), np.array([r[1] for r in rows], float)

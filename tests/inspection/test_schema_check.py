@@ -136,7 +136,7 @@ def test_a_missing_column_names_the_file(tmp_path: Path, schema_file: Path, ends
         inspect_path(last.parent, schema=schema_file)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     planted=st.sets(st.sampled_from([(c, i) for c, faults in FAULTS.items() for i in faults])),
     bound=st.integers(1, ROWS - 1),

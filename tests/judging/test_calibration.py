@@ -80,7 +80,7 @@ def test_a_target_without_labels_has_no_rows() -> None:
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=1, max_size=50),
     st.integers(1, 12),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_bins_are_equal_in_order_and_lose_nothing(rows: list[tuple[int, int]], bins: int) -> None:
     schema = Schema(features=SCHEMA.features, targets=(Binary("c"), Continuous("y")))
     labels = pd.DataFrame({"c": [r[0] for r in rows], "y": 0.0})

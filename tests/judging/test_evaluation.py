@@ -26,7 +26,7 @@ SCHEMA = Schema(
     targets=(Binary("click"), Multiclass("stars", num_classes=3), Continuous("spend", unit="EUR")),
 )
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 @pytest.fixture(autouse=True)

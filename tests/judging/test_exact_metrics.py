@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.exact_metrics import group_auc, normalized_gini, xauc
 
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60)
 amounts = st.lists(st.integers(0, 1000).map(lambda v: v / 8), min_size=2, max_size=40)
 
 

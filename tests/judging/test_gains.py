@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -51,7 +51,6 @@ def test_of_nothing_there_are_no_shares() -> None:
         gains_table(SCHEMA, labels, predictions, points=0)
 
 
-@settings(deadline=None)
 @given(
     npst.arrays(np.float64, 20, elements=st.floats(0, 100, width=32)),
     npst.arrays(np.float64, 20, elements=st.sampled_from([0.0, 1.0, 2.0, 3.0])),

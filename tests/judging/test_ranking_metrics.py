@@ -66,7 +66,7 @@ def by_orders(metric: Any, labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean(values))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=2, max_size=6), st.integers(1, 4))
 def test_ties_count_as_the_mean_over_their_orders(rows: list[tuple[int, int]], k: int) -> None:
     labels, scores, users = arrays([r[0] for r in rows], [r[1] for r in rows], [0] * len(rows))
@@ -81,7 +81,7 @@ def test_ties_count_as_the_mean_over_their_orders(rows: list[tuple[int, int]], k
         assert np.isnan(ndcg(labels, scores, users, k).value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_users_are_judged_apart(seed: int, k: int) -> None:
     random = np.random.default_rng(seed)

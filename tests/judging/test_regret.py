@@ -76,7 +76,7 @@ def test_the_excess_on_drawn_labels_comes_close() -> None:
 
 
 @given(st.lists(st.tuples(scores, scores), min_size=2, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_it_is_zero_for_the_truth_and_positive_for_all_else(rows: list[tuple[list[float], list[float]]]) -> None:
     truth, predictions = table(*(a for a, _ in rows)), table(*(b for _, b in rows))
     given_labels = labels(len(rows))
@@ -91,7 +91,7 @@ def test_it_is_zero_for_the_truth_and_positive_for_all_else(rows: list[tuple[lis
 
 
 @given(st.floats(0.01, 0.99), st.floats(1e-9, 1e-7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_small_differences_do_not_cancel(p: float, step: float) -> None:
     """KL is step^2 / (2 p (1 - p)) to second order, far below the rounding of its two logarithms."""
     row = [1 / 3, 1 / 3, 1 / 3, 0.0]

@@ -151,7 +151,7 @@ fields_drawn = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(fields_drawn, min_size=1, max_size=6),
     st.lists(st.integers(2, 6), min_size=4, max_size=4),

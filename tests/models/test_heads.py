@@ -49,7 +49,8 @@ def test_masks_and_weights_of_every_objective(case: Case) -> None:
     assert (gradient[~taking] == 0).all() and (gradient[taking] != 0).any(axis=1).all()
     # What is judged and what the level is taken from leave these rows out, too.
     for training in (True, False):
-        head.update_metrics(labels, given, tf.constant(weights, tf.float32), training=training)
+        rows = tf.constant(weights, tf.float32)
+        head.update_metrics(labels, given, rows, head.row_losses(labels, given, rows), training=training)
     clean = tf.constant(outputs if head.num_outputs > 1 else outputs[:, 0], tf.float32)
     predictions = head.predict(clean).numpy()[taking]
     error = np.sqrt(np.mean((predictions - TRAINING[taking]) ** 2))
@@ -67,7 +68,8 @@ def test_the_judged_loss_is_a_squared_error_whatever_is_trained(case: Case) -> N
     head = head_of(case)
     outputs = tf.constant(np.random.default_rng(1).normal(0.0, 1.0, [len(TRAINING), head.num_outputs]), tf.float32)
     outputs = outputs if head.num_outputs > 1 else outputs[:, 0]
-    head.update_metrics(tf.constant(TRAINING, tf.float32), outputs, None, training=False)
+    labels = tf.constant(TRAINING, tf.float32)
+    head.update_metrics(labels, outputs, None, head.row_losses(labels, outputs, None), training=False)
     ratio = float(head.judged_loss.result()) / float(head.constant_loss.result())
     assert ratio == pytest.approx(float(head.judged[0].result()) ** 2, rel=1e-4)
 

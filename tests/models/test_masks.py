@@ -65,7 +65,7 @@ SQUARED = Continuous("a", objective="squared", non_negative=False)
 
 class TestLosses:
     @given(st.lists(st.tuples(st.integers(0, 2), st.floats(-4, 4), st.sampled_from([0.0, 0.25, 1.0, 3.0])), min_size=1))
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     def test_loss_and_gradient_against_float64(self, rows: list[tuple[int, float, float]]) -> None:
         classes, values, weights = (np.array(column, np.float64) for column in zip(*rows, strict=True))
         for target in (Binary("a"), Multiclass("a", num_classes=3), SQUARED):

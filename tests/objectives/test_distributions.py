@@ -128,7 +128,7 @@ def test_quantile_is_linear_between_its_levels() -> None:
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 @given(seed=seeds, spread=st.floats(0.01, 4.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_both_are_monotone_and_inverse_to_one_another(name: str, seed: int, spread: float) -> None:
     objective = DISTRIBUTIONS[name]
     outputs = as_taken(objective, outputs_of(objective, seed, spread))

@@ -29,7 +29,7 @@ def _predictions(objective: Objective, outputs: tf.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @given(seed=seeds, states=st.integers(1, 5), spread=st.floats(0.01, 8.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_mixture_predicts_the_weighted_mean(name: str, seed: int, states: int, spread: float) -> None:
     objective, random = OBJECTIVES[name], np.random.default_rng(seed)
     outputs = random.normal(0.0, spread, [4, states, objective.num_outputs])
@@ -43,7 +43,7 @@ def test_a_mixture_predicts_the_weighted_mean(name: str, seed: int, states: int,
 
 @pytest.mark.parametrize("name", [name for name, objective in AMOUNTS.items() if objective.can_be_given])
 @given(seed=seeds, spread=st.floats(0.01, 8.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_an_amount_given_a_step_is_its_probability_times_the_amount(name: str, seed: int, spread: float) -> None:
     objective, random = AMOUNTS[name], np.random.default_rng(seed)
     logits = random.normal(0.0, spread, 8)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from htlnet_tf.page.charts import Series, line_chart, reliability_chart
@@ -32,7 +32,6 @@ def test_a_scale_by_hand() -> None:
 finite = st.floats(-1e12, 1e12, allow_nan=False)
 
 
-@settings(deadline=None)
 @given(
     st.lists(finite | st.just(NAN) | st.just(0.0), max_size=20),
     st.booleans(),

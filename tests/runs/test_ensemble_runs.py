@@ -16,7 +16,8 @@ from htlnet_tf.comparison import compare
 from htlnet_tf.parity import check_parity
 from htlnet_tf.runs.callbacks import KeepBest
 from htlnet_tf.runs.config import RunConfig
-from htlnet_tf.runs.folder import Run, export_run, load_model
+from htlnet_tf.runs.exporting import export_run
+from htlnet_tf.runs.folder import Run, load_model
 from htlnet_tf.runs.preparation import prepare
 from htlnet_tf.runs.training import load_test_rows, train, train_model
 from htlnet_tf.serving import EmbeddedServer, GrpcClient, RestClient
@@ -28,7 +29,7 @@ Build = Callable[..., Any]
 SMALL = """
 data: {loader: generated, num_rows: 2000}
 model: {name: shared_bottom, arguments: {tower_units: [8], gradient_metrics: true}}
-training: {epochs: 2, batch_size: 512, learning_rate: 0.01, seed: 4, ensemble: 3}
+training: {epochs: 2, batch_size: 512, learning_rate: 0.01, seed: 4, ensemble: 2}
 """
 
 
@@ -39,7 +40,7 @@ def config(folder: Path, *changes: str) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path, list[str]]:
-    """A run of three members, its folder, and the lines of its progress."""
+    """A run of two members, its folder, and the lines of its progress."""
     folder = tmp_path_factory.mktemp("ensemble")
     lines: list[str] = []
     return train(config(folder), folder / "run", write=lines.append), folder / "run", lines
@@ -49,23 +50,24 @@ def test_the_folder_has_one_model_and_the_histories_of_its_members(trained: tupl
     run, folder, lines = trained
     assert {path.name for path in folder.iterdir()} == {
         *("config.yaml", "encoder.json", "weights", "metrics.json", "held_out.parquet", "split.yaml"),
+        *("reference_train.parquet", "reference_valid.parquet"),
         *("out_of_vocabulary.csv", "history.csv", "gradient_history.csv"),
         *("calibration.png", "page.json", "report.html"),
-        *(f"{picture}_seed_{seed}.png" for picture in ("learning_curves", "gradients") for seed in (4, 5, 6)),
+        *(f"{picture}_seed_{seed}.png" for picture in ("learning_curves", "gradients") for seed in (4, 5)),
     }
     history = pd.read_csv(folder / "history.csv")
-    assert history[["seed", "epoch"]].to_numpy().tolist() == [[4, 1], [4, 2], [5, 1], [5, 2], [6, 1], [6, 2]]
+    assert history[["seed", "epoch"]].to_numpy().tolist() == [[4, 1], [4, 2], [5, 1], [5, 2]]
     assert history["val_loss"].tolist() == [value for member in run.trained for value in member.history["val_loss"]]
     steps = pd.read_csv(folder / "gradient_history.csv")
-    assert steps.groupby("seed").size().tolist() == [8, 8, 8]  # two passes over 1,600 rows by 512
-    assert steps["step"].tolist() == [*range(1, 9)] * 3
-    assert any(line.startswith("  member 2/3, epoch 2/2: ") for line in lines)
+    assert steps.groupby("seed").size().tolist() == [8, 8]  # two passes over 1,600 rows by 512
+    assert steps["step"].tolist() == [*range(1, 9)] * 2
+    assert any(line.startswith("  member 2/2, epoch 2/2: ") for line in lines)
 
 
 def test_the_folder_gives_the_model_back(trained: tuple[Run, Path, list[str]]) -> None:
     run, folder, _ = trained
     kept, model = load_model(folder)
-    assert kept.training.ensemble == 3
+    assert kept.training.ensemble == 2
     assert isinstance(model, htl.Ensemble)
     rows = load_test_rows(folder)
     assert isinstance(rows, pd.DataFrame)
@@ -91,7 +93,7 @@ def test_a_member_is_the_model_that_its_seed_alone_gives(
 
 
 def test_members_have_the_schedule_the_averages_and_the_level_of_a_single_model(tmp_path: Path) -> None:
-    options = ("training.ensemble=2", "training.schedule={name: cosine}", "training.ema_momentum=0.9")
+    options = ("training.schedule={name: cosine}", "training.ema_momentum=0.9")
     averaged = config(tmp_path, *options, "training.level_share=0.5")
     run = train(averaged, tmp_path / "run", write=lambda _: None)
     _, model = load_model(tmp_path / "run")
@@ -109,9 +111,9 @@ def test_a_server_answers_with_the_mean(trained: tuple[Run, Path, list[str]], tm
     run, folder, _ = trained
     version = export_run(folder, tmp_path / "models" / "htlnet")
     summary = json.loads((version.path / "assets.extra" / "training_summary.json").read_text())
-    assert (summary["model"], summary["training"]["ensemble"]) == ("SharedBottom x3", 3)
+    assert (summary["model"], summary["training"]["ensemble"]) == ("SharedBottom x2", 2)
     single = sum(int(np.prod(w.shape)) for w in run.trained[0].model.trainable_variables)
-    assert summary["parameters"] == 3 * single
+    assert summary["parameters"] == 2 * single
     rows = run.held_out.head(20)
     expected = htl.predict(run.model, rows)
     user = [f.source for f in run.model.schema.features if f.group in ("user", "context")]
@@ -135,7 +137,7 @@ def _items(run: Run) -> list[str]:
 
 
 def test_a_member_that_diverges_leaves_its_last_good_weights_as_a_single_model(tmp_path: Path) -> None:
-    diverging = config(tmp_path, "training.learning_rate=1e30", "training.ensemble=2")
+    diverging = config(tmp_path, "training.learning_rate=1e30")
     with pytest.raises(htl.NonFiniteError, match="The last good weights are in"):
         train(diverging, tmp_path / "run", write=lambda _: None)
     kept, model = load_model(tmp_path / "run.last_good")

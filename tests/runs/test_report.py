@@ -10,9 +10,7 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
-from htlnet_tf.data.stream import open_stream
 from htlnet_tf.runs.page import run_inputs
-from htlnet_tf.runs.page_facts import sampled
 from htlnet_tf.runs.report import report_run
 from tests.page.pages import read
 
@@ -51,13 +49,3 @@ def test_a_model_trained_from_python_has_a_page(
     assert {path.name for path in run.iterdir()} == before | {"report.html"}
     with pytest.raises(htl.InputError, match="negative"):
         report_run(run, importance_rows=-1)
-
-
-def test_some_rows_are_taken_evenly(frame: pd.DataFrame, schema: htl.Schema, tmp_path: Path) -> None:
-    assert sampled(frame, schema, 100, len(frame))["time_ms"].tolist() == list(range(0, 400_000, 4000))
-    assert len(sampled(frame, schema, 1000, len(frame))) == 400
-    # Of files the same rows, wherever one ends and the next begins.
-    for number, (start, end) in enumerate(((0, 130), (130, 131), (131, 400))):
-        frame.iloc[start:end].to_parquet(tmp_path / f"{number}.parquet")
-    stream = open_stream(tmp_path, schema)
-    assert sampled(stream, schema, 100, 400)["time_ms"].tolist() == list(range(0, 400_000, 4000))

@@ -56,7 +56,7 @@ def test_extremes_are_exact_or_bounded() -> None:
 amounts = st.floats(0.0, float(np.float32(3e38)), width=32)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.floats(0.0, 1.0, width=32),
     amounts,
@@ -79,7 +79,7 @@ def test_graph_and_numpy_agree(click: float, spend: float, of_click: float, of_s
         np.testing.assert_allclose(expected, product, rtol=1e-10)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1e6)), min_size=2, max_size=8), st.floats(0.01, 100))
 def test_only_ratios_of_weights_count_for_the_order(rows: list[tuple[float, float]], factor: float) -> None:
     from htlnet_tf.scoring.power_product import log_scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -32,6 +32,26 @@ class Chunk(NamedTuple):
     first_row: int
 
 
+class RowSource(Protocol):
+    """Where the rows of a stream come from: in parts that can be told apart, in an order that stays."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What the parts are called."""
+
+    def chunks(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        schema: Schema | None = None,
+        chunk_rows: int = 65_536,
+        files: Sequence[int] | None = None,
+        on_bad_lines: OnBadLines = "error",
+        report: Report | None = None,
+    ) -> Iterator[Chunk]:
+        """The rows, see `Source.chunks`."""
+
+
 class Source:
     """Files of one format, in order of their paths; columns have the names that the files give them.
 
@@ -43,17 +63,21 @@ class Source:
       delimiter: Of CSV files.
 
     Attributes:
-      files: Paths.
       format: As given.
     """
 
     def __init__(self, files: Sequence[str], format: str, delimiter: str = ",") -> None:
-        self.files, self.format, self._delimiter = tuple(files), format, delimiter
+        self._files, self.format, self._delimiter = tuple(files), format, delimiter
         self._headers: dict[str, pa.Schema] = {}
         self._inferred: dict[str, Kind] | None = None
         self._types_known: dict[str, tuple[pa.DataType, str]] = {}
         self._valued: dict[tuple[str, str], bool] = {}
         self._without_values: set[tuple[str, str]] = set()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths."""
+        return self._files
 
     @property
     def columns(self) -> tuple[str, ...]:

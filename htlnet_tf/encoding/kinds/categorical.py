@@ -277,6 +277,7 @@ class CategoricalKind(Kind[Categorical]):
             keys = [key for key in keys if key not in codes]
         keys += codes
         rows = np.append(rows, np.full(len(codes), block.missing))
+        assert self.dtype is not None  # it has a column of its own
         # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
         with tf.init_scope():
             initializer = tf.lookup.KeyValueTensorInitializer(

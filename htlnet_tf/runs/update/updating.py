@@ -27,6 +27,7 @@ from htlnet_tf.runs.folder import Run, load_model, write_run
 from htlnet_tf.runs.lineage import LINEAGE, lineage_before, now, parent_of
 from htlnet_tf.runs.parts import rows_of_part
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, coverage_of, require_calibration
+from htlnet_tf.runs.reference import Reference
 from htlnet_tf.runs.training import add_page, calibrate_as_configured, judged
 from htlnet_tf.runs.update.day import DayRows, load_day
 from htlnet_tf.runs.update.learning import learn, learn_more, members_after
@@ -191,6 +192,7 @@ def _prepared(day: DayRows, growth: Growth) -> Prepared:
         pd.DataFrame({name: coverage.shares() for name, coverage in covered.items()}),
         day.rows.bad_rows if isinstance(day.rows, Stream) else None,
         sizes=sizes,
+        reference=Reference.of(raw["train"], raw["valid"], encoder.schema),
     )
 
 

@@ -56,7 +56,7 @@ _ROW = st.tuples(_TEXT | st.sampled_from(["", "007", "NA", "NaN", " x ", '"', "1
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(_ROW, min_size=1, max_size=8))
 def test_what_is_written_is_read(tmp_path: Path, suffix: str, rows: list[tuple[Any, ...]]) -> None:
     text, whole, number = ([row[i] for row in rows] for i in range(3))

@@ -16,7 +16,8 @@ from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.encoding.encoded import encode_rows
 from htlnet_tf.page.lineage import Lineage
 from htlnet_tf.runs.config import RunConfig
-from htlnet_tf.runs.folder import Run, export_run, load_config, load_model
+from htlnet_tf.runs.exporting import export_run
+from htlnet_tf.runs.folder import Run, load_config, load_model
 from htlnet_tf.runs.lineage import load_lineage, parent_of
 from htlnet_tf.runs.training import load_test_rows, train
 from htlnet_tf.runs.update.updating import Update, update

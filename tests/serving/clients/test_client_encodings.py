@@ -37,7 +37,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 ROWS = st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ROWS)
 def test_rows_columns_and_tensors_say_the_same(rows: list[dict[str, Any]]) -> None:
     columns = to_columns(rows, SIGNATURE).values
@@ -51,7 +51,7 @@ def test_rows_columns_and_tensors_say_the_same(rows: list[dict[str, Any]]) -> No
             np.testing.assert_array_equal(read, tensor)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ROWS)
 def test_examples_say_the_same(rows: list[dict[str, Any]]) -> None:
     columns = to_columns(rows, SIGNATURE).values

@@ -99,7 +99,7 @@ _documents = st.fixed_dictionaries(
 _bodies = _documents.map(lambda document: json.dumps(document).encode()) | st.binary(max_size=30)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=_bodies, verb=st.sampled_from(["predict", "predict", "classify", "regress"]), packed=st.booleans())
 def test_any_body(app: Starlette, body: bytes, verb: str, packed: bool) -> None:
     headers = {"Content-Encoding": "gzip"} if packed and len(body) % 5 == 0 else {}

@@ -202,7 +202,7 @@ def test_requests_at_the_same_time(http: httpx.Client) -> None:
         assert list(pool.map(price_times_ten, range(64))) == [10.0 * price for price in range(64)]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tail=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12))
 def test_no_path_makes_the_server_fail(http: httpx.Client, server: EmbeddedServer, tail: str) -> None:
     response = http.get(server.url + "/v1/models/" + tail.replace("\\", "%5c"))

@@ -212,7 +212,7 @@ def test_a_folder_that_disappears_leaves_its_versions_serving(models: Path, capl
     assert store.latest("m") == 2
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=st.lists(st.tuples(st.sampled_from(["add", "bad", "remove"]), st.integers(1, 6)), max_size=12))
 def test_something_always_answers_once_a_good_version_is_there(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]

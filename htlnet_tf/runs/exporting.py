@@ -1,0 +1,95 @@
+"""A run folder -> a version of a servable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htlnet_tf.files import local_path
+from htlnet_tf.runs.folder import load_run
+from htlnet_tf.runs.lineage import load_lineage, run_digest
+
+if TYPE_CHECKING:
+    from htlnet_tf.export import ExportedVersion
+
+
+def export_run(
+    directory: str | Path,
+    path: str | Path,
+    *,
+    warmup_rows: Sequence[int] | None = None,
+    warmup_signatures: Sequence[str] | None = None,
+    keep: int | None = None,
+    measure_latency: bool = False,
+    once: bool = False,
+) -> ExportedVersion:
+    """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
+
+    The training summary gets what the run folder has: the training's settings, the test metrics, the rule that split
+    the rows, and where they came from.
+
+    Args:
+      directory: The run folder.
+      path: The model's directory: `models/htlnet`.
+      warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
+      warmup_signatures: Signatures to warm up; None: all.
+      keep: Remove the oldest versions that no label names, but none of the newest so many.
+      measure_latency: Time every signature with 1, 100 and 500 rows.
+      once: If `path` has a version that this very run was exported as, the latest of those is given, and nothing is
+        exported: a scheduler's step that was killed behind its work does not do it twice.
+
+    Raises:
+      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
+      VerificationError: The exported model gives other scores; nothing is published.
+    """
+    from htlnet_tf.export import export_model
+    from htlnet_tf.export.warmup import WARMUP_ROWS
+
+    folder, digest = local_path(directory), run_digest(directory)
+    if once and (found := exported_before(path, digest)) is not None:
+        return found
+    run = load_run(directory)
+    summary: dict[str, Any] = {"run_sha256": digest}
+    if run.report is not None:
+        summary["test_metrics"] = run.report.to_dict()
+    if (folder / "history.csv").exists():  # of a model that was trained elsewhere, this is not known
+        summary |= {"training": dataclasses.asdict(run.config.training), "source": dataclasses.asdict(run.config.data)}
+        lineage = load_lineage(folder)
+        if lineage is not None:
+            summary["lineage"] = lineage.to_dict()
+        # A run folder of an older version of this package has no rule.
+        summary["split"] = None if run.split is None else run.split.to_dict()
+    return export_model(
+        run.model,
+        path,
+        rows=run.held_out,
+        summary=summary,
+        warmup_rows=WARMUP_ROWS if warmup_rows is None else warmup_rows,
+        warmup_signatures=warmup_signatures,
+        keep=keep,
+        measure_latency=measure_latency,
+    )
+
+
+def exported_before(path: str | Path, digest: str) -> ExportedVersion | None:
+    """The latest version that a run was exported as; None if there is none.
+
+    Args:
+      path: The model's directory.
+      digest: Of the run, `htlnet_tf.runs.lineage.run_digest`.
+
+    Raises:
+      InputError: A training summary is damaged.
+    """
+    from htlnet_tf.export.publish import ExportedVersion
+    from htlnet_tf.export.verify import VerificationReport
+    from htlnet_tf.export.version_folders import versions
+    from htlnet_tf.export.versions import read_summary
+
+    for version, found in sorted(versions(local_path(path)).items(), reverse=True):
+        summary = read_summary(found)
+        if summary.get("run_sha256") == digest:
+            return ExportedVersion(found, version, VerificationReport.from_dict(summary["verification"]))
+    return None
