@@ -95,7 +95,7 @@ def identities(encoder: FeatureEncoder) -> dict[str, str]:
     It is that of the schema's `user`; else, of the group's features with a vocabulary of their own and one value per
     row, the one with the most values. A group without any has none.
     """
-    found = {}
+    found, user = {}, encoder.schema.user_source
     for group in ("user", "item"):
         sizes = {
             name: kind.num_values
@@ -105,10 +105,8 @@ def identities(encoder: FeatureEncoder) -> dict[str, str]:
             and kind.fields()[0].slots == 1
         }
         if sizes:
-            found[group] = max(sizes, key=lambda name: sizes[name])
-        declared = [name for name in sizes if encoder.schema.feature(name).source == encoder.schema.user_source]
-        if declared:
-            found[group] = declared[0]
+            declared = [name for name in sizes if user and getattr(encoder.kinds[name].feature, "source", "") == user]
+            found[group] = declared[0] if declared else max(sizes, key=lambda name: sizes[name])
     return found
 
 
