@@ -20,13 +20,12 @@ from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
-from htlnet_tf.runs.config import RunConfig, for_files, load_rows
+from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
-from htlnet_tf.runs.lineage import load_lineage
 from htlnet_tf.runs.mlflow_tracking import require_mlflow, track_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
-from htlnet_tf.runs.parts import load_split, rows_of_part
+from htlnet_tf.runs.parts import rows_of_part, split_rule
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
 from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.resuming import Resuming
@@ -325,15 +324,8 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
     Raises:
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
-    if load_lineage(directory) is not None:
-        if data is None:
-            raise InputError(
-                f"'{directory}' has learned all rows of its last day, so it has no test rows: give rows of the day "
-                "after it, --data PATH; its metrics.json has the last part of its day, before that was learned too"
-            )
-        return load_rows(for_files(load_config(directory)).with_data(data)).rows
+    split = split_rule(directory, data)
     rows = load_rows(load_config(directory).with_data(data)).rows
-    split = load_split(directory)
     if split is None:
         return rows
     test = rows_of_part(rows, split, "test")
