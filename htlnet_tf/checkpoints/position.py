@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from htlnet_tf.data.stream import READ_ONCE
 from htlnet_tf.encoding.passes import passes_of, without_length
 from htlnet_tf.errors import InputError
 
@@ -23,7 +24,7 @@ class Position:
       given: The arguments of `fit` by name.
 
     Raises:
-      InputError: The rows are no `tf.data.Dataset`.
+      InputError: The rows are no `tf.data.Dataset`, or one that can be read once only.
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
@@ -32,6 +33,11 @@ class Position:
             raise InputError(
                 "Checkpoints need rows that can begin in the middle, a tf.data.Dataset such as that of "
                 f"`htlnet_tf.data.make_dataset`; received {type(rows).__name__}"
+            )
+        if getattr(rows, READ_ONCE, False):
+            raise InputError(
+                "Checkpoints need rows that can be read again; those of an iterator are gone once they were read: give "
+                "`htlnet_tf.data.stream_batches` a function that makes a new iterator"
             )
         self._rows, self._steps = rows, given.get("steps_per_epoch")
         self._passes = passes_of(self._rows)

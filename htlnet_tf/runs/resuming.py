@@ -149,9 +149,12 @@ class Resuming:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
-    """What must be the same for a training to go on; how often it is kept need not be."""
+    """What must be the same for a training to go on: not how often it is kept, who is told, and what comes after it."""
     document = yaml.safe_load(config.to_yaml())
-    del document["training"]["checkpoint_minutes"]
+    for name in ("checkpoint_minutes", "mlflow"):
+        document["training"].pop(name, None)
+    for name in ("drift", "gate", "update"):
+        document.pop(name, None)
     return {"htlnet_tf": __version__, "config": json.loads(json.dumps(document, default=str))}
 
 

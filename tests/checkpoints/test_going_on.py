@@ -208,6 +208,9 @@ def test_what_else_is_told_apart(
 def test_wrong_use(model: Callable[[], Any], tmp_path: Path, batch: Any, schema: Any, frame: Any, encoder: Any) -> None:
     with pytest.raises(htl.InputError, match=r"a tf\.data\.Dataset .* received dict"):
         model().fit(*batch, callbacks=[quiet(tmp_path / "c")], verbose=0)
+    once = htl.data.make_dataset(htl.data.stream_batches(iter([frame]), schema), schema, encoder)
+    with pytest.raises(htl.InputError, match=r"gone once they were read: give .* a function"):
+        model().fit(once, callbacks=[quiet(tmp_path / "c")], verbose=0)
     rows = htl.data.make_dataset(frame, schema, encoder)
     with pytest.raises(htl.InputError, match="one callback Checkpoints, received 2"):
         model().fit(rows, callbacks=[quiet(tmp_path / "c"), quiet(tmp_path / "d")], verbose=0)
