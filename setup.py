@@ -41,6 +41,11 @@ TUNE = [
     "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
 
+MLFLOW = [
+    # `training.mlflow`: the client of MLflow without its server. Not in the lock, for it brings 22 packages.
+    "mlflow-skinny>=2.14,<4",
+]
+
 DOCS = [
     "mkdocs>=1.6,<2",  # the site, `make docs`
     "mkdocs-jupyter>=0.26",  # the tutorial is a notebook, executed when the site is built
@@ -79,6 +84,7 @@ setup(
     packages=[
         "htlnet_tf",
         "htlnet_tf.benchmarks",
+        "htlnet_tf.checkpoints",
         "htlnet_tf.comparison",
         "htlnet_tf.configs",
         "htlnet_tf.data",
@@ -128,7 +134,14 @@ setup(
         ],
     },
     install_requires=REQUIRES,
-    extras_require={"dev": DEV, "docs": DOCS, "examples": EXAMPLES, "references": REFERENCES, "tune": TUNE},
+    extras_require={
+        "dev": DEV,
+        "docs": DOCS,
+        "examples": EXAMPLES,
+        "mlflow": MLFLOW,
+        "references": REFERENCES,
+        "tune": TUNE,
+    },
     entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

@@ -141,8 +141,7 @@ def _trained(
     for path in days[: count + 1]:
         (some / path.name).unlink(missing_ok=True)
         (some / path.name).hardlink_to(path)
-    column = load_rows(config).schema.time_column
-    assert column is not None, "the days are days of the schema's timestamp"
+    column = str(load_rows(config).schema.time_column)
     times = [pd.read_parquet(path, columns=[column])[column].to_numpy() for path in days[: count + 1]]
     learned = np.concatenate(times[:-1])
     cuts = int(np.quantile(learned, 1.0 - VALIDATION)), int(times[-1].min())

@@ -35,6 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "serving",
     ],
     submod_attrs={
+        "checkpoints.callback": ["Checkpoints"],
         "runs.callbacks": ["GradientHistory", "KeepBest"],
         "errors": ["InputError", "NonFiniteError"],
         "judging.evaluation": ["Report", "evaluate"],

@@ -83,6 +83,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="ROWS",
         help="test rows on which the page's importance of the columns is measured; 0: it is left out",
     )
+    train.add_argument("--mlflow", metavar="URI", help="also log the run to MLflow, in place of training.mlflow")
 
     update = _add(commands, "update", _update, "teach a run the rows of a further day, and write a run folder")
     update.add_argument("run", metavar="RUN", help="a run folder, of `htlnet train` or of this command")
@@ -343,7 +344,8 @@ def _train(arguments: argparse.Namespace) -> None:
     from htlnet_tf.runs.config import find_config
     from htlnet_tf.runs.training import train
 
-    config = find_config(arguments.config, arguments.set)
+    changes = [*arguments.set, *([f"training.mlflow={arguments.mlflow}"] if arguments.mlflow else [])]
+    config = find_config(arguments.config, changes)
     run = train(
         config,
         arguments.output,
@@ -469,6 +471,7 @@ def _rank_search(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from htlnet_tf.export import model_directory
     from htlnet_tf.runs.exporting import export_run
+    from htlnet_tf.runs.mlflow_tracking import register_servable
 
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
@@ -481,6 +484,9 @@ def _export(arguments: argparse.Namespace) -> None:
     _say(version.report.to_text())
     for removed in version.removed:
         _say(f"removed {removed}")
+    registered = register_servable(version.path, arguments.name, arguments.run)
+    if registered is not None:
+        _say(f"registered in MLflow as version {registered} of {arguments.name}")
 
 
 def _versions(arguments: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from htlnet_tf.runs.config import ModelConfig, RunConfig, shipped
 from htlnet_tf.runs.exporting import export_run
 from htlnet_tf.runs.folder import Run, write_run
 from htlnet_tf.runs.preparation import Write, prepare
+from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.report import report_run
 from htlnet_tf.runs.training import add_page, fit
 from htlnet_tf.schema import Schema
@@ -62,7 +63,7 @@ def run_demo(
     if output.is_dir() and any(output.iterdir()) and not (output / "config.yaml").is_file():
         raise InputError(f"'{output}' is not a run folder, so the demo does not replace it; name another with --output")
     write(f"[1/5] Rows: {'built-in generator' if data is None else data}")
-    prepared = prepare(config, write=lambda line: write(f"  {line}"))
+    prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=lambda line: write(f"  {line}"))
 
     write("[2/5] Training HTLNet, and Shared-Bottom for comparison")
     run = fit(config, prepared, label="HTLNet, ", write=write)

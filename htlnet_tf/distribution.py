@@ -22,6 +22,12 @@ def num_replicas() -> int:
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
+def replica_number() -> tf.Tensor | int:
+    """Which replica a step is traced for, from 0; 0 without a `tf.distribute` strategy."""
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None or num_replicas() == 1 else context.replica_id_in_sync_group
+
+
 def states_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """The variables of all replicas of this process that stand behind one of `OWN_STATE`."""
     return tuple(getattr(variable, "values", (variable,)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +81,30 @@ def _fault(error: Any) -> str:
 
 def _location(loc: Sequence[Any]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
+def require_same(
+    where: Path, now: Any, before: Any, *, instead: str = "name another directory, or --overwrite"
+) -> None:
+    """Checks that two documents are the same.
+
+    Args:
+      where: What was made with the one before.
+      now: The one of today.
+      before: The other.
+      instead: What to do where they differ.
+
+    Raises:
+      InputError: They are not; names the fields that differ.
+    """
+    differences = list(_differences(now, before))
+    if differences:
+        raise InputError(f"'{where}' was made with other settings: {'; '.join(differences[:3])}; {instead}")
+
+
+def _differences(now: Any, before: Any, name: str = "") -> Iterator[str]:
+    if isinstance(now, dict) and isinstance(before, dict):
+        for key in dict.fromkeys((*before, *now)):
+            yield from _differences(now.get(key), before.get(key), f"{name}.{key}".lstrip("."))
+    elif now != before:
+        yield f"{name} is {before!r} there, {now!r} here"

@@ -223,7 +223,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     assert exit_.value.code == 2
 
 
-def test_a_stop_by_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_stop_by_sigterm_leaves_checkpoints_alone(tmp_path: Path) -> None:
     command = [Path(sys.executable).with_name("htlnet"), "train", "generated", "--output", str(tmp_path / "run")]
     # Without an end of its own, so that it is under way when the signal comes.
     command += [
@@ -238,9 +238,17 @@ def test_a_stop_by_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.readline()  # the rows are there, training begins
         assert list(tmp_path.glob(".run.*.partial"))
+        process.stdout.readline()  # the first validation is done
         process.terminate()
         assert process.wait(120) == 143
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".run.checkpoints"]
+    assert not list(tmp_path.rglob("*.partial"))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert "training goes on in epoch" in process.stdout.readline()
+        process.terminate()
+        assert process.wait(120) == 143
 
 
 def test_the_installed_command() -> None:

@@ -19,10 +19,10 @@ ROOMS = [
         "_keras",
     ],  # single files, which import one another
     ["objectives", "distribution"],
-    ["schema"],
+    ["schema", "noise"],
     ["data"],
     ["encoding"],
-    ["layers", "gradients", "optimizers"],
+    ["layers", "gradients", "optimizers", "checkpoints"],
     ["models"],
     ["scoring"],
     ["judging"],

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from htlnet_tf.comparison.runs import Job, RunRecord, is_done
+from htlnet_tf.documents import require_same
 from htlnet_tf.encoding.encoded import EncodedRows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_directory, atomic_file
@@ -174,20 +175,6 @@ def fingerprint(prepared: Prepared) -> str:
     return digest.hexdigest()
 
 
-def require_same(where: Path, now: Any, before: Any) -> None:
-    """Checks that two documents are the same.
-
-    Raises:
-      InputError: They are not; names the fields that differ.
-    """
-    differences = list(_differences(now, before))
-    if differences:
-        raise InputError(
-            f"'{where}' was made with other settings: {'; '.join(differences[:3])}; "
-            "name another directory, or --overwrite"
-        )
-
-
 def _identity(config: RunConfig) -> dict[str, Any]:
     """What the configurations of one comparison have in common."""
     document = yaml.safe_load(config.to_yaml())
@@ -200,11 +187,3 @@ def settled(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings of a run or a search with what has got a default since it was made."""
     known = {f.name: getattr(TrainingConfig(), f.name) for f in dataclasses.fields(TrainingConfig)}
     return settings | {"training": known | settings["training"]}
-
-
-def _differences(now: Any, before: Any, name: str = "") -> Any:
-    if isinstance(now, dict) and isinstance(before, dict):
-        for key in dict.fromkeys((*before, *now)):
-            yield from _differences(now.get(key), before.get(key), f"{name}.{key}".lstrip("."))
-    elif now != before:
-        yield f"{name} is {before!r} there, {now!r} here"

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.comparison.folder import Folder, require_same, settled
+from htlnet_tf.comparison.folder import Folder, settled
 from htlnet_tf.comparison.names import VariantName
 from htlnet_tf.comparison.reference_tuning import reference_defaults, reference_loss, reference_settings
 from htlnet_tf.comparison.runs import Job
 from htlnet_tf.comparison.workers import run_all
+from htlnet_tf.documents import require_same
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.judging.references import REFERENCES

@@ -11,6 +11,7 @@ import lazy_loader
 _load, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "batches": ["stream_batches"],
         "latest": ["latest_rows"],
         "published.complete_journey": ["load_complete_journey"],
         "published.hillstrom": ["load_hillstrom"],

@@ -24,6 +24,9 @@ from htlnet_tf.schema import Categorical, Schema
 OnBadRows = Literal["error", "skip"]
 CHUNK_ROWS = 65_536
 
+READ_ONCE = "htlnet_is_read_once"
+"""What is set on a dataset whose rows cannot be read a second time."""
+
 
 class BadRow(NamedTuple):
     """A row that was left out.
@@ -157,6 +160,11 @@ class Stream:
                 yield frame
         if last is not None:
             self.bad_rows.complete(last)
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether the rows cannot be read a second time."""
+        return bool(getattr(self.source, "is_read_once", False))
 
     def of(self, split: Split, part: str) -> Stream:
         """The rows of one part of a split.

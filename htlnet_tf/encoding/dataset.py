@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_rows
+from htlnet_tf.encoding.passes import Passes, remember
 from htlnet_tf.encoding.streaming import stream_dataset
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema, require_same_schema
@@ -48,8 +51,8 @@ def make_dataset(
       encoder: Fitted on the training rows, for the same schema.
       batch_size: Rows per batch.
       shuffle: Visit the rows in a new random order each epoch.
-      seed: Makes the orders reproducible: the same sequence of epochs for the same seed here and in
-        `tf.random.set_seed`.
+      seed: Makes the orders reproducible: that of the n-th time that the dataset is iterated is a function of the seed
+        and n. None: one that is drawn from `tf.random.set_seed`'s.
       drop_remainder: Leave out the last batch if it is smaller; all batches then have the static size `batch_size`.
       cache: Keep the encoded rows in memory (some 200 bytes per row); None: those of a frame, not those of a stream.
       shuffle_buffer: Rows in the buffer of a stream that is not cached.
@@ -111,9 +114,10 @@ def _in_memory(
     num_batches = num_rows // batch_size if drop_remainder else -(-num_rows // batch_size)
     if num_batches == 0:
         raise InputError(f"drop_remainder leaves no batch: {num_rows} rows, batch_size {batch_size}")
+    passes = Passes(seed if shuffle else 0, num_batches)
 
-    def batch(number: tf.Tensor, epoch_seed: tf.Tensor) -> tf.Tensor:
-        start = number * batch_size
+    def batch(number: tf.Tensor, pass_seed: tf.Tensor) -> tf.Tensor:
+        start = number % num_batches * batch_size
         if drop_remainder:
             positions = start + tf.range(batch_size, dtype=tf.int64)
         else:
@@ -122,16 +126,25 @@ def _in_memory(
             # A pseudo-random permutation evaluated point by point: no buffer of row numbers, however many there are.
             # 24 rounds and not tf.random.experimental.index_shuffle, whose 4 leave neighbours correlated (0.4 at 1 M).
             positions = tf.raw_ops.RandomIndexShuffle(
-                index=positions, seed=epoch_seed, max_index=tf.constant(num_rows - 1, tf.int64), rounds=24
+                index=positions, seed=pass_seed, max_index=tf.constant(num_rows - 1, tf.int64), rounds=24
             )
         return tf.nest.map_structure(lambda tensor: tf.gather(tensor, positions), rows)
 
-    def epoch(*seeds: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(num_batches).map(
-            lambda number: batch(number, tf.stack(seeds)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    def begin() -> Iterator[tuple[int, int, np.ndarray]]:
+        number, first, filled = passes.begin()
+        yield first, num_batches + (first if filled else 0), _three(passes.entropy(number))
+
+    def in_order(first: tf.Tensor, stop: tf.Tensor, pass_seed: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(first, stop).map(
+            lambda number: batch(number, pass_seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
-    random = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).take(3).batch(3)
-    dataset = random.flat_map(lambda s: epoch(*tf.unstack(s, num=3))) if shuffle else epoch(tf.constant(0, tf.int64))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_batches))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    numbers = tf.TensorSpec([], tf.int64)
+    begun = tf.data.Dataset.from_generator(begin, output_signature=(numbers, numbers, tf.TensorSpec([3], tf.int64)))
+    dataset = begun.flat_map(in_order)
+    bounded = dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(tf.data.AUTOTUNE)
+    return remember(bounded, passes, dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def _three(entropy: np.random.SeedSequence) -> np.ndarray:
+    return entropy.generate_state(3, np.uint64).view(np.int64)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.data.stream import Stream
+from htlnet_tf.data.stream import READ_ONCE, Stream
 from htlnet_tf.encoding.encoded import EncodedRows, encode_frame
+from htlnet_tf.encoding.passes import Passes, remember
 from htlnet_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,18 +55,28 @@ def stream_dataset(
       files: Positions of the files to read.
       training: As for `make_dataset`.
     """
-    epochs = itertools.count()
+    passes = Passes(seed if shuffle_buffer else 0)
 
     def blocks() -> Iterator[tuple[object, ...]]:
-        random = np.random.default_rng(None if seed is None else [seed, next(epochs)])
+        number, first, _ = passes.begin()
+        random = np.random.default_rng(passes.entropy(number))
         try:
             order = list(random.permutation(files)) if shuffle_buffer else files
             encoded = (encode_frame(frame, encoder, training=training) for frame in stream.frames(order))
             rows = shuffled(encoded, shuffle_buffer, random) if shuffle_buffer else encoded
-            count = 0
+            # The batches before the first one that is wanted are read too: only so the buffer is what it was.
+            count, left_out = 0, first * batch_size
+            waiting: EncodedRows | None = None
             for block in regrouped(rows, batch_size * _BATCHES_PER_BLOCK):
+                if waiting is not None:
+                    yield waiting.with_weights().tree
                 count += len(block)
-                yield block.with_weights().tree
+                waiting = _part(block, left_out, len(block)) if left_out < len(block) else None
+                left_out = max(left_out - len(block), 0)
+            # A block waits for the next one, so that the end of the pass is known before its last batch is used.
+            passes.tell(number, count // batch_size if drop_remainder else -(-count // batch_size))
+            if waiting is not None:
+                yield waiting.with_weights().tree
             if not count:
                 raise InputError(f"no rows in {[stream.source.files[i] for i in files]} (part: {stream.part or 'all'})")
             if drop_remainder and count < batch_size:
@@ -85,7 +95,10 @@ def stream_dataset(
     options = tf.data.Options()
     # Under a strategy with several workers each reads the files it was given; nothing is left to divide.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    if stream.is_read_once:
+        setattr(dataset, READ_ONCE, True)  # for `fit`, which would read it again at its end
+    return remember(dataset, passes)
 
 
 def shuffled(

@@ -31,6 +31,13 @@ class Adjustment(tf.Module):
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
 
+    def build(self, tasks: int) -> None:
+        """Makes the variables that it keeps, if it keeps any, unless they are there.
+
+        Args:
+          tasks: T.
+        """
+
     def __call__(self, gram: tf.Tensor) -> tf.Tensor:
         """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T], the core last."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from htlnet_tf.gradients.adjustment import Adjustment, Number, local_variable
-from htlnet_tf.gradients.gram import norms_and_cosines
+from htlnet_tf.gradients.gram import norms_and_cosines, num_tasks
 
 _TINY = 1.2e-38  # the smallest normal float32
 _HUGE = 1e19  # the ratio of the norms of any two gradients whose squares are normal float32 numbers but extreme
@@ -63,11 +63,16 @@ class GradientAdjustment(Adjustment):
         self._scheduled = any(callable(value) for value in (alpha, gamma, clip))
         self._calls: tf.Variable | None = None
 
-    def __call__(self, gram: tf.Tensor) -> tf.Tensor:
-        """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]; finite whenever `gram` is."""
+    def build(self, tasks: int) -> None:
+        """Makes the step that schedules are asked for, if there are any, unless it is there."""
         if self._scheduled and self._calls is None:
             with tf.init_scope():
                 self._calls = local_variable(tf.constant(0, tf.int64))
+
+    def __call__(self, gram: tf.Tensor) -> tf.Tensor:
+        """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]; finite whenever `gram` is."""
+        if self._scheduled:
+            self.build(num_tasks(gram))
         alpha, gamma, clip = self._now(self.alpha), self._now(self.gamma), self._now(self.clip)
         if self._calls is not None:
             self._calls.assign_add(1)

@@ -50,11 +50,16 @@ class MetaBalance(Adjustment):
         self.relax, self.beta, self.strategy = relax, beta, strategy
         self._averages: tf.Variable | None = None
 
-    def __call__(self, gram: tf.Tensor) -> tf.Tensor:
-        """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]; moves the averages."""
+    def build(self, tasks: int) -> None:
+        """Makes the averages, [T], unless they are there."""
         if self._averages is None:
             with tf.init_scope():
-                self._averages = local_variable(tf.zeros([num_tasks(gram)]))
+                self._averages = local_variable(tf.zeros([tasks]))
+
+    def __call__(self, gram: tf.Tensor) -> tf.Tensor:
+        """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]; moves the averages."""
+        self.build(num_tasks(gram))
+        assert self._averages is not None
         norms, _ = norms_and_cosines(gram)
         averages = self.beta * self._averages + (1.0 - self.beta) * norms
         self._averages.assign(averages)

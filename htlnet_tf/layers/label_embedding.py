@@ -7,6 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
+from htlnet_tf import noise
 from htlnet_tf.distribution import OWN_STATE
 
 LabelForm = Literal["soft", "hard", "expected"]
@@ -89,7 +90,7 @@ class LabelEmbedding(tf.keras.layers.Layer):
           float32 [B, L].
         """
         if training and self.form != "expected":
-            uniform = tf.random.uniform(tf.shape(log_probabilities), minval=1e-20, maxval=1.0)
+            uniform = noise.uniform(tf.shape(log_probabilities), minval=1e-20)
             noisy = log_probabilities - tf.math.log(-tf.math.log(uniform))
             if self.form == "hard":
                 return tf.gather(self.table, tf.argmax(noisy, axis=1))

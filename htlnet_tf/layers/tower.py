@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from htlnet_tf.layers.dropout import Dropout
+
 
 class Tower(tf.keras.layers.Layer):
     """A tower: hidden layers with ReLU and a linear head.
@@ -30,7 +32,7 @@ class Tower(tf.keras.layers.Layer):
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), received {dropout}")
         self.num_outputs = num_outputs
-        self.dropout = tf.keras.layers.Dropout(dropout) if dropout else None
+        self.dropout = Dropout(dropout) if dropout else None
         self.hidden = [tf.keras.layers.Dense(width, "relu", name=f"hidden_{i}") for i, width in enumerate(units)]
         self.head = tf.keras.layers.Dense(num_outputs, name="head")
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.layers.dropout import Dropout
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.options import ModelOptions
@@ -113,5 +114,5 @@ def _tower(units: Sequence[int], dropout: float, name: str) -> tf.keras.Sequenti
     """Hidden layers with ReLU, and what they drop in training."""
     layers: list[tf.keras.layers.Layer] = []
     for width in units:
-        layers += [tf.keras.layers.Dense(width, "relu"), *([tf.keras.layers.Dropout(dropout)] if dropout else [])]
+        layers += [tf.keras.layers.Dense(width, "relu"), *([Dropout(dropout)] if dropout else [])]
     return tf.keras.Sequential(layers, name=name)

@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from htlnet_tf import noise
 from htlnet_tf.distribution import num_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.gradients import GradientSum, GramFunction
+from htlnet_tf.gradients import Adjustment, GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.layers.cross_network import cross_network
 from htlnet_tf.layers.embedding_tables import shared_embedding
@@ -60,6 +61,8 @@ class MultiTaskModel(KerasCalls):
       InputError: The encoder was fitted for another schema, or the core is no target.
     """
 
+    #: Of all that is drawn in training, see `htlnet_tf.noise`; an int64 variable.
+    noise_seed: tf.Variable
     #: Whether tower t's output depends on the shared input through its own copy alone.
     independent_towers = False
 
@@ -95,6 +98,9 @@ class MultiTaskModel(KerasCalls):
         self.schema = encoder.schema.with_outputs_of(schema)
         # Metrics are the same on all replicas; under several workers Keras would show their sum.
         self.distribute_reduction_method = "first"
+        # Of what is drawn in training. Past Keras, as no part of the weights: a checkpoint keeps it beside them.
+        seed = tf.random.uniform([], maxval=2**62, dtype=tf.int64)
+        self.__dict__["noise_seed"] = tf.Variable(seed, trainable=False, name="noise_seed")
         # Keras would track the encoder's tables as part of the model's weights file.
         self._encoder = (encoder,)
         self.gradient_adjustment = gradient_adjustment or GradientSum()
@@ -226,7 +232,12 @@ class MultiTaskModel(KerasCalls):
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
     def make_train_function(self, force: bool = False) -> Any:
-        """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice."""
+        """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice.
+
+        So that a checkpoint can be read before the first step, the adjustment's variables are made here too.
+        """
+        if isinstance(self.gradient_adjustment, Adjustment):
+            self.gradient_adjustment.build(len(self.schema.targets))
         made = self.train_function is not None and not force
         # The legacy optimizers make theirs in their own way.
         if not made and isinstance(self.optimizer, tf.keras.optimizers.Optimizer):
@@ -235,7 +246,13 @@ class MultiTaskModel(KerasCalls):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
-        features, targets, sample_weights = self._unpack(data)
+        with noise.of_step(self.noise_seed, self.optimizer.iterations):
+            return self._step(*self._unpack(data))
+
+    def _step(
+        self, features: Features, targets: Mapping[str, tf.Tensor], sample_weights: Weights
+    ) -> dict[str, tf.Tensor]:
+        """A step, within which noise is drawn."""
         touched: Any = self.embedding.touched(features["ids"])
         outputs: list[tf.Tensor] = []
         losses: dict[str, RowLosses] = {}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from absl import logging
 
+from htlnet_tf.checkpoints.callback import Start, called_last, checkpoints_of
+from htlnet_tf.encoding.passes import passes_of
 from htlnet_tf.encoding.streaming import stream_error
 from htlnet_tf.models.averaging import with_averaged_weights
 from htlnet_tf.models.encoded_batches import require_encoded
 from htlnet_tf.models.level_fitting import FitsLevel
 from htlnet_tf.models.nonfinite import NonFiniteGuard
 from htlnet_tf.models.planning import planned_steps
-from htlnet_tf.models.progress import with_short_progress
+from htlnet_tf.models.progress import as_list, with_short_progress
 from htlnet_tf.models.saving import require_weights_only
 from htlnet_tf.optimizers import LazyAdam
 
@@ -24,6 +27,8 @@ class KerasCalls(FitsLevel):
 
     embedding: Any
     _guard: NonFiniteGuard
+    _train_counter: Any
+    _resumed: Start | None = None
 
     def compile(self, optimizer: Any = None, **kwargs: Any) -> None:
         """As `tf.keras.Model.compile`, without a loss: the schema's targets fix it.
@@ -65,15 +70,66 @@ class KerasCalls(FitsLevel):
         callbacks = with_short_progress(self.schema, callbacks, given.get("verbose"))
         callbacks = with_averaged_weights(self.optimizer, callbacks)
         self.on_fit_start(planned_steps(given))
+        checkpoints = checkpoints_of(as_list(callbacks))
         try:
-            history = super().fit(**(given | {"callbacks": callbacks}))
-            self._level_after_fit(given)
+            if checkpoints is None:
+                history = self._fit_and_level(given, callbacks)
+            else:
+                callbacks = called_last(checkpoints, callbacks)
+                with checkpoints.training(self, given, as_list(callbacks)[:-1]) as start:
+                    history = self._fit_and_level(given, callbacks, start)
         except tf.errors.OpError as failed:
             error = self._guard.error() or stream_error(failed)
             if error is None:
                 raise
             raise error from None
         return history
+
+    def _fit_and_level(self, given: Mapping[str, Any], callbacks: Any, start: Start | None = None) -> Any:
+        """Keras' `fit`, and then that of the level.
+
+        Args:
+          given: The arguments of `fit` by name.
+          callbacks: In their place.
+          start: Where it goes on; None: it begins at the beginning.
+        """
+        rows = given.get("x") if start is None else start.rows
+        self._resumed = None if start is None else start
+        passes = passes_of(rows)
+        began = None if passes is None else passes.upcoming
+        try:
+            history = super().fit(**{**given, "x": rows, "callbacks": callbacks})
+        finally:
+            self._resumed = None
+        if passes is not None and began is not None and given.get("steps_per_epoch") is not None:
+            # Rows that are repeated are read ahead, some way into the next pass: how far must make no difference.
+            number, batch = passes.locate(began.number, began.first, int(self._train_counter))
+            passes.start_at(number + (batch > 0))
+        self._level_after_fit(given)
+        return history
+
+    def _maybe_load_initial_counters_from_ckpt(self, steps_per_epoch: Any, initial_epoch: int) -> tuple[int, int]:
+        """Where Keras' `fit` begins, which asks this for its own way of going on after a failure."""
+        resumed = self._resumed
+        if resumed is None or resumed.place is None:
+            return super()._maybe_load_initial_counters_from_ckpt(steps_per_epoch, initial_epoch)
+        return resumed.place
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras'; where `fit` goes on in rows that cannot begin in the middle, it drops those that were used."""
+        function = super().make_train_function(force)
+        left = 0 if self._resumed is None else self._resumed.dropped
+        if not left:
+            return function
+
+        def first_dropping(iterator: Any) -> Any:
+            nonlocal left
+            for _ in range(left):
+                next(iterator)
+            left = 0
+            return function(iterator)
+
+        return first_dropping
 
     def on_fit_start(self, steps: int | None) -> None:
         """Hook for state that is planned by the steps that `fit` is to make; None: it does not know their number."""

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from htlnet_tf.data.stream import READ_ONCE
 from htlnet_tf.models.shown_metrics import ShowsMetrics
 
 
@@ -54,7 +55,7 @@ class FitsLevel(ShowsMetrics):
             return
         x, steps = given.get("x"), given.get("steps_per_epoch")
         rows = [x, given.get("y"), given.get("sample_weight")]
-        if isinstance(x, Iterator):
+        if isinstance(x, Iterator) or getattr(x, READ_ONCE, False):
             if any(head.is_settled for head in self.heads.values()):
                 logging.warning("fit was given an iterator, which cannot be read twice: call model.fit_level(dataset)")
         elif steps is not None and not _has_an_end(x):

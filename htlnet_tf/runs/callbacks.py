@@ -43,20 +43,23 @@ class TrainingSeconds(tf.keras.callbacks.Callback):
     """
 
     _supports_tf_logs = True
+    checkpointed = ("seconds",)
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
-        self._started = 0.0
+        self._read = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Starts the clock."""
-        self._started = time.monotonic()
+        self._read = time.monotonic()
         self.seconds.append(0.0)
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Reads the clock; after the last batch the value stays."""
-        self.seconds[-1] = time.monotonic() - self._started
+        now = time.monotonic()
+        self.seconds[-1] += now - self._read
+        self._read = now
 
 
 class GradientHistory(tf.keras.callbacks.Callback):
@@ -71,6 +74,7 @@ class GradientHistory(tf.keras.callbacks.Callback):
     """
 
     _supports_tf_logs = True  # the logs are not read, so that Keras need not fetch them for each step
+    checkpointed = ("history", "_steps")
 
     def __init__(self) -> None:
         super().__init__()

@@ -135,6 +135,11 @@ class TrainingConfig:
       ensemble: Models to train, with the seeds `seed`, `seed + 1`, ...; each stops by its own validation, and what is
         judged, saved and exported is the one model whose predictions are their mean, see `htlnet_tf.models.Ensemble`.
         1: a single model.
+      checkpoint_minutes: Between checkpoints, of which there is one after each validation too; a training that was
+        killed goes on from the last one.
+      deterministic: Let every operation of TensorFlow give the same bits each time, in this process from then on, at
+        some cost.
+      mlflow: The URI of an MLflow tracking server, or local store, that `htlnet train` logs the run to; None: nowhere.
     """
 
     epochs: int = Field(default=10, ge=1)
@@ -148,6 +153,9 @@ class TrainingConfig:
     level_share: float | None = Field(default=None, gt=0, le=1)
     seed: int = Field(default=0, ge=0)
     ensemble: int = Field(default=1, ge=1)
+    checkpoint_minutes: float = Field(default=5.0, ge=0)
+    deterministic: bool = False
+    mlflow: str | None = Field(default=None, min_length=1)
 
     @property
     def members(self) -> list[TrainingConfig]:

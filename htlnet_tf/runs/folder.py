@@ -75,7 +75,9 @@ def save_model(config: RunConfig, model: ScoringModel, directory: Path) -> None:
 
 
 def write_run(run: Run, directory: Path) -> None:
-    """Writes a run's files into an existing directory."""
+    """Writes a run's files into an existing directory; without learning curves where a curve would be a single point
+    of rows that were learned and nothing to hold it against.
+    """
     schema = run.model.schema
     save_model(run.config, run.model, directory)
     write_histories(run.trained, directory)
@@ -95,7 +97,8 @@ def write_run(run: Run, directory: Path) -> None:
         plot_calibration({run.model.title: calibration}, schema, directory / "calibration.png", title=title)
     for member in run.trained:
         of_member = f"_seed_{member.seed}" if len(run.trained) > 1 else ""
-        plot_learning_curves(member.history, schema, directory / f"learning_curves{of_member}.png")
+        if len(member.seconds) > 1 or any(name.startswith("val_") for name in member.history):
+            plot_learning_curves(member.history, schema, directory / f"learning_curves{of_member}.png")
         if member.gradient_history:
             histories = {member.model.title: member.gradient_history}
             plot_gradients(histories, schema, directory / f"gradients{of_member}.png")

@@ -9,7 +9,9 @@ import pandas as pd
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.encoding.encoded import Rows
+from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.runs.lineage import load_lineage
 
 
 def load_split(directory: str | Path) -> Split | None:
@@ -20,6 +22,28 @@ def load_split(directory: str | Path) -> Split | None:
     """
     rule = local_path(directory) / "split.yaml"
     return Split.from_yaml(rule) if rule.exists() else None
+
+
+def split_rule(directory: str | Path, data: str | Path | None) -> Split | None:
+    """The rule that splits a run's rows, or other data in its place; None: all of them are test rows.
+
+    A run that `htlnet_tf.update` wrote has learned all of its day, so that all rows of other days are new to it.
+
+    Args:
+      directory: The run folder.
+      data: Where the other rows are; None: the run's own.
+
+    Raises:
+      InputError: The run has learned all of its rows and there are no others, or a file is damaged.
+    """
+    if load_lineage(directory) is None:
+        return load_split(directory)
+    if data is None:
+        raise InputError(
+            f"'{directory}' has learned all rows of its last day, so it has no test rows: give rows of the day after "
+            "it, --data PATH; its metrics.json is of the last part of its day, before that was learned too"
+        )
+    return None
 
 
 def rows_of_part(rows: Rows, split: Split, part: str) -> Rows:

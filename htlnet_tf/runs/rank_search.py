@@ -30,7 +30,7 @@ from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_ranking_search
 from htlnet_tf.runs.config import load_rows
 from htlnet_tf.runs.folder import load_model
-from htlnet_tf.runs.parts import load_split, rows_of_part
+from htlnet_tf.runs.parts import rows_of_part, split_rule
 from htlnet_tf.schema import Ranking, Schema
 from htlnet_tf.scoring.power_product import log_scores
 from htlnet_tf.text_tables import aligned
@@ -176,11 +176,11 @@ def rank_search(
         raise InputError("weights are chosen by the lists of users: the schema must say which column is the `user`")
     click_of(model.schema)  # before the expensive part
     config = config.with_data(data)
-    rows, split = load_rows(config).rows, load_split(run)
+    rows, split = load_rows(config).rows, split_rule(run, data)
     where = f"the rows of {data or config.data.path or f'the loader {config.data.loader!r}'}"
     valid = rows if split is None else rows_of_part(rows, split, "valid")
     told = (
-        f"all of {where}, since the run keeps no rule of its split" if split is None else f"validation part of {where}"
+        f"all of {where}, for the run has no rule that splits them" if split is None else f"validation part of {where}"
     )
     write(f"scoring the {told}")
     scored = _scored(model, valid)
@@ -193,7 +193,7 @@ def rank_search(
     with atomic_file(folder / TABLE) as partial:
         search.tried.to_csv(partial, index=False)
     plot_ranking_search(search, folder / PICTURE, core=model.schema.core.name)
-    test = "no test part: the run keeps no rule of its split"
+    test = "no test part: the run has no rule that splits them"
     found = test if split is None else _on_test(model, rows_of_part(rows, split, "test"), search)
     return RunRankSearch(str(run), search, told, model.schema.core.name, found, folder / TABLE, folder / PICTURE)
 

@@ -20,14 +20,15 @@ from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
-from htlnet_tf.runs.config import RunConfig, for_files, load_rows
+from htlnet_tf.runs.config import RunConfig, load_rows
 from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
-from htlnet_tf.runs.lineage import load_lineage
+from htlnet_tf.runs.mlflow_tracking import require_mlflow, track_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
-from htlnet_tf.runs.parts import load_split, rows_of_part
+from htlnet_tf.runs.parts import rows_of_part, split_rule
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
 from htlnet_tf.runs.reference import REFERENCE_ROWS
+from htlnet_tf.runs.resuming import Resuming
 from htlnet_tf.runs.trained import Trained
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
@@ -43,6 +44,7 @@ def train_model(
     *,
     label: str = "",
     last_good: Path | None = None,
+    resuming: Resuming | None = None,
     write: Write = print,
 ) -> Trained:
     """Trains one network of the configured model; the test rows are not looked at.
@@ -52,14 +54,21 @@ def train_model(
       prepared: The rows.
       label: Put before each progress line.
       last_good: Where to leave configuration, encoder and weights if a step is not finite; None: nowhere.
+      resuming: Where it is kept on its way, and goes on from; None: nowhere.
       write: Where progress lines go.
 
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(config.training.seed)
     schema, encoder = prepared.schema, prepared.encoder
     model = build_model(config, schema, encoder)
+    kept_trained = None if resuming is None else resuming.trained(config.training.seed, model)
+    if kept_trained is not None:
+        write(f"  {label}trained before")
+        return kept_trained
     rows = make_dataset(
         prepared.train,
         schema,
@@ -82,13 +91,14 @@ def train_model(
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
     progress = ProgressLines(schema, label, parts=parts, write=write)
+    keeping = [] if resuming is None else [resuming.checkpoints(config.training.seed)]
     try:
         history = model.fit(
             train,
             validation_data=valid,
             epochs=config.training.epochs * parts,
             steps_per_epoch=steps,
-            callbacks=[*stopping, progress, gradients, timer],
+            callbacks=[*stopping, progress, gradients, timer, *keeping],
             verbose=0,
         ).history
     except NonFiniteError as error:
@@ -98,7 +108,10 @@ def train_model(
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
-    return Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
+    trained = Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
+    if resuming is not None:
+        resuming.keep(trained)
+    return trained
 
 
 def train_members(
@@ -107,6 +120,7 @@ def train_members(
     *,
     label: str = "",
     last_good: Path | None = None,
+    resuming: Resuming | None = None,
     write: Write = print,
 ) -> tuple[Trained, ...]:
     """Trains every network of the configured model on the same encoded rows, one after the other.
@@ -119,7 +133,10 @@ def train_members(
     for number, training in enumerate(members, start=1):
         of_member = f"member {number}/{len(members)}, " if len(members) > 1 else ""
         member = dataclasses.replace(config, training=training)
-        trained.append(train_model(member, prepared, label=label + of_member, last_good=last_good, write=write))
+        of_model = train_model(
+            member, prepared, label=label + of_member, last_good=last_good, resuming=resuming, write=write
+        )
+        trained.append(of_model)
     return tuple(trained)
 
 
@@ -129,6 +146,7 @@ def fit(
     *,
     label: str = "",
     last_good: Path | None = None,
+    resuming: Resuming | None = None,
     write: Write = print,
 ) -> Run:
     """Trains the configured model and judges it on the test rows.
@@ -138,12 +156,14 @@ def fit(
       prepared: The rows.
       label: Put before each progress line.
       last_good: Where to leave the last good weights if a step is not finite.
+      resuming: As for `train_model`.
       write: Where progress lines go.
 
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
-    return judged(config, prepared, train_members(config, prepared, label=label, last_good=last_good, write=write))
+    trained = train_members(config, prepared, label=label, last_good=last_good, resuming=resuming, write=write)
+    return judged(config, prepared, trained)
 
 
 def judged(config: RunConfig, prepared: Prepared, trained: tuple[Trained, ...]) -> Run:
@@ -211,18 +231,24 @@ def train(
     ensemble the weights and the metrics are those of the whole; the tables of the histories have the member's seed as
     first column, and the pictures are one per member, `learning_curves_seed_0.png`.
 
+    On its way a training is kept in a hidden folder beside it, `.{name}.checkpoints`, see `Checkpoints`: after a kill
+    the same call goes on from there. The folder is removed when the run's has appeared, and where a step was not
+    finite.
+
     Args:
       config: What to do.
       output: The run folder.
       data: Stands in for `config.data.path`.
-      overwrite: Replace an existing run folder.
+      overwrite: Replace an existing run folder, and begin anew, whatever was kept of a training that was killed.
       importance_rows: Test rows that the page's permutation importance is measured on; 0: it is left out. None: some
         thousands.
       command: The command line, for the page.
       write: Where progress lines go.
 
     Raises:
-      InputError: The data, the schema or the configuration are not usable, or `output` exists already.
+      InputError: The data, the schema or the configuration are not usable, `output` exists already, MLflow is asked for
+        and not installed, or what is kept of a training that was killed is of another configuration, of other rows or
+        of another version of the package.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
     """
     config = config.with_data(data or config.data.path)
@@ -230,13 +256,29 @@ def train(
         raise InputError(f"the rows that importance is measured on cannot be negative, received {importance_rows}")
     # What is wrong with the name or the folder is told before the rows are read.
     model_class(config.model.name)
+    if config.training.mlflow is not None:
+        require_mlflow()
     checkpoint_path(output)
-    with atomic_directory(output, overwrite=overwrite) as stage:
+    resuming = Resuming(config, output, overwrite=overwrite, write=write)
+    with atomic_directory(output, overwrite=overwrite) as stage, resuming.open():
         prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
-        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), write=write)
+        resuming.begin(prepared)
+        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), resuming=resuming, write=write)
         write_run(run, stage)
+    resuming.remove()
     add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)
+    if config.training.mlflow is not None:
+        _track(run, config.training.mlflow, output, write)
     return run
+
+
+def _track(run: Run, uri: str, output: str | Path, write: Write) -> None:
+    """Logs a run to MLflow: a server that is not there costs no training."""
+    try:
+        write(f"logged to MLflow at {uri} as run {track_run(uri, run, output)}")
+    except Exception as error:
+        logging.exception("a run in MLflow")
+        write(f"the run is complete, but MLflow at {uri} has not all of it ({type(error).__name__}: {error})")
 
 
 def add_page(
@@ -282,15 +324,8 @@ def load_test_rows(directory: str | Path, data: str | Path | None = None) -> Row
     Raises:
       InputError: The folder is no run, the data are not usable, or none of their rows is a test row.
     """
-    if load_lineage(directory) is not None:
-        if data is None:
-            raise InputError(
-                f"'{directory}' has learned all rows of its last day, so it has no test rows: give rows of the day "
-                "after it, --data PATH; its metrics.json has the last part of its day, before that was learned too"
-            )
-        return load_rows(for_files(load_config(directory)).with_data(data)).rows
+    split = split_rule(directory, data)
     rows = load_rows(load_config(directory).with_data(data)).rows
-    split = load_split(directory)
     if split is None:
         return rows
     test = rows_of_part(rows, split, "test")

@@ -46,10 +46,36 @@ def of_the_readme(request: Request) -> Names:
     return names
 
 
+class Consumer:
+    """A consumer of Kafka's whose topic has a few messages."""
+
+    def __init__(self) -> None:
+        self._waiting = [Message(line) for line in small_frame(300).to_json(orient="records", lines=True).splitlines()]
+
+    def consume(self, most: int, timeout: float) -> list[Message]:
+        """Those that came in the meantime."""
+        taken, self._waiting = self._waiting[:100], self._waiting[100:]
+        return taken
+
+
+class Message:
+    """One row as JSON."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def error(self) -> None:
+        """Nothing went wrong."""
+
+    def value(self) -> bytes:
+        """The row."""
+        return self._line.encode()
+
+
 def of_files(request: Request) -> Names:
     local_path("logs").mkdir()
     request.getfixturevalue("frame").to_parquet("logs/part.parquet")
-    return {"htl": htl, "schema": request.getfixturevalue("schema")}
+    return {"htl": htl, "schema": request.getfixturevalue("schema"), "consumer": Consumer()}
 
 
 def of_a_model(request: Request) -> Names:

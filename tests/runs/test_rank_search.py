@@ -107,8 +107,8 @@ def test_a_run_without_a_rule_says_so(saved: Path, tmp_path: Path, undrawn: None
     htl.save_run(model, tmp_path / "run")
     found = rank_search(tmp_path / "run", data=saved / "rows.parquet", k=5, output=tmp_path, write=lambda _: None)
     assert found.search.rows == len(FUNNEL.frame)
-    assert "the run keeps no rule of its split" in found.rows
-    assert found.test == "no test part: the run keeps no rule of its split"
+    assert "the run has no rule that splits them" in found.rows
+    assert found.test == "no test part: the run has no rule that splits them"
 
 
 def test_what_is_missing_is_said(saved: Path, tmp_path: Path) -> None:

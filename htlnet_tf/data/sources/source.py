@@ -330,12 +330,17 @@ class Source:
         return read(file, types, chunk_rows=chunk_rows)
 
     def _list_rule(self, name: str, schema: Schema | None) -> ListRule:
-        if schema is None or name not in schema.columns:
-            return ListRule(declared=False, separator=None)
-        feature = next((f for f in schema.inputs if f.source == name), None)
-        separator = feature.separator if isinstance(feature, Categorical) else None
         # A TFRecord file does not say which features are lists.
-        return ListRule(declared=True, separator=separator, single_is_value=self.format == "tfrecord")
+        return list_rule(name, schema, single_is_value=self.format == "tfrecord")
+
+
+def list_rule(name: str, schema: Schema | None, *, single_is_value: bool = False) -> ListRule:
+    """What becomes of a column's lists, by the schema; `single_is_value` is as of `ListRule`."""
+    if schema is None or name not in schema.columns:
+        return ListRule(declared=False, separator=None)
+    feature = next((f for f in schema.inputs if f.source == name), None)
+    separator = feature.separator if isinstance(feature, Categorical) else None
+    return ListRule(declared=True, separator=separator, single_is_value=single_is_value)
 
 
 def open_source(path: str | Path | Sequence[str | Path], *, delimiter: str = ",") -> Source:

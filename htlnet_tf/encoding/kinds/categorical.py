@@ -271,7 +271,7 @@ class CategoricalKind(Kind[Categorical]):
             # Text of the other feature that is no number can never be met in this one.
             rows = rows[[key is not None for key in keys]]
             keys = [key for key in keys if key is not None]
-        codes = set(missing_codes(feature))
+        codes = dict.fromkeys(missing_codes(feature))
         if any(code in codes for code in keys):  # of a feature that shares the rows of one with other codes
             rows = rows[[key not in codes for key in keys]]
             keys = [key for key in keys if key not in codes]
@@ -281,7 +281,10 @@ class CategoricalKind(Kind[Categorical]):
         # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
         with tf.init_scope():
             initializer = tf.lookup.KeyValueTensorInitializer(
-                tf.constant(np.asarray(keys, self.dtype.as_numpy_dtype)), tf.constant(rows), self.dtype, tf.int64
+                tf.constant(np.asarray(keys, object if feature.dtype == "string" else np.int64)),
+                tf.constant(rows),
+                self.dtype,
+                tf.int64,
             )
             name = f"{feature.name.replace('-', '_').replace('.', '_')}_rows"
             self._table = tf.lookup.StaticHashTable(initializer, default_value=block.unknown, name=name)

@@ -53,8 +53,9 @@ def load_day(
     Raises:
       InputError: The rows cannot be read, lack a column, or are too few for a part.
     """
+    config = for_files(config)
     if isinstance(rows, (str, Path)):
-        config = dataclasses.replace(for_files(config), schema=schema).with_data(rows)
+        config = dataclasses.replace(config, schema=schema).with_data(rows)
         rows = load_rows(config).rows
     if isinstance(rows, Stream):
         rows = dataclasses.replace(rows, schema=schema, by_time=schema.time_column is not None)

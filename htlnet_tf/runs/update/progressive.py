@@ -90,19 +90,23 @@ def predict_before(model: ScoringModel, rows: Rows) -> Progressive:
 
 
 def identities(encoder: FeatureEncoder) -> dict[str, str]:
-    """By `"user"` and `"item"`, the feature of the group that has the most values of its own: which user it is.
+    """By `"user"` and `"item"`, the feature that says which one it is.
 
-    A group without a feature that has a vocabulary has none.
+    It is that of the schema's `user`; else, of the group's features with a vocabulary of their own and one value per
+    row, the one with the most values. A group without any has none.
     """
-    found = {}
+    found, user = {}, encoder.schema.user_source
     for group in ("user", "item"):
         sizes = {
-            name: kind.owner.num_values
+            name: kind.num_values
             for name, kind in encoder.kinds.items()
-            if getattr(kind.feature, "group", None) == group and kind.owner.num_values is not None
+            if kind.num_values is not None
+            and getattr(kind.feature, "group", None) == group
+            and kind.fields()[0].slots == 1
         }
         if sizes:
-            found[group] = max(sizes, key=lambda name: sizes[name])
+            declared = [name for name in sizes if user and getattr(encoder.kinds[name].feature, "source", "") == user]
+            found[group] = declared[0] if declared else max(sizes, key=lambda name: sizes[name])
     return found
 
 

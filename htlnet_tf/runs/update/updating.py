@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -134,7 +135,8 @@ def update(
         )
         weights = [moved_weights(member, tables) for member in before.members]
         before.encoder.forget_tables()
-        del before  # what is as large as the tables is there once less, before the new ones are
+        del before
+        gc.collect()  # a Keras model is in cycles: now, before there are new tables as large as its own
         members, kept = members_after(config, weights, growth, tables, folder)
         del weights
         clock.passed("carry")
@@ -188,7 +190,7 @@ def _prepared(day: DayRows, growth: Growth) -> Prepared:
         parts["valid"],
         raw["test"],
         pd.DataFrame({name: coverage.shares() for name, coverage in covered.items()}),
-        getattr(day.rows, "bad_rows", None),
+        day.rows.bad_rows if isinstance(day.rows, Stream) else None,
         sizes=sizes,
         reference=Reference.of(raw["train"], raw["valid"], encoder.schema, before=growth.before),
     )

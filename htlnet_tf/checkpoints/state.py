@@ -1,0 +1,152 @@
+"""All that a model and its optimizer keep in variables, as one file."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from htlnet_tf.errors import InputError
+
+_FILE = "state.npz"
+
+
+def save_state(model: Any, folder: str | Path) -> None:
+    """Writes the variables of a model, weights, metrics and the like, and of its optimizer, slots and step, by name.
+
+    The file `state.npz` in the folder is one of NumPy's: `numpy.load` reads it. A variable's name there is its path
+    from the model on, such as `towers/0/hidden/0/kernel` or `optimizer/_variables/3`. Under a `tf.distribute` strategy
+    it has what the variables give where they are read outside of a step.
+
+    Args:
+      model: Compiled; a slot that its optimizer has not made yet is made first.
+      folder: Exists.
+
+    Raises:
+      OSError: The folder cannot be written to.
+    """
+    _make_slots(model)
+    write_arrays(folder, ((name, variable.numpy()) for name, variable in named_variables(model).items()))
+
+
+def restore_state(model: Any, folder: str | Path) -> None:
+    """Puts what `save_state` wrote into a model of the same kind and size, compiled with the same kind of optimizer.
+
+    Nothing is changed unless all of it fits.
+
+    Args:
+      model: Compiled; a slot that its optimizer has not made yet is made first.
+      folder: Where `save_state` wrote.
+
+    Raises:
+      InputError: The file is missing or damaged, or its variables are not the model's, in name, shape or dtype.
+    """
+    _make_slots(model)
+    path, variables = Path(folder) / _FILE, named_variables(model)
+    if zipfile.is_zipfile(path):
+        fault = _fault(path, variables)
+        if fault is not None:
+            raise InputError(f"'{path}' is of another model: {fault}")
+    for name, array in read_arrays(folder):
+        variables[name].assign(array)
+
+
+def named_variables(model: Any) -> dict[str, tf.Variable]:
+    """The variables that a model tracks, with those of its metrics and its optimizer, by their path from it on."""
+    view, found, seen = tf.train.TrackableView(model), dict[str, tf.Variable](), set[int]()
+    left: list[tuple[str, Any]] = [("", model)]
+    while left:
+        path, tracked = left.pop()
+        if id(tracked) in seen:
+            continue
+        seen.add(id(tracked))
+        if isinstance(tracked, tf.Variable):
+            found[path] = tracked
+        else:
+            left += [(f"{path}/{name}".lstrip("/"), child) for name, child in view.children(tracked).items()]
+    return dict(sorted(found.items()))
+
+
+def write_arrays(folder: str | Path, arrays: Iterable[tuple[str, np.ndarray]], *, file: str = _FILE) -> None:
+    """Writes arrays one after the other, so that never two of them are in memory, and brings them onto the disk.
+
+    Args:
+      folder: Exists.
+      arrays: With their names.
+      file: Its name.
+
+    Raises:
+      OSError: The folder cannot be written to.
+    """
+    with (Path(folder) / file).open("wb") as raw:
+        with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, array in arrays:
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asarray(array), allow_pickle=False)
+        raw.flush()
+        os.fsync(raw.fileno())  # a rename that reaches the disk before its content would be a damaged checkpoint
+
+
+def read_arrays(folder: str | Path, *, file: str = _FILE) -> Iterable[tuple[str, np.ndarray]]:
+    """The arrays of a file with their names, one after the other; all of it is checked before the first.
+
+    Args:
+      folder: Where `write_arrays` wrote.
+      file: Its name.
+
+    Raises:
+      InputError: The file is missing or damaged.
+    """
+    path = Path(folder) / file
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"the checksum of '{damaged}' is another")
+            for name in archive.namelist():
+                with archive.open(name) as entry:
+                    yield name.removesuffix(".npy"), np.lib.format.read_array(entry, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"'{path}' is missing or damaged: {error}") from error
+
+
+def _make_slots(model: Any) -> None:
+    if not isinstance(getattr(model, "optimizer", None), tf.keras.optimizers.Optimizer):
+        raise InputError(
+            "the state of a model has its optimizer's variables in it: compile it first, with `htlnet_tf.LazyAdam` or "
+            "another optimizer of `tf.keras.optimizers` that is none of the legacy ones"
+        )
+    model.make_train_function()
+
+
+def _fault(path: Path, variables: Mapping[str, tf.Variable]) -> str | None:
+    """What of a file's shapes and dtypes is not a model's; None if all of it fits, or cannot be told."""
+    kept: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as entry:
+                    version = np.lib.format.read_magic(entry)
+                    read = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    shape, _, dtype = read(entry)
+                    kept[name.removesuffix(".npy")] = (shape, dtype)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None  # damaged, as `read_arrays` will say
+    for name in [*variables, *kept]:
+        if name not in kept or name not in variables:
+            return f"'{name}' is {'there' if name in kept else 'in the model'} alone"
+    for name, variable in variables.items():
+        here = (tuple(variable.shape), np.dtype(variable.dtype.as_numpy_dtype))
+        if here != kept[name]:
+            return f"'{name}' has shape {kept[name][0]} and dtype {kept[name][1]} there, {here[0]} and {here[1]} here"
+    return None

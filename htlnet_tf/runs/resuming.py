@@ -1,0 +1,168 @@
+"""What a run keeps beside its folder while it is made, so that the same command goes on after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from htlnet_tf import __version__
+from htlnet_tf.checkpoints.callback import Checkpoints
+from htlnet_tf.checkpoints.documents import packed, unpacked
+from htlnet_tf.checkpoints.folder import CheckpointFolder
+from htlnet_tf.checkpoints.state import read_arrays, restore_state, save_state, write_arrays
+from htlnet_tf.data.stream import Stream
+from htlnet_tf.documents import require_same
+from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.files import atomic_directory, atomic_file, local_path
+from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.runs.config import RunConfig
+from htlnet_tf.runs.preparation import Prepared, Write
+from htlnet_tf.runs.trained import Trained
+
+_SETTINGS, _TRAINED, _HISTORIES = "run.json", "trained.json", "histories.npz"
+_INSTEAD = "--overwrite begins anew"
+
+
+class Resuming:
+    """The checkpoints of one run, in a hidden folder beside the run's, `.{name}.checkpoints`.
+
+    Each network of an ensemble has its own there; one that is trained is kept as it is.
+
+    Args:
+      config: Of the run.
+      output: The run folder.
+      overwrite: Begin anew, whatever is there.
+      write: Where the line goes that says where a training goes on.
+    """
+
+    def __init__(self, config: RunConfig, output: str | Path, *, overwrite: bool = False, write: Write = print) -> None:
+        final = local_path(output)
+        self.folder = final.parent / f".{final.name}.checkpoints"
+        self._config, self._overwrite, self._write = config, overwrite, write
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Holds the folder while the run is made, and leaves nothing there where there is nothing to go on from.
+
+        Raises:
+          InputError: What is there is of another configuration or version, or another process is at it.
+        """
+        with CheckpointFolder(self.folder).locked():
+            try:
+                if self._overwrite:
+                    self._clear()
+                self._require_same(_settings(self._config))
+                yield
+            except NonFiniteError:
+                self._clear()  # going on would lead there again
+                raise
+            finally:
+                if not any(self.folder.glob("*/**/*.json")):
+                    shutil.rmtree(self.folder, ignore_errors=True)
+
+    def begin(self, prepared: Prepared) -> None:
+        """Notes what the run is made of, or checks that it is made of the same as before.
+
+        Raises:
+          InputError: The rows are others than before.
+        """
+        settings = {**_settings(self._config), "rows": _rows(prepared)}
+        self._require_same(settings)
+        with atomic_file(self.folder / _SETTINGS) as partial:
+            partial.write_text(json.dumps(settings), encoding="utf-8")
+
+    def checkpoints(self, seed: int) -> Checkpoints:
+        """The callback for the network with this seed."""
+        minutes = self._config.training.checkpoint_minutes
+        return Checkpoints(self._member(seed) / "steps", minutes, delete_checkpoint=False, write=self._write)
+
+    def keep(self, trained: Trained) -> None:
+        """Keeps a network that is trained, in place of its checkpoints; without a warning nothing is lost.
+
+        A disk that is full costs the warning, as with a checkpoint.
+        """
+        arrays: dict[str, np.ndarray] = {}
+        facts = {f.name: getattr(trained, f.name) for f in dataclasses.fields(trained) if f.name != "model"}
+        document = packed(facts, arrays)
+        try:
+            with atomic_directory(self._member(trained.seed) / "trained", overwrite=True) as stage:
+                save_state(trained.model, stage)
+                write_arrays(stage, arrays.items(), file=_HISTORIES)
+                (stage / _TRAINED).write_text(json.dumps(document), encoding="utf-8")
+        except (OSError, InputError) as error:
+            self._write(f"the trained network could not be kept beside the run, which goes on: {error}")
+            return
+        CheckpointFolder(self._member(trained.seed) / "steps").remove()
+
+    def trained(self, seed: int, model: MultiTaskModel) -> Trained | None:
+        """The network with this seed, if it is trained.
+
+        Args:
+          seed: Of the network.
+          model: As it was built; gets the state.
+        """
+        folder = self._member(seed) / "trained"
+        if not folder.is_dir():
+            return None
+        try:
+            arrays = dict(read_arrays(folder, file=_HISTORIES))
+            facts: dict[str, Any] = unpacked(json.loads((folder / _TRAINED).read_text(encoding="utf-8")), arrays)
+            restore_state(model, folder)
+            return Trained(model, **facts)
+        except (InputError, OSError, ValueError, KeyError, TypeError) as error:
+            self._write(f"the network that was trained with seed {seed} cannot be read, and is trained again: {error}")
+            return None
+
+    def remove(self) -> None:
+        """Removes all of it, once the run folder is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _member(self, seed: int) -> Path:
+        return self.folder / f"seed_{seed}"
+
+    def _clear(self) -> None:
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+        (self.folder / _SETTINGS).unlink(missing_ok=True)
+
+    def _require_same(self, settings: dict[str, Any]) -> None:
+        path = self.folder / _SETTINGS
+        if not path.exists():
+            return
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{path}' cannot be read ({error}): {_INSTEAD}") from error
+        known = {name: before.get(name) for name in settings}
+        require_same(self.folder, settings, known, instead=_INSTEAD)
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """What must be the same for a training to go on: not how often it is kept, who is told, and what comes after it."""
+    document = yaml.safe_load(config.to_yaml())
+    for name in ("checkpoint_minutes", "mlflow"):
+        document["training"].pop(name, None)
+    for name in ("drift", "gate", "update"):
+        document.pop(name, None)
+    return {"htlnet_tf": __version__, "config": json.loads(json.dumps(document, default=str))}
+
+
+def _rows(prepared: Prepared) -> dict[str, Any]:
+    """What tells other rows: how many, in which files, and all that the encoder has counted of them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "encoder.json"
+        prepared.encoder.save(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = [str(file) for file in prepared.train.source.files] if isinstance(prepared.train, Stream) else None
+    return {"sizes": dict(prepared.sizes), "files": files, "encoder": digest}

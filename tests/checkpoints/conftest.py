@@ -1,0 +1,12 @@
+"""Checkpoints without waiting for the disk: a kill of the process, unlike a loss of power, leaves what was written."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
