@@ -84,7 +84,14 @@ def whole(training: Callable[[str], Train], _made: list[Result]) -> Result:
     return _made[0]
 
 
-@pytest.mark.parametrize("kind", ["frame", "frame in parts", "stream", "stream in parts", "of another maker"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "frame",
+        "stream in parts",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("frame in parts", "stream", "of another maker")),
+    ],
+)
 def test_kills_make_no_difference(training: Callable[[str], Train], kind: str, tmp_path: Path) -> None:
     train, folder = training(kind), tmp_path / "checkpoints"
     random = np.random.default_rng(sum(map(ord, kind)))
