@@ -36,9 +36,9 @@ class ScoreParity:
     Args:
       name: Of the target, `{target}_{k}` for class k of a multiclass target, `{target}_p10` for a quantile, `score` of
         a ranking.
-      difference: The largest: absolute for probabilities, in standard deviations of the training rows for an amount,
-        relative for a ranking's score (see `htlnet_tf.scoring.power_product.score_scale`). NaN if one of the two is not
-        a number.
+      difference: The largest: absolute for probabilities, in standard deviations of the training rows for an amount
+        (of one that is larger than that, relative to it), relative for a ranking's score (see
+        `htlnet_tf.scoring.power_product.score_scale`). NaN if one of the two is not a number.
       file: Where the row stands.
       row: Its number there; the first row after the header is 0.
       online: Its score from the server.
@@ -230,7 +230,9 @@ def _where_largest(
     bounds: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> ScoreParity:
     served, own = online.to_numpy(np.float64), offline.to_numpy(np.float64)
-    difference = np.abs(served - (own if bounds is None else np.clip(served, *bounds))) / scale
+    # Of an amount beyond its deviation float32 rounds relative to its size, as when an export is verified.
+    size = np.maximum(np.abs(own), scale)
+    difference = np.abs(served - (own if bounds is None else np.clip(served, *bounds))) / size
     at = int(np.argmax(difference))  # NumPy takes NaN for the largest
     row = offline.index[at]
     row = row.item() if isinstance(row, np.generic) else row

@@ -32,7 +32,7 @@ class AUC(Vector):
 
     def result(self) -> tf.Tensor:
         """The metric, a float64 scalar."""
-        negatives, positives = tf.unstack(tf.reshape(self._vector.read_value(), [2, self._BUCKETS]))
+        negatives, positives = tf.unstack(tf.reshape(tf.convert_to_tensor(self._vector), [2, self._BUCKETS]))
         below = tf.cumsum(negatives, exclusive=True)
         ordered = tf.reduce_sum(positives * (below + 0.5 * negatives))
         return ordered / (tf.reduce_sum(positives) * tf.reduce_sum(negatives))  # 0 / 0 is NaN

@@ -49,7 +49,7 @@ class Totals(Sums):
 
     def result(self) -> tf.Tensor:
         """Both, float64 [2]."""
-        return self._vector.read_value()
+        return tf.convert_to_tensor(self._vector)
 
 
 class TermSums(Sums):
@@ -69,7 +69,7 @@ class TermSums(Sums):
 
     def result(self) -> tf.Tensor:
         """All of them, float64 [number]."""
-        return self._vector.read_value()
+        return tf.convert_to_tensor(self._vector)
 
 
 class NRMSE(Sums):
@@ -121,7 +121,7 @@ class NMAE(Sums):
 
     def result(self) -> tf.Tensor:
         """The metric, a float64 scalar; NaN if every label is 0."""
-        error, magnitude = tf.unstack(self._vector.read_value())
+        error, magnitude = tf.unstack(tf.convert_to_tensor(self._vector))
         return error / magnitude
 
 

@@ -45,7 +45,7 @@ class Sums(Vector):
 
     @property
     def _sums(self) -> dict[str, tf.Tensor]:
-        return dict(zip(self._names, tf.unstack(self._vector.read_value()), strict=True))
+        return dict(zip(self._names, tf.unstack(tf.convert_to_tensor(self._vector)), strict=True))
 
 
 class Mean(Sums):
