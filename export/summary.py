@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.objectives import declared
 
@@ -40,7 +37,7 @@ def training_summary(model: ScoringModel, summary: Mapping[str, Any] | None = No
         "exported_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "parameters": int(sum(np.prod(w.shape) for w in model.trainable_variables)),
         "training_rows": statistics.num_rows,
-        "data": {"sha256": data_hash(model.encoder), "hashed": _HASHED},
+        "data": {"sha256": model.encoder.digest(), "hashed": _HASHED},
         "core": {
             "name": core.name,
             "objective": declared(core.learned_by),
@@ -52,18 +49,6 @@ def training_summary(model: ScoringModel, summary: Mapping[str, Any] | None = No
         "git": git_revision(Path.cwd()),
         **(summary or {}),
     }
-
-
-def data_hash(encoder: FeatureEncoder) -> str:
-    """SHA-256, in hex, of what the encoder keeps of its training rows: of `encoder.json` as a run folder has it.
-
-    Other training rows give another hash, unless they differ only where nothing is counted: in their order, in how the
-    values of different columns go together, or in the labels of targets other than the core.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "encoder.json"
-        encoder.save(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def git_revision(folder: Path) -> dict[str, Any] | None:

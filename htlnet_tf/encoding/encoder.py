@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -92,6 +93,14 @@ class FeatureEncoder(tf.Module):
     def save(self, path: str | Path) -> None:
         """Writes the encoder to one JSON file."""
         self.statistics.save(path)
+
+    def digest(self) -> str:
+        """SHA-256, in hex, of the file that `save` writes.
+
+        Other training rows give another one, unless they differ only where nothing is counted: in their order, in how
+        the values of different columns go together, or in the labels of targets other than the core.
+        """
+        return hashlib.sha256(self.statistics.to_json().encode("utf-8")).hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureEncoder:

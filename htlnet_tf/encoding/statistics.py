@@ -110,9 +110,13 @@ class TrainingStatistics:
 
     def save(self, path: str | Path) -> None:
         """Writes the statistics as one JSON file."""
-        document = _ADAPTER.dump_python(self, mode="json", exclude={"schema"}) | {"schema": self.schema.to_dict()}
         with atomic_file(path) as partial:
-            partial.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+            partial.write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
+        """The statistics as a JSON document."""
+        document = _ADAPTER.dump_python(self, mode="json", exclude={"schema"}) | {"schema": self.schema.to_dict()}
+        return json.dumps(document, ensure_ascii=False)
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingStatistics:

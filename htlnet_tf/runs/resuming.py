@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,9 +158,5 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 def _rows(prepared: Prepared) -> dict[str, Any]:
     """What tells other rows: how many, in which files, and all that the encoder has counted of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "encoder.json"
-        prepared.encoder.save(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     files = [str(file) for file in prepared.train.source.files] if isinstance(prepared.train, Stream) else None
-    return {"sizes": dict(prepared.sizes), "files": files, "encoder": digest}
+    return {"sizes": dict(prepared.sizes), "files": files, "encoder": prepared.encoder.digest()}
