@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -97,20 +98,9 @@ class AsyncRestClient:
         self._connections = OwnConnections(connect, per_loop=True)
         self._timeout = timeout
         self._retries = retries
-
-        def open_shadow(version: int | None, label: str | None) -> RestClient:
-            return RestClient(
-                url,
-                model_name,
-                version=version,
-                label=label,
-                timeout=timeout,
-                retries=0,
-                max_connections=1,
-                verify=verify,
-                schema=schema,
-            )
-
+        open_shadow = functools.partial(
+            RestClient, url, model_name, timeout=timeout, retries=0, max_connections=1, verify=verify, schema=schema
+        )
         self._shadow = shadow_of(
             shadow, shadow_log, shadow_keys, ModelAddress(model_name, version, label), open_shadow, timeout=timeout
         )

@@ -6,6 +6,7 @@ protocol buffers that come with the tensorflow package and cannot be imported wi
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -133,20 +134,17 @@ class GrpcClient:
         self._retries = retries
         self._calls = Calls(self._target, schema)
 
-        def open_shadow(version: int | None, label: str | None) -> GrpcClient:
-            return GrpcClient(
-                target,
-                model_name,
-                version=version,
-                label=label,
-                timeout=timeout,
-                retries=0,
-                credentials=credentials,
-                keepalive=keepalive,
-                max_message_bytes=max_message_bytes,
-                schema=schema,
-            )
-
+        open_shadow = functools.partial(
+            GrpcClient,
+            target,
+            model_name,
+            timeout=timeout,
+            retries=0,
+            credentials=credentials,
+            keepalive=keepalive,
+            max_message_bytes=max_message_bytes,
+            schema=schema,
+        )
         self._shadow = shadow_of(shadow, shadow_log, shadow_keys, self._address, open_shadow, timeout=timeout)
 
     def predict(self, rows: Rows, signature_name: str = DEFAULT_SIGNATURE) -> pd.DataFrame:

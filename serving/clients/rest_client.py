@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import time
 from collections.abc import Iterable, Sequence
@@ -101,20 +102,9 @@ class RestClient:
         self._connections = OwnConnections(connect)
         self._timeout = timeout
         self._retries = retries
-
-        def open_shadow(version: int | None, label: str | None) -> RestClient:
-            return RestClient(
-                url,
-                model_name,
-                version=version,
-                label=label,
-                timeout=timeout,
-                retries=0,
-                max_connections=1,
-                verify=verify,
-                schema=schema,
-            )
-
+        open_shadow = functools.partial(
+            RestClient, url, model_name, timeout=timeout, retries=0, max_connections=1, verify=verify, schema=schema
+        )
         self._shadow = shadow_of(
             shadow, shadow_log, shadow_keys, ModelAddress(model_name, version, label), open_shadow, timeout=timeout
         )

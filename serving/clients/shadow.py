@@ -78,7 +78,7 @@ class Shadow:
       log: The folder for the lines.
       keys: Columns of the rows to log beside the scores, by which labels can be joined later.
       first: What the first version is called in the log.
-      open_client: Makes the client that asks a version, by version and label.
+      open_client: Makes the client that asks a version, `open_client(version=..., label=...)`.
       timeout: Seconds that closing waits for the requests that are still to be asked.
 
     Raises:
@@ -92,7 +92,7 @@ class Shadow:
         *,
         keys: Sequence[str] = (),
         first: str = "latest",
-        open_client: Callable[[int | None, str | None], _Client],
+        open_client: Callable[..., _Client],
         timeout: float,
     ) -> None:
         if isinstance(shadow, bool) or not isinstance(shadow, (str, int)) or shadow == "":
@@ -103,7 +103,7 @@ class Shadow:
         version, label = (shadow, None) if isinstance(shadow, int) else (None, shadow)
 
         def start() -> _Worker:
-            return _Worker(lambda: open_client(version, label), ShadowLog(folder), self._names, timeout)
+            return _Worker(lambda: open_client(version=version, label=label), ShadowLog(folder), self._names, timeout)
 
         self._workers = OwnConnections(start)
 
@@ -155,7 +155,7 @@ def shadow_of(
     log: str | Path | None,
     keys: Sequence[str],
     address: ModelAddress,
-    open_client: Callable[[int | None, str | None], _Client],
+    open_client: Callable[..., _Client],
     *,
     timeout: float,
 ) -> Shadow | None:
