@@ -89,13 +89,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     update.add_argument("run", metavar="RUN", help="a run folder, of `htlnet train` or of this command")
     update.add_argument("--data", metavar="DAY", required=True, help="the day, as the run's loader reads its data")
     update.add_argument("--output", metavar="RUN2", required=True, help="run folder to write, another one")
-    update.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="in place of a setting of the run's `update:`, half_life=7; may be repeated",
-    )
+    _add_set(update, "FIELD=VALUE", "in place of a setting of the run's `update:`, half_life=7")
     update.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
     update.add_argument(
         "--importance",
@@ -136,13 +130,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     drift.add_argument("run", metavar="RUN")
     drift.add_argument("--data", metavar="NEW", required=True, help="later rows; their labels may be absent")
-    drift.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="drift.FIELD=VALUE",
-        help="in place of a threshold of the run's configuration, drift.psi=0.1; may be repeated",
-    )
+    _add_set(drift, "drift.FIELD=VALUE", "in place of a threshold of the run's configuration, drift.psi=0.1")
     drift.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     gate = _add(
@@ -266,24 +254,16 @@ def _add(
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the name of a shipped one: generated, ...")
     parser.add_argument("--data", metavar="PATH", help="in place of the configuration's data path")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="in place of a setting of the configuration, training.epochs=3; may be repeated",
-    )
+    _add_set(parser, "FIELD=VALUE", "in place of a setting of the configuration, training.epochs=3")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
 
 
+def _add_set(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar=metavar, help=f"{text}; may be repeated")
+
+
 def _add_gate_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="gate.FIELD=VALUE",
-        help="in place of a setting of the gate, gate.margins.auc=0.01; may be repeated",
-    )
+    _add_set(parser, "gate.FIELD=VALUE", "in place of a setting of the gate, gate.margins.auc=0.01")
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
