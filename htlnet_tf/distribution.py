@@ -1,7 +1,15 @@
-"""What knows of replicas: their number, state that each keeps for itself, and reading all of it."""
+"""What knows of replicas: their number, sums and rows over all of them, and state that each keeps for itself.
+
+Under a synchronous strategy (`MirroredStrategy`, `MultiWorkerMirroredStrategy`) a step is that of the global batch: the
+replicas hold parts of it, one behind the other, and whatever is a sum over its rows is summed over the replicas before
+it is used. A step then does what one worker would do with the whole batch. Without a strategy, outside of a step and
+under a `ParameterServerStrategy`, each of whose workers makes steps of its own, the functions here return what they are
+given.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,19 +23,114 @@ OWN_STATE: dict[str, Any] = {
 
 
 def num_replicas() -> int:
-    """Replicas that a step runs on: 1 without a `tf.distribute` strategy.
-
-    The optimizer sums gradients over them, so a loss that is a mean carries 1 / num_replicas() on each.
-    """
+    """Replicas that a step runs on: 1 without a `tf.distribute` strategy."""
     return int(tf.distribute.get_strategy().num_replicas_in_sync)
 
 
 def replica_number() -> tf.Tensor | int:
     """Which replica a step is traced for, from 0; 0 without a `tf.distribute` strategy."""
-    context = tf.distribute.get_replica_context()
-    return 0 if context is None or num_replicas() == 1 else context.replica_id_in_sync_group
+    context = _replica()
+    return 0 if context is None else context.replica_id_in_sync_group
 
 
 def states_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """The variables of all replicas of this process that stand behind one of `OWN_STATE`."""
     return tuple(getattr(variable, "values", (variable,)))
+
+
+def sum_over_replicas(tensors: Sequence[Any]) -> list[Any]:
+    """Each tensor's sum over the replicas, in one exchange for all of them.
+
+    Args:
+      tensors: Tensors, `IndexedSlices`, or None, which stays None; as many, and of the same shapes, on every replica.
+    """
+    context = _replica()
+    if context is None:
+        return list(tensors)
+    there = [tensor for tensor in tensors if tensor is not None]
+    summed = iter(context.all_reduce(tf.distribute.ReduceOp.SUM, there) if there else ())
+    return [None if tensor is None else next(summed) for tensor in tensors]
+
+
+def place_in_batch(rows: tf.Tensor) -> tf.Tensor:
+    """The number that the first of this replica's rows has in the global batch, an int64 scalar.
+
+    Args:
+      rows: How many it has, an integer scalar.
+    """
+    context = _replica()
+    if context is None:
+        return tf.zeros([], tf.int64)
+    sizes = context.all_gather(tf.reshape(tf.cast(rows, tf.int64), [1]), axis=0)
+    return tf.cumsum(sizes, exclusive=True)[context.replica_id_in_sync_group]
+
+
+def rows_over_replicas(ids: tf.Tensor, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The rows that any replica touches, each once, with their values summed over the replicas.
+
+    Gram matrices of single replicas must not be averaged: rows that two of them touch have cross terms. So the rows
+    themselves are gathered, which moves U (d + 1) numbers where an all-reduce of sparse gradients moves as many.
+
+    Args:
+      ids: int32 [U], each row that this replica touches once.
+      values: float32 [U, d].
+
+    Returns:
+      Ids int32 [V] and values float32 [V, d], the same on all replicas.
+    """
+    context = _replica()
+    if context is None:
+        return ids, values
+    ids, values = context.all_gather([ids, values], axis=0)
+    unique, inverse = tf.unique(ids)
+    return unique, tf.math.unsorted_segment_sum(values, inverse, tf.size(unique))
+
+
+def apply_summed_gradients(
+    optimizer: Any, gradients: Sequence[Any], variables: Sequence[tf.Variable], *, where: tf.Tensor | None = None
+) -> None:
+    """Makes an optimizer's step with gradients that have been summed over the replicas.
+
+    Args:
+      optimizer: Of Keras.
+      gradients: The same on all replicas; None for a variable that takes no part.
+      variables: As many.
+      where: Whether to make it, a boolean scalar that is the same on all replicas; None: always.
+
+    Raises:
+      ValueError: A step that may be left out needs one of Keras' optimizers of today, without weight decay.
+    """
+    pairs = list(zip(gradients, variables, strict=True))
+    current = isinstance(optimizer, tf.keras.optimizers.Optimizer)
+    if where is None:
+        aggregated = {"skip_gradients_aggregation": True} if current else {"experimental_aggregate_gradients": False}
+        optimizer.apply_gradients(pairs, **aggregated)
+        return
+    if not current or optimizer.weight_decay:
+        raise ValueError(
+            "on_nonfinite='skip' on several replicas needs an optimizer of tf.keras.optimizers (not of its legacy) "
+            "without weight_decay, such as LazyAdam"
+        )
+    # A condition around apply_gradients cannot be: in it replicas must not meet, and there they do. This is the part
+    # behind which they have met.
+    update = type(optimizer)._distributed_apply_gradients_fn
+
+    def where_sound(strategy: tf.distribute.Strategy, pairs: Any, **kwargs: Any) -> tf.Tensor:
+        def made() -> tf.Tensor:
+            update(optimizer, strategy, pairs, **kwargs)
+            return tf.constant(True)
+
+        return tf.cond(where, made, lambda: tf.constant(False))
+
+    optimizer._distributed_apply_gradients_fn = where_sound
+    try:
+        optimizer.apply_gradients(pairs, skip_gradients_aggregation=True)
+    finally:
+        # Each replica's thread comes here.
+        vars(optimizer).pop("_distributed_apply_gradients_fn", None)
+
+
+def _replica() -> Any:
+    """The replica that a step of several is traced for; None: there is one, or this is no step."""
+    context = tf.distribute.get_replica_context()
+    return None if context is None or num_replicas() == 1 else context

@@ -53,7 +53,7 @@ class Adjustment(tf.Module):
 
 
 def local_variable(value: tf.Tensor) -> tf.Variable:
-    """State of an adjustment; under tf.distribute each replica keeps its own, as it sees its own rows' gradients."""
+    """State of an adjustment; under tf.distribute each replica keeps its own, and all see the same Gram matrices."""
     return tf.Variable(value, **OWN_STATE)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from htlnet_tf.distribution import num_replicas
 from htlnet_tf.gradients.adjustment import Adjustment
 from htlnet_tf.gradients.gram import as_coefficients, normalised, num_tasks, positive_eigh
 
@@ -17,8 +16,7 @@ class NashMTL(Adjustment):
     The direction d that maximises sum_t log <G_t, d> in a ball; it is sum_t a_t G_t with M a = 1 / a, a > 0, and these
     a are the coefficients. It does not depend on the gradients' norms: scaling G_t by k scales a_t by 1 / k. The result
     has the norm sqrt(n) for n tasks with a gradient, however small the gradients get: a learning rate that suits the
-    sum is not one for this method, unless the optimizer normalises as Adam does. Under a `tf.distribute` strategy the
-    coefficients are divided by the number of replicas, whose results are summed.
+    sum is not one for this method, unless the optimizer normalises as Adam does.
 
     With b_t = a_t ||G_t|| and the cosines C: C b = 1 / b, the minimum of the convex 1/2 b' C b - sum_t log b_t, found
     by a fixed number of damped Newton steps. (The paper solves a sequence of convex programs, the authors' code at most
@@ -52,7 +50,7 @@ class NashMTL(Adjustment):
             lambda step, b: (step + 1, _newton_step(b, cosines)),
             (tf.constant(0), tf.ones([tasks], tf.float64)),
         )
-        return as_coefficients(tf.math.divide_no_nan(b, norms) / float(num_replicas()), norms)
+        return as_coefficients(tf.math.divide_no_nan(b, norms), norms)
 
 
 def _newton_step(b: tf.Tensor, cosines: tf.Tensor) -> tf.Tensor:

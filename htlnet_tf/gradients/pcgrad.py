@@ -36,7 +36,7 @@ class PCGrad(Adjustment):
         """Returns the coefficients, float32 [T], for a Gram matrix, float32 [T, T]."""
         tasks = num_tasks(gram)
         in_order = tf.tile([tf.range(tasks, dtype=tf.float32)], [tasks, 1])
-        keys = noise.uniform([tasks, tasks]) if self.shuffle else in_order
+        keys = noise.uniform([tasks, tasks], of_rows=False) if self.shuffle else in_order
         # A task's own place comes last, so that the first T - 1 are the others in their order.
         order = tf.argsort(keys + tf.eye(tasks) * (tasks + 1.0), axis=1)
         # In units of each task's norm everything is of order 1: rows of `combination` are G_i' / ||G_i|| in terms of

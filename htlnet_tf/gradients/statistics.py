@@ -27,9 +27,9 @@ class GradientStatistics(tf.keras.metrics.Metric):
         shape = [len(self.QUANTITIES), len(tasks)]
         self._total = self.add_weight(name="total", shape=shape, initializer="zeros")
         self._steps = self.add_weight(name="steps", initializer="zeros")
-        self._last = self.add_weight(
-            name="last", shape=shape, initializer="zeros", aggregation=tf.VariableAggregation.MEAN
-        )
+        # The same on all replicas.
+        of_first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self._last = self.add_weight(name="last", shape=shape, initializer="zeros", aggregation=of_first)
 
     def update_state(self, gram: tf.Tensor, coefficients: tf.Tensor) -> None:
         """Adds a step: the Gram matrix before the adjustment, float32 [T, T], and the coefficients, float32 [T]."""

@@ -106,6 +106,24 @@ class EmbeddingTables(tf.keras.layers.Layer):
             start = end
         return tuple(rows)
 
+    def over_replicas(
+        self, touched: Sequence[TouchedRows], gradients: Sequence[tf.Tensor]
+    ) -> tuple[tuple[TouchedRows, ...], tuple[tf.Tensor, ...]]:
+        """Sums rows and their gradients over the replicas of a step, see `SharedEmbedding.over_replicas`.
+
+        Args:
+          touched: What `embed` was called with.
+          gradients: What `row_gradients` returned.
+        """
+        left = iter(gradients)
+        rows, summed = [], []
+        for part, own in zip(self.parts, touched, strict=True):
+            if part in self._trained:
+                own, of_part = part.over_replicas(own, next(left))  # noqa: PLW2901
+                summed.append(of_part)
+            rows.append(own)
+        return tuple(rows), tuple(summed)
+
     @staticmethod
     def gram(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
         """M[i, j] = <G_i, G_j> over the touched rows of the trained tables: each float32 [T, U * d] -> [T, T]."""

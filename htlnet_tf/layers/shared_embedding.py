@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import num_replicas, rows_over_replicas
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.schema.features import Pooling
 
@@ -106,6 +107,26 @@ class SharedEmbedding(tf.keras.layers.Layer):
         """
         sums = self._segment_sums if self.portable else self._sparse_products
         return tf.stack([tf.reshape(rows, [-1]) for rows in sums(touched, gradients)])
+
+    def over_replicas(self, touched: TouchedRows, gradients: tf.Tensor) -> tuple[TouchedRows, tf.Tensor]:
+        """Sums rows and their gradients over the replicas of a step: what `gram` and `combine` take.
+
+        Args:
+          touched: What `embed` was called with.
+          gradients: What `row_gradients` returned, float32 [T, U * d].
+
+        Returns:
+          The rows that any replica touches, of which `unique` and `values` are known, and float32 [T, V * d]; without
+          further replicas what was given.
+        """
+        if num_replicas() == 1:
+            return touched, gradients
+        tasks = gradients.shape[0]
+        by_row = tf.transpose(tf.reshape(gradients, [tasks, -1, self.dim]), [1, 0, 2])
+        unique, summed = rows_over_replicas(touched.unique, tf.reshape(by_row, [-1, tasks * self.dim]))
+        by_task = tf.transpose(tf.reshape(summed, [-1, tasks, self.dim]), [1, 0, 2])
+        everywhere = touched._replace(unique=unique, values=tf.gather(self.table, unique))
+        return everywhere, tf.reshape(by_task, [tasks, -1])
 
     @staticmethod
     def gram(gradients: tf.Tensor) -> tf.Tensor:

@@ -32,7 +32,7 @@ class UncertaintyWeights(tf.keras.layers.Layer):
     not standardised, it takes thousands of steps. It stays within [-30, 60].
 
     A target without a row in a batch has the weighted loss 0, and its s_t no gradient: s_t / 2 alone would push it down
-    forever. Under a `tf.distribute` strategy each replica adds 1 / replicas of s_t / 2, as of every loss.
+    forever. Under a `tf.distribute` strategy each replica adds 1 / replicas of s_t / 2.
 
     It belongs to one model, and is no part of a servable.
 
@@ -66,7 +66,7 @@ class UncertaintyWeights(tf.keras.layers.Layer):
 
         Args:
           losses: L_t, or a replica's share of it; float32 scalars, in target order.
-          observed: Whether any row takes part; boolean scalars.
+          observed: Whether any row of the global batch takes part; boolean scalars.
 
         Returns:
           The weighted losses, float32 scalars. Each depends on its own loss alone.

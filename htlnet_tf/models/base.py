@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from htlnet_tf import noise
-from htlnet_tf.distribution import num_replicas
+from htlnet_tf.distribution import apply_summed_gradients, sum_over_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import Adjustment, GradientSum, GramFunction
@@ -39,13 +39,15 @@ class MultiTaskModel(KerasCalls):
     another layer: it stays as it is, the optimizer keeps nothing for it, and the rest is trained. The Gram matrix is
     that of the tables that are trained; if none is, nothing is adjusted and `fit` shows no gradients.
 
-    Under a `tf.distribute` strategy each replica adjusts the gradients of its own rows before they are summed.
+    Under a synchronous `tf.distribute` strategy a step is that of the global batch, see `htlnet_tf.distribution`: the
+    rows' gradients are summed over the replicas before the Gram matrix is formed, and the weights become those that one
+    worker with the whole batch gets.
 
     A dataset may yield `(features, targets, weights)`, with weights float32 [B] by target name, or one tensor [B] for
     all targets. A row takes part in a target where its weight is not 0; its label may be anything elsewhere. The loss
     of a target is sum(weight * row loss) / (number of rows that take part), 0 with zero gradients in a batch where none
-    does; under a strategy each replica divides by its own number of rows and by the number of replicas. As with Keras'
-    `metrics`, the metrics in `fit` count the rows that take part alike. `{target}_loss` of an epoch is over all of its
+    does; under a strategy the batch is the global one. As with Keras' `metrics`, the metrics in `fit` count the rows
+    that take part alike. `{target}_loss` of an epoch is over all of its
     rows that take part (0 if there are none), however they fall into batches, and `loss` the sum of these over the
     targets; `relative_loss`, which validation has beside it, see `objectives.metrics.RelativeLoss`. Of `fit`'s
     arguments, `sample_weight` works likewise and Keras refuses `class_weight`: there are several outputs.
@@ -273,23 +275,29 @@ class MultiTaskModel(KerasCalls):
             per_task=adjusted and bool(tables),
             independent_towers=self.independent_towers,
         )
-        rows = self.embedding.row_gradients(touched, gradients.embedded) if tables else None
-        gram = tf.zeros([1, 1]) if rows is None else self.embedding.gram(rows)
-
-        def apply() -> None:
-            combined = [] if rows is None else self._combine(rows, gram, touched)
-            self.optimizer.apply_gradients(
-                [*zip(combined, tables, strict=True), *zip(gradients.weights, weights, strict=True)]
+        rows = None
+        if tables:
+            touched, rows = self.embedding.over_replicas(
+                touched, self.embedding.row_gradients(touched, gradients.embedded)
             )
+        gram = tf.zeros([1, 1]) if rows is None else self.embedding.gram(rows)
+        task_losses, *of_weights = sum_over_replicas([tf.stack(gradients.losses), *gradients.weights])
+
+        def update(where: tf.Tensor | None) -> None:
+            combined = [] if rows is None else self._combine(rows, gram, touched, where)
+            apply_summed_gradients(self.optimizer, [*combined, *of_weights], [*tables, *weights], where=where)
+
+        def show() -> None:
             self.on_step_end()
             self._update_metrics(targets, outputs, sample_weights, losses, training=True)
 
         applied = self._guard.run(
             self.optimizer.iterations,
-            tf.stack(gradients.losses),
+            task_losses,
             tf.sqrt(tf.linalg.diag_part(gram)),
-            [g for g in gradients.weights if g is not None],
-            apply,
+            [g for g in of_weights if g is not None],
+            update,
+            show,
         )
         if self._skipped is not None:
             self._skipped.update_state(tf.cast(~applied, tf.float32))
@@ -376,26 +384,40 @@ class MultiTaskModel(KerasCalls):
         self, rows: Mapping[str, RowLosses], outputs: Sequence[tf.Tensor], weights: Weights
     ) -> list[tf.Tensor]:
         """What is trained per target, scalars: the mean loss over the rows that take part, added to and weighed."""
-        # The optimizer sums over replicas, so that each contributes its share of the mean; 0 if it has no rows.
-        replicas = num_replicas()
-        losses = {name: of_target.mean(replicas) for name, of_target in rows.items()}
-        for name, auxiliary in self.auxiliary_losses(outputs, weights).items():
-            losses[name] += auxiliary.mean(replicas)
+        auxiliary = self.auxiliary_losses(outputs, weights)
+        # Of the global batch, of whose means a replica contributes its share.
+        parts = [*rows.values(), *auxiliary.values()]
+        (counts,) = sum_over_replicas([tf.stack([part.rows for part in parts])])
+        of_targets, of_auxiliary = tf.split(counts, [len(rows), len(auxiliary)])
+        losses = {
+            name: of_target.mean(count)
+            for (name, of_target), count in zip(rows.items(), tf.unstack(of_targets), strict=True)
+        }
+        for (name, term), count in zip(auxiliary.items(), tf.unstack(of_auxiliary), strict=True):
+            losses[name] += term.mean(count)
         if self.loss_weighting is None:
             return list(losses.values())
-        return list(self.loss_weighting(list(losses.values()), [of_target.any_observed for of_target in rows.values()]))
+        return list(self.loss_weighting(list(losses.values()), list(tf.unstack(of_targets > 0.0))))
 
-    def _combine(self, rows: Any, gram: tf.Tensor, touched: Any) -> list[tf.IndexedSlices]:
-        """Per table, the adjusted gradient of the touched embedding rows from the tasks', with the L2 term."""
-        replicas = num_replicas()
-        coefficients = None
-        if gram.shape[0] > 1:
-            coefficients = self._coefficients(gram)
-            if self.gradient_statistics is not None:
-                # Each replica's losses carry 1 / replicas; the norms shown are those of the mean loss.
-                self.gradient_statistics.update_state(gram * float(replicas**2), coefficients)
-                self.gradient_statistics.write_summaries(self.optimizer.iterations)
-        return self.embedding.combine(touched, rows, coefficients, l2=self.embedding_l2 / replicas)
+    def _combine(self, rows: Any, gram: tf.Tensor, touched: Any, where: tf.Tensor | None) -> list[tf.IndexedSlices]:
+        """Per table, the adjusted gradient of the touched embedding rows from the tasks', with the L2 term.
+
+        `where` is the condition under which it is applied; None: it is. Elsewhere it is 0, and no state moves.
+        """
+
+        def combine() -> list[tf.IndexedSlices]:
+            coefficients = None
+            if gram.shape[0] > 1:
+                coefficients = self._coefficients(gram)
+                if self.gradient_statistics is not None:
+                    self.gradient_statistics.update_state(gram, coefficients)
+                    self.gradient_statistics.write_summaries(self.optimizer.iterations)
+            return self.embedding.combine(touched, rows, coefficients, l2=self.embedding_l2)
+
+        def nothing() -> list[tf.IndexedSlices]:
+            return self.embedding.combine(touched, tf.nest.map_structure(lambda r: tf.zeros_like(r[:1]), rows), None)
+
+        return combine() if where is None else tf.cond(where, combine, nothing)
 
     def _coefficients(self, gram: tf.Tensor) -> tf.Tensor:
         """What the adjustment makes of the Gram matrix, in target order."""

@@ -48,16 +48,19 @@ class NonFiniteGuard(tf.Module):
         losses: tf.Tensor,
         norms: tf.Tensor,
         others: Sequence[tf.Tensor],
-        apply: Callable[[], None],
+        update: Callable[[tf.Tensor | None], None],
+        show: Callable[[], None],
     ) -> tf.Tensor:
-        """Applies a step if it is finite.
+        """Applies a step if it is finite. Under a strategy the arguments are of the global batch, so that all replicas
+        decide alike.
 
         Args:
           step: Number of the step, an integer scalar.
           losses: float32 [T].
           norms: Norms of the tasks' gradients at the shared rows, float32 [T], or [1] of their sum (0 if frozen).
           others: The gradients of the other weights; none if all of them are frozen.
-          apply: Updates the weights and metrics.
+          update: Updates the weights; takes the condition for it where replicas meet on the way, else None.
+          show: Updates metrics, and what else moves with the steps.
 
         Returns:
           Whether the step was applied, a boolean scalar.
@@ -69,16 +72,16 @@ class NonFiniteGuard(tf.Module):
         healthy = tf.reduce_all(per_task) & rest
         if self.policy == "skip":
             if num_replicas() > 1:
-                raise ValueError(
-                    "on_nonfinite='skip' needs a single replica; use 'raise' under this tf.distribute strategy"
-                )
-            return tf.cond(healthy, lambda: _and_true(apply), lambda: tf.constant(False))
+                update(healthy)
+                return tf.cond(healthy, lambda: _and_true(show), lambda: tf.constant(False))
+            return tf.cond(healthy, lambda: _and_true(lambda: update(None), show), lambda: tf.constant(False))
         # A loss that is not finite may spoil other tasks' gradients too, so it is blamed first.
         blamed = tf.cast(tf.where(tf.reduce_all(sound), per_task, sound), tf.int32)
         bad = tf.where(tf.reduce_all(per_task), len(self.tasks), tf.argmin(blamed, output_type=tf.int32))
         stop = tf.cond(healthy, lambda: tf.constant(True), lambda: self._record_and_stop(step, bad, losses, norms))
         with tf.control_dependencies([stop]):
-            apply()
+            update(None)
+            show()
         return healthy
 
     def error(self) -> NonFiniteError | None:
@@ -108,7 +111,8 @@ class NonFiniteGuard(tf.Module):
             return tf.constant(False)
 
 
-def _and_true(apply: Callable[[], None]) -> tf.Tensor:
+def _and_true(*functions: Callable[[], None]) -> tf.Tensor:
     """Both branches of a condition must return alike."""
-    apply()
+    for function in functions:
+        function()
     return tf.constant(True)

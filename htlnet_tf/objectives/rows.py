@@ -22,24 +22,23 @@ class RowLosses(NamedTuple):
     observed: tf.Tensor | None
 
     @property
-    def any_observed(self) -> tf.Tensor:
-        """Whether a row takes part, a boolean scalar."""
-        return tf.size(self.values) > 0 if self.observed is None else tf.reduce_any(self.observed > 0.0)
+    def rows(self) -> tf.Tensor:
+        """The number of rows that take part, a float32 scalar."""
+        if self.observed is None:
+            return tf.cast(tf.size(self.values), tf.float32)
+        return tf.reduce_sum(self.observed)
 
-    def mean(self, replicas: int = 1) -> tf.Tensor:
+    def mean(self, rows: tf.Tensor | None = None) -> tf.Tensor:
         """The sum of the weighted losses over the number of rows that take part, a scalar; 0 if none does.
 
         The divisor is a number of rows and not a sum of weights, as in Keras: a weight of 2 counts like two rows in the
         sum, and weights of a mean other than 1 change the size of the loss.
 
         Args:
-          replicas: Under `tf.distribute`, their number; the result is this replica's share of the mean over them.
+          rows: Of a batch that these rows are a part of, the number of rows that take part, a float32 scalar; the
+            result is this part's share of its mean. None: these rows are the batch.
         """
-        if self.observed is None:
-            rows = tf.cast(tf.maximum(tf.size(self.values), 1) * replicas, self.values.dtype)
-        else:
-            rows = tf.maximum(tf.reduce_sum(self.observed), 1.0) * float(replicas)
-        return tf.reduce_sum(self.values) / rows
+        return tf.reduce_sum(self.values) / tf.maximum(self.rows if rows is None else rows, 1.0)
 
 
 class RowLoss(tf.keras.losses.Loss):
