@@ -153,6 +153,7 @@ def _trained(
     )
     path, started = folder / f"trained_{count}_{seed}", time.process_time()
     run = train(changed, path, overwrite=True, importance_rows=0, write=_silent)
+    assert run is not None  # this process trains alone
     took = time.process_time() - started
     write(f"seed {seed}, days 1 to {count} trained in {took:.1f} s of the processor")
     return _Run(path, run.report), (took, float(np.sum(run.trained[0].seconds)))

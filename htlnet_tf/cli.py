@@ -14,7 +14,7 @@ from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
-from htlnet_tf.errors import InputError, NonFiniteError, VerificationError
+from htlnet_tf.errors import InputError, NonFiniteError, VerificationError, WorkerLostError
 from htlnet_tf.stopping import stop_by_unwinding
 
 
@@ -38,7 +38,7 @@ def _main(arguments: argparse.Namespace) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except (NonFiniteError, ServingError, VerificationError) as error:
+    except (NonFiniteError, ServingError, VerificationError, WorkerLostError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -335,6 +335,8 @@ def _train(arguments: argparse.Namespace) -> None:
         command=_command(),
         write=_say,
     )
+    if run is None:
+        return
     _say(f"test: {run.report}\n\nwritten to {arguments.output}")
 
 

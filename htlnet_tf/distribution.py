@@ -9,9 +9,11 @@ given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 OWN_STATE: dict[str, Any] = {
@@ -128,6 +130,60 @@ def apply_summed_gradients(
     finally:
         # Each replica's thread comes here.
         vars(optimizer).pop("_distributed_apply_gradients_fn", None)
+
+
+def is_shared(strategy: tf.distribute.Strategy) -> bool:
+    """Whether several processes make the steps of a strategy together, each of which runs the same program."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy) and bool(
+        strategy.extended._in_multi_worker_mode()
+    )
+
+
+def writes(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes what all of them have: the only one, or the first."""
+    return not is_shared(strategy) or bool(strategy.extended.should_checkpoint)
+
+
+def sums_over_workers(strategy: tf.distribute.Strategy, numbers: Sequence[float]) -> list[float]:
+    """Each number's sum over the processes of a strategy, all of which must ask for it at the same place.
+
+    Args:
+      strategy: Of which several processes make the steps, or which has this process alone.
+      numbers: Of this process.
+    """
+    if not is_shared(strategy):
+        return list(numbers)
+    # A replica of several in this process gives its share.
+    local = len(strategy.extended.worker_devices)
+    shares = tf.constant([number / local for number in numbers], tf.float64)
+    summed = _summing(strategy)(shares)
+    return [float(value) for value in strategy.experimental_local_results(summed)[0].numpy()]
+
+
+def values_for_all(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:
+    """Of some variables, those whose reading is an exchange between processes; the others can be read by each alone.
+
+    Args:
+      variables: By name, the same in every process, all of which must ask for it at the same place.
+    """
+    alone = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return {
+        name: variable.numpy()
+        for name, variable in variables.items()
+        if variable.synchronization == tf.VariableSynchronization.ON_READ and variable.aggregation != alone
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def _summing(strategy: tf.distribute.Strategy) -> Any:
+    @tf.function
+    def summed(shares: tf.Tensor) -> Any:
+        def in_replica(own: tf.Tensor) -> Any:
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(own))
+
+        return strategy.run(in_replica, args=(shares,))
+
+    return summed
 
 
 def _replica() -> Any:

@@ -40,5 +40,9 @@ class NonFiniteError(RuntimeError):
     """
 
 
+class WorkerLostError(RuntimeError):
+    """Another process of a training on several is gone, so that this one cannot go on."""
+
+
 class VerificationError(RuntimeError):
     """An exported model does not give the trained model's scores; it has not been published."""

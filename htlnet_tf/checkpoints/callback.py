@@ -18,13 +18,16 @@ from htlnet_tf.checkpoints.callback_states import restore_states, stateful, stat
 from htlnet_tf.checkpoints.documents import packed, unpacked
 from htlnet_tf.checkpoints.folder import CheckpointFolder, RefusedError
 from htlnet_tf.checkpoints.position import Position
-from htlnet_tf.checkpoints.state import named_variables, read_arrays, restore_state, save_state, write_arrays
+from htlnet_tf.checkpoints.state import named_variables, read_arrays, read_state, restore_state, write_arrays
 from htlnet_tf.checkpoints.stops import Stops, kept_back
+from htlnet_tf.distribution import is_shared, sums_over_workers, writes
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import checkpoint_path
 
 _CALLBACKS = "callbacks.npz"
 _CHEAP_SECONDS = 5.0
+_STEPS_BETWEEN_MEETINGS = 16
+"""Of processes that train together, which must decide alike."""
 
 
 class Start(NamedTuple):
@@ -52,6 +55,9 @@ class Checkpoints(tf.keras.callbacks.Callback):
     the disk is full say, costs a warning, and training goes on.
 
     A stop by SIGTERM or Ctrl-C is held back until the step that is under way is complete and a checkpoint is written.
+
+    Where several processes train together, `MultiWorkerMirroredStrategy`, the first one writes, into a folder that all
+    of them read from when they begin. A stop is held back until all have come to the same step.
 
     When `fit` has come to its end, the checkpoints are removed. An error in it leaves them.
 
@@ -93,6 +99,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._identity: dict[str, Any] = {}
         self._others: list[Any] = []
         self._stops = Stops()
+        self._strategy = tf.distribute.get_strategy()
         self._position: Position | None = None
         self._epoch = 0
         self._written_at = self._cost = 0.0
@@ -114,15 +121,17 @@ class Checkpoints(tf.keras.callbacks.Callback):
           How to begin.
         """
         self._position, self._others = Position(given), list(others)
+        self._strategy = model.distribute_strategy
         self._identity = self._identify(model, given)
         self._states, self._metrics = None, {}
-        with self._folder.locked():
-            if self._overwrite:
+        with self._folder.locked() if writes(self._strategy) else contextlib.nullcontext():
+            if self._overwrite and writes(self._strategy):
                 self._folder.clear()
+            sums_over_workers(self._strategy, [0.0])  # nobody reads before that
             start = self._read(model, given)
             with kept_back() as self._stops:
                 yield start
-            if self._delete:
+            if self._delete and writes(self._strategy):
                 self._folder.remove()
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -143,9 +152,12 @@ class Checkpoints(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint if it is time, or if a stop is asked for."""
-        due = time.monotonic() - self._written_at >= self._every
+        if is_shared(self._strategy) and (batch + 1) % _STEPS_BETWEEN_MEETINGS:
+            return
         asked = self._stops.asked and self._cost <= _CHEAP_SECONDS
-        if (due or asked) and self._position is not None and self._position.may_stop_at(self._epoch, batch + 1):
+        possible = self._position is not None and self._position.may_stop_at(self._epoch, batch + 1)
+        wishes, vetoes = sums_over_workers(self._strategy, [self._is_due() or asked, not possible])
+        if wishes and not vetoes:
             self._save(self._epoch, batch + 1)
         self._stops.deliver()
 
@@ -156,9 +168,12 @@ class Checkpoints(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Writes a checkpoint after a validation, or if it is time."""
         validated = any(name.startswith("val_") for name in logs or {})
-        if validated or self._stops.asked or time.monotonic() - self._written_at >= self._every:
+        if validated or sums_over_workers(self._strategy, [self._stops.asked or self._is_due()])[0]:
             self._save(epoch + 1, 0)
         self._stops.deliver()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._written_at >= self._every
 
     def _save(self, epoch: int, batch: int) -> None:
         """Writes a checkpoint of which `fit` goes on behind so many batches of an epoch."""
@@ -171,16 +186,19 @@ class Checkpoints(tf.keras.callbacks.Callback):
             "batch": batch,
             "stopped": bool(self.model.stop_training),
             "position": self._position.at(epoch, batch),
-            "noise_seed": str(int(self.model.noise_seed)),
+            "noise_seed": str(int(self.model.noise_seed.numpy())),
             "callbacks": packed(states(self._others), arrays),
         }
 
+        state = read_state(self.model)
+
         def write(folder: Path) -> None:
-            save_state(self.model, folder)
+            write_arrays(folder, state)
             write_arrays(folder, arrays.items(), file=_CALLBACKS)
 
         try:
-            self._folder.write(document, write)
+            if writes(self._strategy):
+                self._folder.write(document, write)
         except (OSError, InputError) as error:
             logging.warning("no checkpoint could be written, training goes on: %s", error)
         self._written_at = time.monotonic()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from htlnet_tf.distribution import is_shared, values_for_all
 from htlnet_tf.errors import InputError
 
 _FILE = "state.npz"
@@ -31,8 +32,34 @@ def save_state(model: Any, folder: str | Path) -> None:
     Raises:
       OSError: The folder cannot be written to.
     """
+    write_arrays(folder, read_state(model))
+
+
+def read_state(model: Any) -> Iterable[tuple[str, np.ndarray]]:
+    """The variables of a model and its optimizer with their names, one after the other.
+
+    Where several processes train it, all of them must ask for it at the same place, and each may stop anywhere.
+
+    Args:
+      model: As for `save_state`.
+    """
     _make_slots(model)
-    write_arrays(folder, ((name, variable.numpy()) for name, variable in named_variables(model).items()))
+    variables = named_variables(model)
+    summed = values_for_all(variables) if is_shared(model.distribute_strategy) else {}
+    return ((name, summed[name] if name in summed else v.numpy()) for name, v in variables.items())
+
+
+def copy_state(model: Any, other: Any) -> None:
+    """Puts the state of a model that is trained under a strategy into one of the same kind without one.
+
+    Args:
+      model: As for `read_state`.
+      other: Compiled.
+    """
+    _make_slots(other)
+    variables = named_variables(other)
+    for name, array in read_state(model):
+        variables[name].assign(array)
 
 
 def restore_state(model: Any, folder: str | Path) -> None:

@@ -141,7 +141,10 @@ def _in_memory(
 
     numbers = tf.TensorSpec([], tf.int64)
     begun = tf.data.Dataset.from_generator(begin, output_signature=(numbers, numbers, tf.TensorSpec([3], tf.int64)))
-    dataset = begun.flat_map(in_order)
+    options = tf.data.Options()
+    # Of several workers each takes its part of every batch.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = begun.flat_map(in_order).with_options(options)
     bounded = dataset.apply(tf.data.experimental.assert_cardinality(num_batches)).prefetch(tf.data.AUTOTUNE)
     return remember(bounded, passes, dataset.prefetch(tf.data.AUTOTUNE))
 

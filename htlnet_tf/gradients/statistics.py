@@ -25,10 +25,10 @@ class GradientStatistics(tf.keras.metrics.Metric):
         super().__init__(name=name)
         self.tasks, self.core = tuple(tasks), core % len(tasks)
         shape = [len(self.QUANTITIES), len(tasks)]
-        self._total = self.add_weight(name="total", shape=shape, initializer="zeros")
-        self._steps = self.add_weight(name="steps", initializer="zeros")
         # The same on all replicas.
         of_first = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self._total = self.add_weight(name="total", shape=shape, initializer="zeros", aggregation=of_first)
+        self._steps = self.add_weight(name="steps", initializer="zeros", aggregation=of_first)
         self._last = self.add_weight(name="last", shape=shape, initializer="zeros", aggregation=of_first)
 
     def update_state(self, gram: tf.Tensor, coefficients: tf.Tensor) -> None:

@@ -131,6 +131,8 @@ class TrainingConfig:
         begin to overfit in the second one.
       level_share: Fit the level of amounts on the latest share of the training rows in order of time, in (0, 1], which
         the following days are like; None: on all of them. Needs a `timestamp`.
+      strategy: `"mirrored"` spreads each step over the GPUs of this machine, `"multi_worker"` over the processes of
+        `TF_CONFIG`, each of which runs the same command; `batch_size` is that of all together. `"none"`: neither.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
       ensemble: Models to train, with the seeds `seed`, `seed + 1`, ...; each stops by its own validation, and what is
         judged, saved and exported is the one model whose predictions are their mean, see `htlnet_tf.models.Ensemble`.
@@ -151,6 +153,7 @@ class TrainingConfig:
     early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
     level_share: float | None = Field(default=None, gt=0, le=1)
+    strategy: Literal["none", "mirrored", "multi_worker"] = "none"
     seed: int = Field(default=0, ge=0)
     ensemble: int = Field(default=1, ge=1)
     checkpoint_minutes: float = Field(default=5.0, ge=0)

@@ -129,6 +129,42 @@ def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print)
     )
 
 
+def prepare_alike(config: RunConfig, split: Split, encoder: FeatureEncoder) -> Prepared:
+    """The rows to train along with another process, which has checked them and fitted the split and the encoder.
+
+    Args:
+      config: As for `prepare`.
+      split: The other's.
+      encoder: The other's.
+
+    Raises:
+      InputError: The data or the schema are not usable.
+    """
+    rows = load_rows(config).rows
+    if isinstance(rows, Stream):
+        rows = dataclasses.replace(rows, by_time=config.split.by == "time")
+    train, valid, test = split.apply(rows) if isinstance(rows, pd.DataFrame) else (rows.of(split, p) for p in PARTS)
+    schema, level = encoder.schema, None
+    if config.training.level_share is not None:
+        level = latest_rows(train, schema, config.training.level_share)
+
+    def for_training(part: Rows, *, training: bool) -> Trainable:
+        if isinstance(part, Stream) and config.data.streaming:
+            return part
+        return encode_rows(part, encoder, training=training)
+
+    return Prepared(
+        schema,
+        encoder,
+        split,
+        for_training(train, training=True),
+        for_training(valid, training=False),
+        test,
+        pd.DataFrame(),
+        level=_level_rows(config, level, encoder),
+    )
+
+
 def require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Trainable) -> None:
     """Checks that calibration and conformal levels can be fitted; the rows of a stream are not counted for it."""
     if config.calibration is not None:

@@ -18,8 +18,10 @@ from htlnet_tf.checkpoints.callback import Checkpoints
 from htlnet_tf.checkpoints.documents import packed, unpacked
 from htlnet_tf.checkpoints.folder import CheckpointFolder
 from htlnet_tf.checkpoints.state import read_arrays, restore_state, save_state, write_arrays
+from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.documents import require_same
+from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_directory, atomic_file, local_path
 from htlnet_tf.models.base import MultiTaskModel
@@ -27,7 +29,7 @@ from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
 from htlnet_tf.runs.trained import Trained
 
-_SETTINGS, _TRAINED, _HISTORIES = "run.json", "trained.json", "histories.npz"
+_SETTINGS, _TRAINED, _HISTORIES, _FITTED = "run.json", "trained.json", "histories.npz", "fitted"
 _INSTEAD = "--overwrite begins anew"
 
 
@@ -41,12 +43,21 @@ class Resuming:
       output: The run folder.
       overwrite: Begin anew, whatever is there.
       write: Where the line goes that says where a training goes on.
+      writes: False for a process that trains along with the one that keeps all of this.
     """
 
-    def __init__(self, config: RunConfig, output: str | Path, *, overwrite: bool = False, write: Write = print) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        output: str | Path,
+        *,
+        overwrite: bool = False,
+        write: Write = print,
+        writes: bool = True,
+    ) -> None:
         final = local_path(output)
         self.folder = final.parent / f".{final.name}.checkpoints"
-        self._config, self._overwrite, self._write = config, overwrite, write
+        self._config, self._overwrite, self._write, self._writes = config, overwrite, write, writes
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
@@ -79,6 +90,26 @@ class Resuming:
         with atomic_file(self.folder / _SETTINGS) as partial:
             partial.write_text(json.dumps(settings), encoding="utf-8")
 
+    def share(self, prepared: Prepared) -> None:
+        """Leaves the fitted split and encoder for those that train along."""
+        with atomic_directory(self.folder / _FITTED, overwrite=True) as stage:
+            prepared.split.to_yaml(stage / "split.yaml")
+            prepared.encoder.save(stage / "encoder.json")
+
+    def shared(self) -> tuple[Split, FeatureEncoder]:
+        """What `share` has left.
+
+        Raises:
+          InputError: It is not there.
+        """
+        folder = self.folder / _FITTED
+        if not folder.is_dir():
+            raise InputError(
+                f"'{folder}', where the first worker has left its encoder, is not there: the workers of a training "
+                "need an --output in a folder that all of them share"
+            )
+        return Split.from_yaml(folder / "split.yaml"), FeatureEncoder.load(folder / "encoder.json")
+
     def checkpoints(self, seed: int) -> Checkpoints:
         """The callback for the network with this seed."""
         minutes = self._config.training.checkpoint_minutes
@@ -89,6 +120,8 @@ class Resuming:
 
         A disk that is full costs the warning, as with a checkpoint.
         """
+        if not self._writes:
+            return
         arrays: dict[str, np.ndarray] = {}
         facts = {f.name: getattr(trained, f.name) for f in dataclasses.fields(trained) if f.name != "model"}
         document = packed(facts, arrays)

@@ -16,6 +16,7 @@ from htlnet_tf.errors import InputError, NonFiniteError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import score
 from htlnet_tf.models import model_class
+from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
@@ -26,10 +27,11 @@ from htlnet_tf.runs.mlflow_tracking import require_mlflow, track_run
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import rows_of_part, split_rule
-from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare
+from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare, prepare_alike
 from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.resuming import Resuming
 from htlnet_tf.runs.trained import Trained
+from htlnet_tf.runs.workers import Workers, open_workers, told_as_lost
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
 from htlnet_tf.scoring.conformal import conformal_targets
@@ -45,6 +47,7 @@ def train_model(
     label: str = "",
     last_good: Path | None = None,
     resuming: Resuming | None = None,
+    workers: Workers | None = None,
     write: Write = print,
 ) -> Trained:
     """Trains one network of the configured model; the test rows are not looked at.
@@ -55,20 +58,28 @@ def train_model(
       label: Put before each progress line.
       last_good: Where to leave configuration, encoder and weights if a step is not finite; None: nowhere.
       resuming: Where it is kept on its way, and goes on from; None: nowhere.
+      workers: Who trains; None: this process alone.
       write: Where progress lines go.
 
     Raises:
       NonFiniteError: A loss or gradient is not finite.
+      WorkerLostError: Another process that trains along is gone.
     """
+    workers = open_workers("none") if workers is None else workers
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(config.training.seed)
     schema, encoder = prepared.schema, prepared.encoder
-    model = build_model(config, schema, encoder)
+
+    def build() -> MultiTaskModel:
+        return build_model(config, schema, encoder)
+
+    with workers.strategy.scope():
+        model = build()
     kept_trained = None if resuming is None else resuming.trained(config.training.seed, model)
     if kept_trained is not None:
         write(f"  {label}trained before")
-        return kept_trained
+        return workers.ordinary(kept_trained, build)
     rows = make_dataset(
         prepared.train,
         schema,
@@ -76,8 +87,9 @@ def train_model(
         batch_size=config.training.batch_size,
         shuffle=True,
         seed=config.training.seed,
+        **workers.shard(prepared.train),
     )
-    valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH)
+    valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH, **workers.shard(prepared.valid))
     parts = config.training.validations_per_epoch
     train, steps = rows, None
     if parts > 1:
@@ -86,29 +98,38 @@ def train_model(
         train = rows.repeat()
         model.level_rows = rows  # of those without an end `fit` would take a part of a pass
     if prepared.level is not None:
-        model.level_rows = make_dataset(prepared.level, schema, encoder, batch_size=_EVALUATION_BATCH, training=True)
+        model.level_rows = make_dataset(
+            prepared.level,
+            schema,
+            encoder,
+            batch_size=_EVALUATION_BATCH,
+            training=True,
+            **workers.shard(prepared.level),
+        )
     keep_best = KeepBest(config.training.patience * parts)
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
     progress = ProgressLines(schema, label, parts=parts, write=write)
     keeping = [] if resuming is None else [resuming.checkpoints(config.training.seed)]
     try:
-        history = model.fit(
-            train,
-            validation_data=valid,
-            epochs=config.training.epochs * parts,
-            steps_per_epoch=steps,
-            callbacks=[*stopping, progress, gradients, timer, *keeping],
-            verbose=0,
-        ).history
+        with told_as_lost(workers.strategy):
+            history = model.fit(
+                train,
+                validation_data=valid,
+                epochs=config.training.epochs * parts,
+                steps_per_epoch=steps,
+                callbacks=[*stopping, progress, gradients, timer, *keeping],
+                verbose=0,
+            ).history
     except NonFiniteError as error:
-        if last_good is None:
+        if last_good is None or not workers.is_first:
             raise
         with atomic_directory(last_good, overwrite=True) as stage:
             save_model(config, model, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
     trained = Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
+    trained = workers.ordinary(trained, build)
     if resuming is not None:
         resuming.keep(trained)
     return trained
@@ -121,6 +142,7 @@ def train_members(
     label: str = "",
     last_good: Path | None = None,
     resuming: Resuming | None = None,
+    workers: Workers | None = None,
     write: Write = print,
 ) -> tuple[Trained, ...]:
     """Trains every network of the configured model on the same encoded rows, one after the other.
@@ -134,7 +156,13 @@ def train_members(
         of_member = f"member {number}/{len(members)}, " if len(members) > 1 else ""
         member = dataclasses.replace(config, training=training)
         of_model = train_model(
-            member, prepared, label=label + of_member, last_good=last_good, resuming=resuming, write=write
+            member,
+            prepared,
+            label=label + of_member,
+            last_good=last_good,
+            resuming=resuming,
+            workers=workers,
+            write=write,
         )
         trained.append(of_model)
     return tuple(trained)
@@ -147,6 +175,7 @@ def fit(
     label: str = "",
     last_good: Path | None = None,
     resuming: Resuming | None = None,
+    workers: Workers | None = None,
     write: Write = print,
 ) -> Run:
     """Trains the configured model and judges it on the test rows.
@@ -156,13 +185,16 @@ def fit(
       prepared: The rows.
       label: Put before each progress line.
       last_good: Where to leave the last good weights if a step is not finite.
-      resuming: As for `train_model`.
+      resuming: As for `train_model`, as the following.
+      workers: Who trains.
       write: Where progress lines go.
 
     Raises:
       NonFiniteError: A loss or gradient is not finite.
     """
-    trained = train_members(config, prepared, label=label, last_good=last_good, resuming=resuming, write=write)
+    trained = train_members(
+        config, prepared, label=label, last_good=last_good, resuming=resuming, workers=workers, write=write
+    )
     return judged(config, prepared, trained)
 
 
@@ -219,7 +251,7 @@ def train(
     importance_rows: int | None = None,
     command: str | None = None,
     write: Write = print,
-) -> Run:
+) -> Run | None:
     """Trains the configured model and writes the run folder.
 
     The folder appears complete or not at all: `config.yaml` (schema included), `encoder.json`, `weights/`,
@@ -230,6 +262,10 @@ def train(
     skipped; and `report.html`, one page with all of it, and `page.json`, what the page tells beside these files. Of an
     ensemble the weights and the metrics are those of the whole; the tables of the histories have the member's seed as
     first column, and the pictures are one per member, `learning_curves_seed_0.png`.
+
+    With the configuration's `training.strategy` `multi_worker` every worker calls it alike, with an `output` in a
+    folder that all share. The first one reads the rows to fit the split and the encoder, judges what was trained and
+    writes the run folder; it has the result, and the others None.
 
     On its way a training is kept in a hidden folder beside it, `.{name}.checkpoints`, see `Checkpoints`: after a kill
     the same call goes on from there. The folder is removed when the run's has appeared, and where a step was not
@@ -250,6 +286,7 @@ def train(
         and not installed, or what is kept of a training that was killed is of another configuration, of other rows or
         of another version of the package.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
+      WorkerLostError: Another worker is gone; the same call on all of them goes on from the last checkpoint.
     """
     config = config.with_data(data or config.data.path)
     if importance_rows is not None and importance_rows < 0:
@@ -259,11 +296,22 @@ def train(
     if config.training.mlflow is not None:
         require_mlflow()
     checkpoint_path(output)
-    resuming = Resuming(config, output, overwrite=overwrite, write=write)
+    workers = open_workers(config.training.strategy)
+    resuming = Resuming(config, output, overwrite=overwrite, write=write, writes=workers.is_first)
+    if not workers.is_first:
+        workers.meet()
+        prepared = prepare_alike(config, *resuming.shared())
+        train_members(config, prepared, resuming=resuming, workers=workers, write=write)
+        write(f"trained; the first of the {workers.count} workers writes '{output}'")
+        return None
     with atomic_directory(output, overwrite=overwrite) as stage, resuming.open():
-        prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
-        resuming.begin(prepared)
-        run = fit(config, prepared, last_good=local_path(f"{output}.last_good"), resuming=resuming, write=write)
+        with workers.met():
+            prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
+            resuming.begin(prepared)
+            if workers.count > 1:
+                resuming.share(prepared)
+        last_good = local_path(f"{output}.last_good")
+        run = fit(config, prepared, last_good=last_good, resuming=resuming, workers=workers, write=write)
         write_run(run, stage)
     resuming.remove()
     add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)
