@@ -41,15 +41,8 @@ def trained(scope: Any) -> tuple[Any, dict[str, list[float]], list[float]]:
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     dataset = dataset.with_options(options)
     with scope:
-        # The plain sum: each worker adjusts the gradients of its own rows, which are not those of the whole batch.
-        model = htl.HTLNet(
-            schema,
-            encoder,
-            tower_units=(8,),
-            label_embedding="expected",
-            embedding_l2=0.0,
-            gradient_adjustment=htl.GradientSum(),
-        )
+        model = htl.HTLNet(schema, encoder, tower_units=(8,))
+        model.noise_seed.assign(7)
         model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
     history = model.fit(dataset, validation_data=dataset, epochs=2, verbose=2 if index == 0 else 0).history
     return model, history, dict(zip(model.metrics_names, model.evaluate(dataset, verbose=0), strict=True))
@@ -62,12 +55,6 @@ for a, b in zip(model.trainable_variables, alone.trainable_variables, strict=Tru
     np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-6)
 for name, value in expected_evaluated.items():
     assert evaluated[name] == pytest.approx(value, rel=1e-4), name
-# Half a batch's gradient is not the batch's; everything else is a matter of rows.
 for name in expected:
-    if "gradient" not in name:
-        assert history[name] == pytest.approx(expected[name], rel=1e-4), name
-assert history["click_gradient_coefficient"] == pytest.approx([1.0, 1.0])
-assert all(0 <= rate <= 1 for rate in history["click_gradient_conflict_rate"])
-ratio = np.asarray(history["spend_gradient_norm"]) / np.asarray(expected["spend_gradient_norm"])
-assert ((ratio > 0.7) & (ratio < 2.5)).all(), ratio
+    assert history[name] == pytest.approx(expected[name], rel=1e-4), name
 print("two workers equal one")
