@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from htlnet_tf import noise
-from htlnet_tf.distribution import apply_summed_gradients, sum_over_replicas
+from htlnet_tf.distribution import apply_summed_gradients, num_replicas, sum_over_replicas
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.gradients import Adjustment, GradientSum, GramFunction
@@ -300,7 +300,8 @@ class MultiTaskModel(KerasCalls):
             show,
         )
         if self._skipped is not None:
-            self._skipped.update_state(tf.cast(~applied, tf.float32))
+            # The same on all replicas, whose counts are added up.
+            self._skipped.update_state(tf.cast(~applied, tf.float32) / num_replicas())
         return self._results(training=True)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:

@@ -47,7 +47,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "nash_mtl": lambda: htl.HTLNet(schema, encoder, tower_units=(8,), gradient_adjustment=htl.NashMTL()),
     "metabalance": lambda: htl.SharedBottom(schema, encoder, tower_units=(8,), gradient_adjustment=htl.MetaBalance()),
     "uncertainty": lambda: htl.MMoE(schema, encoder, loss_weighting=htl.UncertaintyWeights(schema)),
-    "esmm": lambda: htl.AITM(schema, encoder),
+    "aitm": lambda: htl.AITM(schema, encoder),
 }
 # Whole parts of a batch without a label: of 80 rows the first 40, which are those of the first replica or two.
 place = np.arange(ROWS) % BATCH
