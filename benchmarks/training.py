@@ -89,15 +89,15 @@ def bench_training(*, rounds: int = 15, write: Callable[[str], None] = print) ->
         return measured
 
     for batch_size, calls in ((1024, 8), (8192, 2)):
-        cases = {f"adjusted 60k, batch {batch_size}": _step(_model(60_000), batch_size)}
-        cases[f"plain sum 60k, batch {batch_size}"] = _step(_model(60_000, plain=True), batch_size)
+        cases = {f"adjusted 60k, batch {batch_size}": _step(benchmark_model(60_000), batch_size)}
+        cases[f"plain sum 60k, batch {batch_size}"] = _step(benchmark_model(60_000, plain=True), batch_size)
         adjusted, plain = measure(f"adjustment, batch {batch_size}", cases, calls).values()
         ratios[f"adjusted_over_plain_b{batch_size}"] = ratio(adjusted, plain)
         del cases
         gc.collect()
     for rows, key, calls in ((60_000, "60k", 8), (1_000_000, "1m", 2)):
         cases = {
-            f"adjusted {key}": _step(_model(rows), 1024),
+            f"adjusted {key}": _step(benchmark_model(rows), 1024),
             f"naive {key}": _step(_naive(rows), 1024),
             f"naive, one table {key}": _step(_naive(rows, one_table=True), 1024),
         }
@@ -106,14 +106,17 @@ def bench_training(*, rounds: int = 15, write: Callable[[str], None] = print) ->
         ratios[f"naive_one_table_over_adjusted_{key}"] = ratio(one_table, adjusted)
         del cases
         gc.collect()
-    cases = {"adjusted 60k": _step(_model(60_000), 1024), "adjusted 10m": _step(_model(10_000_000), 1024)}
+    cases = {
+        "adjusted 60k": _step(benchmark_model(60_000), 1024),
+        "adjusted 10m": _step(benchmark_model(10_000_000), 1024),
+    }
     small, large = measure("vocabulary", cases, 8).values()
     ratios["step_10m_over_60k"] = ratio(large, small)
     del cases
     gc.collect()
 
-    model = _model(60_000)
-    step, fit = _step(model, 1024), _fit(_model(60_000), steps=64)
+    model = benchmark_model(60_000)
+    step, fit = _step(model, 1024), _fit(benchmark_model(60_000), steps=64)
     per_step, per_epoch = measure("fit, 64 steps", {"step": step, "fit": fit}, 1).values()
     seconds["fit"] = Timing.of([s / 64 for s in per_epoch])
     # Rows per second of fit over those of the step.
@@ -154,7 +157,8 @@ def _encoder(rows: int) -> htl.FeatureEncoder:
     return htl.FeatureEncoder(statistics)
 
 
-def _model(rows: int, *, plain: bool = False) -> Any:
+def benchmark_model(rows: int, *, plain: bool = False) -> Any:
+    """An HTLNet of 43 features with so many embedding rows; `plain`: with the plain sum of the gradients."""
     tf.keras.utils.set_random_seed(0)
     encoder = _encoder(rows)
     arguments = {"gradient_adjustment": htl.GradientSum(), "gradient_metrics": False} if plain else {}
@@ -188,6 +192,18 @@ def _frame(rows: int, count: int, seed: int = 0) -> pd.DataFrame:
 
 def _step(model: Any, batch_size: int) -> Step:
     """The compiled train step on cached batches, in turn."""
+    batches = benchmark_batches(model, batch_size)
+    function = tf.function(model.train_step)
+    turn = iter(range(10**12))
+
+    def step() -> None:
+        function(batches[next(turn) % len(batches)])["loss"].numpy()
+
+    return step
+
+
+def benchmark_batches(model: Any, batch_size: int) -> list[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
+    """Some batches of features and targets for a `benchmark_model`, the same each time."""
     encoder = model.encoder
     rows = encoder.num_rows - FEATURES
     frame = _frame(rows, batch_size * BATCHES)
@@ -201,13 +217,7 @@ def _step(model: Any, batch_size: int) -> Step:
         features = {"ids": tf.constant(ids[part]), "numeric": tf.zeros([batch_size, 0])}
         targets = {t.name: tf.constant(frame[t.name].to_numpy()[part], tf.float32) for t in model.schema.targets}
         batches.append((features, targets))
-    function = tf.function(model.train_step)
-    turn = iter(range(10**12))
-
-    def step() -> None:
-        function(batches[next(turn) % len(batches)])["loss"].numpy()
-
-    return step
+    return batches
 
 
 def _fit(model: Any, steps: int) -> Step:

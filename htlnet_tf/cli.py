@@ -234,9 +234,15 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     logs.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
-    bench.add_argument("what", choices=["data", "serve", "train"], help="the input pipelines, serving, or the step")
+    bench.add_argument(
+        "what",
+        choices=["data", "scale", "serve", "train"],
+        help="the input pipelines, several workers, serving, or the step",
+    )
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    bench.add_argument("--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7, serve: 30)")
+    bench.add_argument(
+        "--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7, scale: 3, serve: 30)"
+    )
     bench.add_argument("--url", help="serve: the REST port of a server that is there, http://host:port")
     bench.add_argument("--grpc", metavar="TARGET", help="serve: the gRPC port of that server, host:port")
     bench.add_argument("--name", default="htlnet", help="serve: the model's name there (%(default)s)")
@@ -584,6 +590,10 @@ def _bench(arguments: argparse.Namespace) -> None:
         result = bench_serving(
             url=arguments.url, grpc=arguments.grpc, model_name=name, rounds=arguments.rounds or 30, write=_say_aside
         )
+    elif arguments.what == "scale":
+        from htlnet_tf.benchmarks.scale import bench_scale
+
+        result = bench_scale(rounds=arguments.rounds or 3, write=_say_aside)
     else:
         from htlnet_tf.benchmarks.data import bench_data
 
