@@ -157,7 +157,13 @@ class LazyAdam(tf.keras.optimizers.Adam):
 
 
 def _rows_are_distinct(gradient: tf.Tensor | tf.IndexedSlices) -> bool:
-    """Whether a graph proves that no row occurs twice: the indices come straight out of a Unique operation."""
+    """Whether a graph proves that no row occurs twice: the indices come straight out of a Unique operation, or are a
+    shard's part of such, counted from its first row."""
     if not isinstance(gradient, tf.IndexedSlices) or tf.executing_eagerly():
         return False
-    return gradient.indices.op.type in ("Unique", "UniqueV2") and gradient.indices.value_index == 0
+    indices = gradient.indices
+    while indices.op.type in ("Sub", "DynamicPartition"):
+        if indices.op.type == "Sub" and indices.op.inputs[1].shape.rank != 0:
+            return False
+        indices = indices.op.inputs[0]
+    return indices.op.type in ("Unique", "UniqueV2") and indices.value_index == 0
