@@ -33,6 +33,27 @@ def replica_number() -> tf.Tensor | int:
     return 0 if context is None else context.replica_id_in_sync_group
 
 
+def parameter_servers() -> bool:
+    """Whether workers make steps of their own here, on variables of parameter servers."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)
+
+
+def current_worker(context: tf.distribute.InputContext) -> tuple[tf.Tensor | int, int]:
+    """Whose rows a dataset's function makes: the worker's number, and how many there are.
+
+    Under parameter servers the function is traced once for all workers, so that the number is known when it is run.
+
+    Args:
+      context: What the function was called with.
+    """
+    if not parameter_servers():
+        return context.input_pipeline_id, context.num_input_pipelines
+    # The strategy does not tell them; every worker has a CPU.
+    devices = [tf.DeviceSpec.from_string(device.name) for device in tf.config.list_logical_devices("CPU")]
+    workers = len({device.task for device in devices if device.job == "worker"})
+    return tf.distribute.coordinator.experimental_get_current_worker_index(), workers
+
+
 def states_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """The variables of all replicas of this process that stand behind one of `OWN_STATE`."""
     return tuple(getattr(variable, "values", (variable,)))

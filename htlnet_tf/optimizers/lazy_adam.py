@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.optimizers.averages import MovingAverages
 
 
@@ -53,7 +54,13 @@ class LazyAdam(tf.keras.optimizers.Adam):
 
         Args:
           var_list: The weights that will be trained.
+
+        Raises:
+          ValueError: Averages under a `ParameterServerStrategy`, whose workers make their steps on their own: of an
+            average that each of them moves, none knows the steps.
         """
+        if self.use_ema and parameter_servers():
+            raise ValueError("LazyAdam has no use_ema under a ParameterServerStrategy: its workers' steps have no order")
         built = getattr(self, "_built", False)
         super().build(var_list)
         if built or not self.use_ema:
