@@ -38,6 +38,13 @@ def parameter_servers() -> bool:
     return isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)
 
 
+def replicas_meet_in_updates() -> bool:
+    """Whether replicas meet within an optimizer's step, which no condition may be around; parameter servers make
+    TensorFlow take the same way, with one replica.
+    """
+    return num_replicas() > 1 or parameter_servers()
+
+
 def current_worker(context: tf.distribute.InputContext) -> tuple[tf.Tensor | int, int]:
     """Whose rows a dataset's function makes: the worker's number, and how many there are.
 
@@ -129,7 +136,7 @@ def apply_summed_gradients(
         return
     if not current or optimizer.weight_decay:
         raise ValueError(
-            "on_nonfinite='skip' on several replicas needs an optimizer of tf.keras.optimizers (not of its legacy) "
+            "on_nonfinite='skip' under a tf.distribute strategy needs an optimizer of tf.keras.optimizers (not of its legacy) "
             "without weight_decay, such as LazyAdam"
         )
     # A condition around apply_gradients cannot be: in it replicas must not meet, and there they do. This is the part
