@@ -136,8 +136,8 @@ def apply_summed_gradients(
         return
     if not current or optimizer.weight_decay:
         raise ValueError(
-            "on_nonfinite='skip' under a tf.distribute strategy needs an optimizer of tf.keras.optimizers (not of its legacy) "
-            "without weight_decay, such as LazyAdam"
+            "on_nonfinite='skip' under a tf.distribute strategy needs an optimizer of tf.keras.optimizers (not of its "
+            "legacy) without weight_decay, such as LazyAdam"
         )
     # A condition around apply_gradients cannot be: in it replicas must not meet, and there they do. This is the part
     # behind which they have met.

@@ -1,7 +1,7 @@
 """Tables that lie in shards: which variables are split over parameter servers, and the rows of a table in its shards.
 
-A shard is a variable of its own, with a contiguous part of the table's rows ("div"); the first of them have one row more
-where the rows do not divide evenly.
+A shard is a variable of its own, with a contiguous part of the table's rows ("div"); the first of them have one row
+more where the rows do not divide evenly.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ BOUNDS = [0, 4, 8, 11]  # "div": the first shards have the rows that are left ov
 
 def sharded() -> Any:
     """The table in three shards, as parameter servers have it."""
-    spans = enumerate(zip(BOUNDS, BOUNDS[1:], strict=False))
+    spans = enumerate(itertools.pairwise(BOUNDS))
     parts = [tf.Variable(VALUES[a:b], name=f"table/part_{i}") for i, (a, b) in spans]
     return tf.__internal__.distribute.ShardedVariable(parts)
 

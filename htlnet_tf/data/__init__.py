@@ -26,7 +26,7 @@ _load, __dir__, __all__ = lazy_loader.attach(
 )
 # The batches are made where rows are encoded, a room above this one; users find them beside the splits.
 _ENCODED = {"make_dataset": "dataset", "save_encoded": "shared_rows", "encoded_for_workers": "shared_rows"}
-__all__ += [*_ENCODED]
+__all__ += list(_ENCODED)
 
 
 def __getattr__(name: str) -> Any:

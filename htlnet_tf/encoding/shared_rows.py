@@ -78,7 +78,9 @@ def save_encoded(
     }
     if (folder / _ABOUT).exists():
         if _about(folder) != about:
-            raise InputError(f"'{folder}' has other rows, or dealt out in another way: name another folder, or remove it")
+            raise InputError(
+                f"'{folder}' has other rows, or dealt out in another way: name another folder, or remove it"
+            )
         return folder
     with atomic_directory(folder) as partial:
         _blocks(encoded, about["num_blocks"], seed).save(str(partial / _BLOCKS), shard_func=lambda number, _: number)
@@ -97,9 +99,9 @@ def encoded_for_workers(
 ) -> Any:
     """Batches of what `save_encoded` wrote, for `fit` and `evaluate` under a `ParameterServerStrategy`.
 
-    Each worker reads its own part of the blocks, block by block, without an end: `steps_per_epoch` says how many batches
-    an epoch has. In a pass it visits its blocks in a new random order, and the rows of each likewise. A worker that was
-    started again begins with its first pass.
+    Each worker reads its own part of the blocks, block by block, without an end: `steps_per_epoch` says how many
+    batches an epoch has. In a pass it visits its blocks in a new random order, and the rows of each likewise. A worker
+    that was started again begins with its first pass.
 
     Args:
       path: The folder.

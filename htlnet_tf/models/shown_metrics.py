@@ -74,8 +74,11 @@ class ShowsMetrics(ScoringModel):
         return [self._total_loss, *(head.mean_loss for head in heads), *of_targets]
 
     def _step_results(self, *, training: bool) -> dict[str, tf.Tensor]:
-        """What a step gives: the running means; where workers make steps on their own nobody is shown one's, and it does
-        not ask the servers for more than is needed to see which kind of step it was."""
+        """What a step gives: the running means.
+
+        Where workers make steps on their own nobody is shown those of one, and each would be read over the network:
+        what is left tells of which kind the step was.
+        """
         if not parameter_servers():
             return self._results(training=training)
         name, metric = ("loss", self._total_loss) if training else ("relative_loss", self._relative_loss)

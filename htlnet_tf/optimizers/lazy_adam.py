@@ -60,7 +60,9 @@ class LazyAdam(tf.keras.optimizers.Adam):
             average that each of them moves, none knows the steps.
         """
         if self.use_ema and parameter_servers():
-            raise ValueError("LazyAdam has no use_ema under a ParameterServerStrategy: its workers' steps have no order")
+            raise ValueError(
+                "LazyAdam has no use_ema under a ParameterServerStrategy: its workers' steps have no order"
+            )
         built = getattr(self, "_built", False)
         super().build(var_list)
         if built or not self.use_ema:
@@ -165,7 +167,8 @@ class LazyAdam(tf.keras.optimizers.Adam):
 
 def _rows_are_distinct(gradient: tf.Tensor | tf.IndexedSlices) -> bool:
     """Whether a graph proves that no row occurs twice: the indices come straight out of a Unique operation, or are a
-    shard's part of such, counted from its first row."""
+    shard's part of such, counted from its first row.
+    """
     if not isinstance(gradient, tf.IndexedSlices) or tf.executing_eagerly():
         return False
     indices = gradient.indices

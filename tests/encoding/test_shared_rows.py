@@ -18,9 +18,7 @@ from tests.conftest import small_frame
 
 
 @pytest.fixture(scope="module")
-def folder(
-    schema: htl.Schema, frame: pd.DataFrame, encoder: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def folder(schema: htl.Schema, frame: pd.DataFrame, encoder: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """400 rows for two workers, each in two blocks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared_rows, "_BLOCK_ROWS", 120)
@@ -48,9 +46,7 @@ def side_by_side(features: Any, labels: Any, *_: Any) -> np.ndarray:
     return np.column_stack([features["ids"], features["numeric"], *(labels[name] for name in sorted(labels))])
 
 
-def test_workers_share_the_rows_and_each_pass_has_all_of_them(
-    folder: Path, frame: pd.DataFrame, encoder: Any
-) -> None:
+def test_workers_share_the_rows_and_each_pass_has_all_of_them(folder: Path, frame: pd.DataFrame, encoder: Any) -> None:
     expected = sorted(side_by_side(*encode_rows(frame, encoder, training=True).tree).tolist())
     first, second = (read(folder, encoder, worker) for worker in (0, 1))
     for _ in range(2):

@@ -74,7 +74,9 @@ def same(one: Any, many: Any) -> None:
     whole = built()
     whole.make_train_function()  # which builds the optimizer
     whole.load_weights(folder / "weights").assert_existing_objects_matched()
-    for a, b in zip([*one.weights, *one.optimizer.variables], [*whole.weights, *whole.optimizer.variables], strict=True):
+    for a, b in zip(
+        [*one.weights, *one.optimizer.variables], [*whole.weights, *whole.optimizer.variables], strict=True
+    ):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-7, err_msg=a.name)
 
 
