@@ -87,6 +87,7 @@ tables = many.embedding.tables
 assert [table.shape.as_list() for table in tables] == [[12, 10], [11, 10], [19, 6], [18, 6]], tables
 assert {table.device.split("/")[3] for table in tables} == {"task:0", "task:1"}
 assert len(many.trainable_variables) == len(alone.trainable_variables) + 2  # and no other is split
+assert not np.array_equal(tables[0].numpy()[:11], tables[1].numpy())  # each shard is drawn by itself
 alone.save_weights(folder / "start")
 many.load_weights(folder / "start").assert_existing_objects_matched()
 
