@@ -35,6 +35,34 @@ def replica_number() -> tf.Tensor | int:
     return 0 if context is None else context.replica_id_in_sync_group
 
 
+def parameter_servers() -> bool:
+    """Whether workers make steps of their own here, on variables of parameter servers."""
+    return isinstance(tf.distribute.get_strategy(), tf.distribute.ParameterServerStrategy)
+
+
+def replicas_meet_in_updates() -> bool:
+    """Whether replicas meet within an optimizer's step, which no condition may be around; parameter servers make
+    TensorFlow take the same way, with one replica.
+    """
+    return num_replicas() > 1 or parameter_servers()
+
+
+def current_worker(context: tf.distribute.InputContext) -> tuple[tf.Tensor | int, int]:
+    """Whose rows a dataset's function makes: the worker's number, and how many there are.
+
+    Under parameter servers the function is traced once for all workers, so that the number is known when it is run.
+
+    Args:
+      context: What the function was called with.
+    """
+    if not parameter_servers():
+        return context.input_pipeline_id, context.num_input_pipelines
+    # The strategy does not tell them; every worker has a CPU.
+    devices = [tf.DeviceSpec.from_string(device.name) for device in tf.config.list_logical_devices("CPU")]
+    workers = len({device.task for device in devices if device.job == "worker"})
+    return tf.distribute.coordinator.experimental_get_current_worker_index(), workers
+
+
 def states_of(variable: tf.Variable) -> tuple[tf.Variable, ...]:
     """The variables of all replicas of this process that stand behind one of `OWN_STATE`."""
     return tuple(getattr(variable, "values", (variable,)))
@@ -110,8 +138,8 @@ def apply_summed_gradients(
         return
     if not current or optimizer.weight_decay:
         raise ValueError(
-            "on_nonfinite='skip' on several replicas needs an optimizer of tf.keras.optimizers (not of its legacy) "
-            "without weight_decay, such as LazyAdam"
+            "on_nonfinite='skip' under a tf.distribute strategy needs an optimizer of tf.keras.optimizers (not of its "
+            "legacy) without weight_decay, such as LazyAdam"
         )
     # A condition around apply_gradients cannot be: in it replicas must not meet, and there they do. This is the part
     # behind which they have met.

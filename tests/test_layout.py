@@ -18,7 +18,7 @@ ROOMS = [
         "stopping",
         "_keras",
     ],  # single files, which import one another
-    ["objectives", "distribution"],
+    ["objectives", "distribution", "sharding"],
     ["schema", "noise"],
     ["data"],
     ["encoding"],

@@ -24,13 +24,14 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "published.valued_shoppers": ["load_valued_shoppers"],
     },
 )
-__all__ += ["make_dataset"]
+# The batches are made where rows are encoded, a room above this one; users find them beside the splits.
+_ENCODED = {"make_dataset": "dataset", "save_encoded": "shared_rows", "encoded_for_workers": "shared_rows"}
+__all__ += list(_ENCODED)
 
 
 def __getattr__(name: str) -> Any:
-    # The batches are made where rows are encoded, a room above this one; users find them beside the splits.
-    if name == "make_dataset":
-        return importlib.import_module("htlnet_tf.encoding.dataset").make_dataset
+    if name in _ENCODED:
+        return getattr(importlib.import_module(f"htlnet_tf.encoding.{_ENCODED[name]}"), name)
     return _load(name)
 
 

@@ -54,13 +54,13 @@ class EmbeddingTables(tf.keras.layers.Layer):
 
     @property
     def tables(self) -> tuple[tf.Variable, ...]:
-        """The shared parameters: one table per width, in the layout's order."""
-        return tuple(part.table for part in self.parts)
+        """The shared parameters: one table per width, in the layout's order, or its shards in its place."""
+        return tuple(table for part in self.parts for table in part.tables)
 
     @property
     def trained_tables(self) -> tuple[tf.Variable, ...]:
         """Those of `tables` that are trained; the layer and each of its `parts` can be frozen, `trainable = False`."""
-        return tuple(part.table for part in self._trained)
+        return tuple(table for part in self._trained for table in part.tables)
 
     @property
     def _trained(self) -> list[SharedEmbedding]:

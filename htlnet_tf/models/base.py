@@ -302,7 +302,7 @@ class MultiTaskModel(KerasCalls):
         if self._skipped is not None:
             # The same on all replicas, whose counts are added up.
             self._skipped.update_state(tf.cast(~applied, tf.float32) / num_replicas())
-        return self._results(training=True)
+        return self._step_results(training=True)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
@@ -312,7 +312,7 @@ class MultiTaskModel(KerasCalls):
             head.update_level(head.labels(targets), output, weights)
         losses = self._row_losses(targets, outputs, sample_weights)
         self._update_metrics(targets, outputs, sample_weights, losses, training=False)
-        return self._results(training=False)
+        return self._step_results(training=False)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         """The sum of what is trained per target, a scalar (the interface of `tfrs.Model`)."""

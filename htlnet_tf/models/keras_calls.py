@@ -10,6 +10,7 @@ import tensorflow as tf
 from absl import logging
 
 from htlnet_tf.checkpoints.callback import Start, called_last, checkpoints_of
+from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.encoding.passes import passes_of
 from htlnet_tf.encoding.streaming import stream_error
 from htlnet_tf.models.averaging import with_averaged_weights
@@ -130,6 +131,15 @@ class KerasCalls(FitsLevel):
             return function(iterator)
 
         return first_dropping
+
+    def _validate_and_get_metrics_result(self, logs: Any) -> Any:
+        """What an epoch shows. Workers of a `ParameterServerStrategy` end their steps in any order, so that it is what
+        the metrics say after all of them; Keras would take what a step has seen that was scheduled last.
+        """
+        if not parameter_servers():
+            return super()._validate_and_get_metrics_result(logs)
+        results = self._results(training="relative_loss" not in logs)
+        return {name: result.numpy() for name, result in results.items()}
 
     def on_fit_start(self, steps: int | None) -> None:
         """Hook for state that is planned by the steps that `fit` is to make; None: it does not know their number."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from htlnet_tf.distribution import OWN_STATE, num_replicas, states_of
+from htlnet_tf.distribution import OWN_STATE, replicas_meet_in_updates, states_of
 from htlnet_tf.errors import NonFiniteError
 
 Policy = Literal["raise", "skip"]
@@ -71,7 +71,7 @@ class NonFiniteGuard(tf.Module):
         rest = tf.math.is_finite(tf.add_n([tf.zeros([]), *(tf.reduce_sum(gradient) for gradient in others)]))
         healthy = tf.reduce_all(per_task) & rest
         if self.policy == "skip":
-            if num_replicas() > 1:
+            if replicas_meet_in_updates():
                 update(healthy)
                 return tf.cond(healthy, lambda: _and_true(show), lambda: tf.constant(False))
             return tf.cond(healthy, lambda: _and_true(lambda: update(None), show), lambda: tf.constant(False))

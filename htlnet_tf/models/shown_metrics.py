@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.models.heads import Head
 from htlnet_tf.models.scoring_model import ScoringModel
@@ -71,6 +72,17 @@ class ShowsMetrics(ScoringModel):
         heads = self.heads.values()
         of_targets = [metric for head in heads for metric in head.judged]
         return [self._total_loss, *(head.mean_loss for head in heads), *of_targets]
+
+    def _step_results(self, *, training: bool) -> dict[str, tf.Tensor]:
+        """What a step gives: the running means.
+
+        Where workers make steps on their own nobody is shown those of one, and each would be read over the network:
+        what is left tells of which kind the step was.
+        """
+        if not parameter_servers():
+            return self._results(training=training)
+        name, metric = ("loss", self._total_loss) if training else ("relative_loss", self._relative_loss)
+        return {name: metric.result()}
 
     def _results(self, *, training: bool) -> dict[str, tf.Tensor]:
         results = {metric.name: metric.result() for metric in self._shown_metrics()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.optimizers.averages import MovingAverages
 
 
@@ -53,7 +54,15 @@ class LazyAdam(tf.keras.optimizers.Adam):
 
         Args:
           var_list: The weights that will be trained.
+
+        Raises:
+          ValueError: Averages under a `ParameterServerStrategy`, whose workers make their steps on their own: of an
+            average that each of them moves, none knows the steps.
         """
+        if self.use_ema and parameter_servers():
+            raise ValueError(
+                "LazyAdam has no use_ema under a ParameterServerStrategy: its workers' steps have no order"
+            )
         built = getattr(self, "_built", False)
         super().build(var_list)
         if built or not self.use_ema:
@@ -157,7 +166,14 @@ class LazyAdam(tf.keras.optimizers.Adam):
 
 
 def _rows_are_distinct(gradient: tf.Tensor | tf.IndexedSlices) -> bool:
-    """Whether a graph proves that no row occurs twice: the indices come straight out of a Unique operation."""
+    """Whether a graph proves that no row occurs twice: the indices come straight out of a Unique operation, or are a
+    shard's part of such, counted from its first row.
+    """
     if not isinstance(gradient, tf.IndexedSlices) or tf.executing_eagerly():
         return False
-    return gradient.indices.op.type in ("Unique", "UniqueV2") and gradient.indices.value_index == 0
+    indices = gradient.indices
+    while indices.op.type in ("Sub", "DynamicPartition"):
+        if indices.op.type == "Sub" and indices.op.inputs[1].shape.rank != 0:
+            return False
+        indices = indices.op.inputs[0]
+    return indices.op.type in ("Unique", "UniqueV2") and indices.value_index == 0

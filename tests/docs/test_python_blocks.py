@@ -133,8 +133,9 @@ SHORTER = {
     "docs/comparison.md": {"(0.0, 0.8, 1.0)": "(0.0, 1.0)"},
     "docs/ensembles.md": {"range(3)": "range(2)", "epochs=2": "epochs=1"},
 }
-# Pages with a test of their own: the first three below, the last in tests/test_ranking_docs.py.
-ELSEWHERE = {"README.md", "docs/serving.md", "docs/monitoring.md", "docs/ranking.md"}
+# Pages with a test of their own: the first three below, then tests/test_ranking_docs.py and
+# tests/models/test_parameter_servers.py.
+ELSEWHERE = {"README.md", "docs/serving.md", "docs/monitoring.md", "docs/ranking.md", "docs/scale_parameter_servers.md"}
 SLOW = ("docs/comparison.md", "docs/daily.md", "docs/ensembles.md", "docs/python.md", "docs/uncertainty.md")
 
 
