@@ -93,6 +93,7 @@ setup(
         "htlnet_tf.encoding",
         "htlnet_tf.encoding.kinds",
         "htlnet_tf.export",
+        "htlnet_tf.export.onnx",
         "htlnet_tf.export.signatures",
         "htlnet_tf.gradients",
         "htlnet_tf.inspection",
@@ -111,6 +112,7 @@ setup(
         "htlnet_tf.scoring.calibration",
         "htlnet_tf.serving",
         "htlnet_tf.serving.clients",
+        "htlnet_tf.serving.onnx",
         "htlnet_tf.serving.server",
     ],
     package_dir={
