@@ -95,6 +95,11 @@ def _is_whole(b: Builder) -> bool:
     return b.graph.get_dtype(b.inputs[0]) in (TensorProto.INT32, TensorProto.INT64)
 
 
+def _select(b: Builder) -> None:
+    # tf2onnx makes a sum of products of it, in which a NaN that is not selected stays one.
+    b.end("Where", *b.inputs)
+
+
 def _bucketize(b: Builder) -> None:
     bounds = b.constant(list(b.node.get_attr("boundaries").floats))
     column = b.add("Unsqueeze", b.inputs[0], b.constant([-1], np.int64))
@@ -157,6 +162,7 @@ _BUILDERS: Mapping[str, Callable[[Builder], None]] = MappingProxyType(
         "Log1p": _log1p,
         "LowerBound": _bound("Greater"),
         "Ndtri": _ndtri,
+        "SelectV2": _select,
         "UpperBound": _bound("GreaterOrEqual"),
         "Xlogy": _xlogy,
     }
