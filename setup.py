@@ -41,6 +41,13 @@ TUNE = [
     "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
 
+ONNX = [
+    # `htlnet export --format onnx`. `htlnet_tf.serving.OnnxScorer`, which reads it, needs onnxruntime alone.
+    "onnx>=1.17",
+    "onnxruntime>=1.20",
+    "tf2onnx>=1.17,<2",
+]
+
 MLFLOW = [
     # `training.mlflow`: the client of MLflow without its server. Not in the lock, for it brings 22 packages.
     "mlflow-skinny>=2.14,<4",
@@ -60,6 +67,7 @@ EXAMPLES = [
 
 DEV = [
     *DOCS,  # the tests run the tutorial and read the site's table of contents
+    *ONNX,  # its tests
     *REFERENCES,  # their tests
     *TUNE,  # its tests
     "hypothesis>=6.100",  # property tests
@@ -141,6 +149,7 @@ setup(
         "docs": DOCS,
         "examples": EXAMPLES,
         "mlflow": MLFLOW,
+        "onnx": ONNX,
         "references": REFERENCES,
         "tune": TUNE,
     },
