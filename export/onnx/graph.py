@@ -54,7 +54,7 @@ def save_graph(model: ScoringModel, folder: Path) -> None:
         *(tf.TensorSpec(table.shape, tf.float32, f"table_{i}") for i, table in enumerate(flat)),
     ]
     function = tf.function(scored, input_signature=signature, autograph=False).get_concrete_function()
-    proto, inputs, found = _converted(function, len(signature))
+    proto, inputs, found = converted(function, len(signature))
     _require_operators(proto)
     names = dict(zip(inputs, (*specs, *(f"table_{i}" for i in range(len(flat)))), strict=True))
     _rename(proto, names | dict(zip(found, outputs, strict=True)))
@@ -93,7 +93,7 @@ def _scores(
     return scores_of_outputs(model, outputs, rows.__getitem__)
 
 
-def _converted(function: Any, num_inputs: int) -> tuple[Any, list[str], list[str]]:
+def converted(function: Any, num_inputs: int) -> tuple[Any, list[str], list[str]]:
     """A graph, and what it calls its inputs and outputs.
 
     Not by `tf2onnx.convert.from_function`, which takes constants that a function has captured for inputs.
