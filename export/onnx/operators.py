@@ -38,6 +38,10 @@ class Builder:
 
         return str(self.graph.make_const(make_name("constant"), np.asarray(value, dtype)).output[0])
 
+    def double(self, value: float) -> str:
+        """The name of a constant of float64."""
+        return self.constant(value, np.float64)
+
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """The name of an operator's output."""
         return str(self.graph.make_node(operator, list(inputs), attr=attributes).output[0])
@@ -124,30 +128,31 @@ def _count(b: Builder, condition: str, dtype: int) -> None:
 
 
 def _ndtri(b: Builder) -> None:
-    p = b.inputs[0]
-    one, half = b.constant(1.0), b.constant(0.5)
-    q = b.add("Sub", p, half)
+    # In float64: the polynomials' terms cancel one another, which would cost three of float32's digits.
+    p = b.add("Cast", b.inputs[0], to=TensorProto.DOUBLE)
+    q = b.add("Sub", p, b.double(0.5))
     r = b.add("Mul", q, q)
     numerator = _polynomial(b, r, (*_NDTRI_NUMERATOR, _NDTRI_NUMERATOR_LAST))
     centre = b.add("Div", b.add("Mul", numerator, q), _polynomial(b, r, (*_NDTRI_DENOMINATOR, 1.0)))
-    tail = b.add("Min", p, b.add("Sub", one, p))
-    distance = b.add("Sqrt", b.add("Mul", b.constant(-2.0), b.add("Log", tail)))
+    tail = b.add("Min", p, b.add("Sub", b.double(1.0), p))
+    distance = b.add("Sqrt", b.add("Mul", b.double(-2.0), b.add("Log", tail)))
     ratio = b.add(
         "Div",
         _polynomial(b, distance, (*_TAIL_NUMERATOR, *_TAIL_NUMERATOR_LAST)),
         _polynomial(b, distance, (*_TAIL_DENOMINATOR, 1.0)),
     )
-    outside = b.add("Where", b.add("Less", q, b.constant(0.0)), ratio, b.add("Neg", ratio))
-    infinite = b.add("Mul", b.add("Sign", q), b.constant(np.inf))
-    outside = b.add("Where", b.add("LessOrEqual", tail, b.constant(0.0)), infinite, outside)
-    b.end("Where", b.add("Less", tail, b.constant(_TAIL)), outside, centre)
+    outside = b.add("Where", b.add("Less", q, b.double(0.0)), ratio, b.add("Neg", ratio))
+    infinite = b.add("Mul", b.add("Sign", q), b.double(np.inf))
+    outside = b.add("Where", b.add("LessOrEqual", tail, b.double(0.0)), infinite, outside)
+    found = b.add("Where", b.add("Less", tail, b.double(_TAIL)), outside, centre)
+    b.end("Cast", found, to=TensorProto.FLOAT)
 
 
 def _polynomial(b: Builder, x: str, coefficients: Sequence[float]) -> str:
-    """By Horner's rule, the highest power first."""
-    found = b.constant(coefficients[0])
+    """By Horner's rule, the highest power first; float64."""
+    found = b.double(coefficients[0])
     for coefficient in coefficients[1:]:
-        found = b.add("Add", b.add("Mul", found, x), b.constant(coefficient))
+        found = b.add("Add", b.add("Mul", found, x), b.double(coefficient))
     return found
 
 

@@ -62,9 +62,7 @@ def latest(path: str | Path) -> Path:
         complete = {number: entry for number, entry in found.items() if (entry / DOCUMENT_FILE).is_file()}
         if complete:
             return complete[max(complete)]
-    raise InputError(
-        f"'{path}' has no model for ONNX Runtime: 'htlnet export RUN --to MODELS --format onnx' writes one"
-    )
+    raise InputError(f"'{path}' has no model for ONNX Runtime; write one: htlnet export RUN --to MODELS --format onnx")
 
 
 def read_document(folder: Path) -> Document:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 
 import htlnet_tf as htl
 from htlnet_tf.encoding.kinds.cross import CrossKind, PairNumbers
@@ -51,6 +51,7 @@ def lists(tmp_path_factory: pytest.TempPathFactory) -> tuple[htl.FeatureEncoder,
     return htl.FeatureEncoder.fit(schema, frame), folder
 
 
+@settings(max_examples=30)
 @given(st.lists(_TOKENS, min_size=1, max_size=5))
 def test_lists_are_read_as_by_the_encoder(lists: tuple[htl.FeatureEncoder, Path], values: list[str]) -> None:
     encoder, folder = lists
