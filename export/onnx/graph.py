@@ -123,8 +123,8 @@ def _require_operators(proto: Any) -> None:
     if unknown:
         raise InputError(
             f"this model cannot be written as ONNX, which has no operators for TensorFlow's {', '.join(unknown)}: "
-            "quantiles of gamma distributions, and of what other objectives of your own do; declare no quantiles, or "
-            "export a servable (--format servable)"
+            "quantiles of gamma distributions need such, or an objective of your own; declare no quantiles, or export "
+            "a servable (--format servable)"
         )
 
 
