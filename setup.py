@@ -41,6 +41,13 @@ TUNE = [
     "optuna>=4.0,<5",  # `htlnet compare --tune`
 ]
 
+ONNX = [
+    # `htlnet export --format onnx`. `htlnet_tf.serving.OnnxScorer`, which reads it, needs onnxruntime alone.
+    "onnx>=1.17",
+    "onnxruntime>=1.20",
+    "tf2onnx>=1.17,<2",
+]
+
 MLFLOW = [
     # `training.mlflow`: the client of MLflow without its server. Not in the lock, for it brings 22 packages.
     "mlflow-skinny>=2.14,<4",
@@ -60,6 +67,7 @@ EXAMPLES = [
 
 DEV = [
     *DOCS,  # the tests run the tutorial and read the site's table of contents
+    *ONNX,  # its tests
     *REFERENCES,  # their tests
     *TUNE,  # its tests
     "hypothesis>=6.100",  # property tests
@@ -93,6 +101,7 @@ setup(
         "htlnet_tf.encoding",
         "htlnet_tf.encoding.kinds",
         "htlnet_tf.export",
+        "htlnet_tf.export.onnx",
         "htlnet_tf.export.signatures",
         "htlnet_tf.gradients",
         "htlnet_tf.inspection",
@@ -111,6 +120,7 @@ setup(
         "htlnet_tf.scoring.calibration",
         "htlnet_tf.serving",
         "htlnet_tf.serving.clients",
+        "htlnet_tf.serving.onnx",
         "htlnet_tf.serving.server",
     ],
     package_dir={
@@ -139,6 +149,7 @@ setup(
         "docs": DOCS,
         "examples": EXAMPLES,
         "mlflow": MLFLOW,
+        "onnx": ONNX,
         "references": REFERENCES,
         "tune": TUNE,
     },

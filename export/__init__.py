@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "gate": ["gate_version"],
+        "onnx.publish": ["export_onnx"],
         "promotion": ["Promotion", "promote", "rollback"],
         "publish": ["ExportedVersion", "export_model", "model_directory"],
         "servable": ["Servable"],

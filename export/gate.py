@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.data.raw_features import raw_features
+from htlnet_tf.data.score_frame import score_frame
 from htlnet_tf.data.stream import open_stream
 from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError, VerificationError
@@ -17,7 +18,6 @@ from htlnet_tf.files import local_path
 from htlnet_tf.judging.gate import GateReport, gate, require_same_targets
 from htlnet_tf.judging.gate_settings import GateSettings
 from htlnet_tf.schema import Schema
-from htlnet_tf.scoring.prediction import score_frame
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE

@@ -113,7 +113,7 @@ def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latenc
                             outputs = run(name, question.inputs)
                         except (StatusError, tf.errors.OpError) as error:
                             raise VerificationError(f"{loader}, '{name}' fails at row {start}: {error}") from error
-                        difference = _difference(f"{loader}, '{name}'", outputs, question.due(outputs), start)
+                        difference = largest_difference(f"{loader}, '{name}'", outputs, question.due(outputs), start)
                         largest = max(largest, difference)
         latency = {}
         if measure_latency:
@@ -169,7 +169,18 @@ def _python_scores(loaded: Any, signature: str, inputs: Arrays) -> dict[str, np.
     return {name: score.numpy() for name, score in function(**arguments).items()}
 
 
-def _difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], start: int) -> float:
+def largest_difference(place: str, outputs: Arrays, expected: Mapping[str, Expected], start: int) -> float:
+    """The largest difference between what was received and what is due, in its scale.
+
+    Args:
+      place: Where it was received, for a message.
+      outputs: By name, what was received.
+      expected: By name, what is due.
+      start: The number of the first row.
+
+    Raises:
+      VerificationError: An output is missing or differs by more than 1e-5.
+    """
     if set(outputs) != set(expected):
         raise VerificationError(f"{place}: outputs {sorted(outputs)} where {sorted(expected)} were expected")
     largest = 0.0

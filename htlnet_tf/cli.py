@@ -180,6 +180,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="remove old versions; kept are the newest N, those with a label, and what rollback goes back to",
     )
+    export.add_argument(
+        "--format",
+        choices=("servable", "onnx"),
+        default="servable",
+        help="servable: for TensorFlow Serving; onnx: into MODELS/NAME/onnx, for OnnxScorer (%(default)s)",
+    )
     export.add_argument("--once", action="store_true", help="nothing, if this very run has been exported there before")
 
     versions = _add(commands, "versions", _versions, "list the versions of the models with their metrics and labels")
@@ -464,7 +470,14 @@ def _export(arguments: argparse.Namespace) -> None:
     if arguments.keep is not None and arguments.keep < 1:
         raise InputError(f"--keep must be at least 1, received {arguments.keep}")
     directory = model_directory(arguments.to, arguments.name)
-    version = export_run(arguments.run, directory, keep=arguments.keep, measure_latency=True, once=arguments.once)
+    version = export_run(
+        arguments.run,
+        directory,
+        format=arguments.format,
+        keep=arguments.keep,
+        measure_latency=True,
+        once=arguments.once,
+    )
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"
@@ -472,6 +485,8 @@ def _export(arguments: argparse.Namespace) -> None:
     _say(version.report.to_text())
     for removed in version.removed:
         _say(f"removed {removed}")
+    if arguments.format == "onnx":
+        return
     registered = register_servable(version.path, arguments.name, arguments.run)
     if registered is not None:
         _say(f"registered in MLflow as version {registered} of {arguments.name}")

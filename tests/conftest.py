@@ -158,6 +158,18 @@ def command_export(command_run: tuple[str, str], build_once: BuildOnce) -> tuple
 
 
 @pytest.fixture(scope="session")
+def command_onnx(command_run: tuple[str, str], build_once: BuildOnce) -> tuple[Path, str]:
+    """As `command_export`, for ONNX Runtime."""
+
+    def build(folder: Path) -> None:
+        models = str(folder / "models")
+        _kept(folder / "printed", "export", command_run[0], "--to", models, "--format", "onnx", "--once")
+
+    folder = build_once("exported_for_onnx", build)
+    return folder / "models", (folder / "printed").read_text()
+
+
+@pytest.fixture(scope="session")
 def schema() -> htl.Schema:
     """The schema of `small_frame`."""
     return htl.Schema(

@@ -42,6 +42,7 @@ FOR_REQUESTS = {
         "examples",
         "raw_features",
         "request_rows",
+        "score_frame",
         "sources.listing",
         "sources.source",
         "thresholds",

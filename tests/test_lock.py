@@ -65,7 +65,7 @@ def test_the_image_gets_what_the_package_needs_and_nothing_else() -> None:
     build = [line for line in lines("lock.in") if not line.startswith("#")]
     needed = closure([Requirement(text) for text in (*declared("REQUIRES"), *build)])
     assert pinned("requirements-runtime.lock").keys() == needed, "run make lock"
-    others = (text for name in ("DEV", "DOCS", "REFERENCES", "TUNE") for text in declared(name))
+    others = (text for name in ("DEV", "DOCS", "ONNX", "REFERENCES", "TUNE") for text in declared(name))
     tools = {canonicalize_name(Requirement(text).name) for text in others}
     assert {"lightgbm", "mkdocs", "pytest", "mypy", "optuna"} <= tools and not tools & needed
 

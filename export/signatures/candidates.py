@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder, stacked
+from htlnet_tf.encoding.layout import EmbeddingLayout
 from htlnet_tf.export.signatures.serving_default import ServingDefault
 from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, named
 from htlnet_tf.layers.pooling import FieldPooling
-from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.scores import scores_of_outputs
@@ -96,7 +96,10 @@ def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[
     rows = encoder.field_rows(raw)
     shared = _shared_fields(encoder)
     numbers = stacked([tf.broadcast_to(number, [count]) for number in encoder.numbers(raw, rows)], count)
-    outputs = [m.tower_outputs(_embed(m, rows, shared, count), {"numeric": numbers}) for m in model.members]
+    outputs = [
+        m.tower_outputs(embed_fields(encoder.layout, m.embedding.tables, rows, shared, count), {"numeric": numbers})
+        for m in model.members
+    ]
 
     def ids(field: str) -> tf.Tensor:
         return tf.broadcast_to(rows[field], [count, rows[field].shape[1]])
@@ -111,10 +114,24 @@ def _shared_fields(encoder: FeatureEncoder) -> frozenset[str]:
     return frozenset(field.name for kind in alone for field in kind.fields())
 
 
-def _embed(model: MultiTaskModel, rows: Mapping[str, tf.Tensor], shared: frozenset[str], count: tf.Tensor) -> tf.Tensor:
-    """What the model's embedding gives, [N, width], from rows by field: int32 [1, slots] if shared, else [N, slots]."""
-    layout, parts = model.encoder.layout, []
-    for table, variable in zip(layout.tables, model.embedding.tables, strict=True):
+def embed_fields(
+    layout: EmbeddingLayout,
+    tables: Sequence[tf.Tensor | tf.Variable],
+    rows: Mapping[str, tf.Tensor],
+    shared: frozenset[str],
+    count: tf.Tensor,
+) -> tf.Tensor:
+    """What a model's embedding gives, float32 [N, width].
+
+    Args:
+      layout: The encoder's.
+      tables: float32 [rows, dim] each, as the layout has them.
+      rows: By field, int32 [1, slots] if shared, else [N, slots].
+      shared: The fields that all N rows have one row of.
+      count: N.
+    """
+    parts = []
+    for table, variable in zip(layout.tables, tables, strict=True):
         names = [layout.fields[i].name for i in table.fields]
         pooled: dict[bool, tf.Tensor] = {}
         for is_shared in (True, False):

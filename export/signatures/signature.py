@@ -10,11 +10,11 @@ import pandas as pd
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from htlnet_tf.data.score_frame import score_frame
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.schema.ranking import SCORE
-from htlnet_tf.scoring.prediction import score_frame
 from htlnet_tf.scoring.ranking import scale_of_score
 from htlnet_tf.scoring.scores import final_scores, quantile_bounds
 

@@ -120,7 +120,7 @@ def _score(
     """The test rows, calibrated as models are; for targets that it does not predict the training rows' mean stands,
     which is left out later.
     """
-    from htlnet_tf.scoring.prediction import score_frame
+    from htlnet_tf.data.score_frame import score_frame
 
     schema, encoder, train = prepared.schema, prepared.encoder, _in_memory(prepared.train)
     means = training_means(schema, train.labels, train.weights)

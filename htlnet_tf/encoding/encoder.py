@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -167,11 +168,19 @@ class FeatureEncoder(tf.Module):
         ids = tf.concat([rows[field.name] for field in self.layout.fields], axis=1)
         return {"ids": ids, "numeric": stacked(self.numbers(raw, rows), tf.shape(ids)[0])}
 
-    def field_rows(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The rows of each field, int32 [B, slots], from raw columns; those of one row give one row."""
-        rows: dict[str, tf.Tensor] = {}
+    def field_rows(
+        self, raw: Mapping[str, tf.Tensor], known: Mapping[str, tf.Tensor] = MappingProxyType({})
+    ) -> dict[str, tf.Tensor]:
+        """The rows of each field, int32 [B, slots], from raw columns; those of one row give one row.
+
+        Args:
+          raw: By feature name, [B].
+          known: By feature, the rows that were found elsewhere, int32 [B, slots]; only of kinds that `is_looked_up`.
+        """
+        rows = dict(known)
         for kind in self._with_column:
-            rows.update(kind.rows(raw, rows))
+            if kind.feature.name not in known:
+                rows.update(kind.rows(raw, rows))
         return self._with_derived(rows)
 
     def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -220,7 +229,8 @@ class FeatureEncoder(tf.Module):
     def _with_derived(self, rows: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         found = dict(rows)
         for kind in self._derived:
-            found |= kind.rows({}, found)
+            if not (kind.is_looked_up and kind.feature.name in rows):
+                found |= kind.rows({}, found)
         return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.runs.folder import load_run
 from htlnet_tf.runs.lineage import load_lineage, run_digest
@@ -14,11 +15,14 @@ from htlnet_tf.runs.lineage import load_lineage, run_digest
 if TYPE_CHECKING:
     from htlnet_tf.export import ExportedVersion
 
+Format = Literal["servable", "onnx"]
+
 
 def export_run(
     directory: str | Path,
     path: str | Path,
     *,
+    format: Format = "servable",
     warmup_rows: Sequence[int] | None = None,
     warmup_signatures: Sequence[str] | None = None,
     keep: int | None = None,
@@ -33,6 +37,7 @@ def export_run(
     Args:
       directory: The run folder.
       path: The model's directory: `models/htlnet`.
+      format: `"servable"`, for TensorFlow Serving, or `"onnx"`, see `export_onnx`; that has no warm-up.
       warmup_rows: As for `htlnet_tf.export.export_model`, as the following. None: the usual sizes.
       warmup_signatures: Signatures to warm up; None: all.
       keep: Remove the oldest versions that no label names, but none of the newest so many.
@@ -41,14 +46,18 @@ def export_run(
         exported: a scheduler's step that was killed behind its work does not do it twice.
 
     Raises:
-      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to.
+      InputError: `directory` is no run folder or is damaged, or `path` cannot be written to; or the format is none.
       VerificationError: The exported model gives other scores; nothing is published.
     """
-    from htlnet_tf.export import export_model
+    from htlnet_tf.export import export_model, export_onnx
     from htlnet_tf.export.warmup import WARMUP_ROWS
+    from htlnet_tf.serving.onnx.folder import ONNX_FOLDER
 
+    if format not in get_args(Format):
+        raise InputError(f"the format must be one of {list(get_args(Format))}, received {format!r}")
     folder, digest = local_path(directory), run_digest(directory)
-    if once and (found := exported_before(path, digest)) is not None:
+    versions_in = local_path(path) / ONNX_FOLDER if format == "onnx" else path
+    if once and (found := exported_before(versions_in, digest)) is not None:
         return found
     run = load_run(directory)
     summary: dict[str, Any] = {"run_sha256": digest}
@@ -61,6 +70,10 @@ def export_run(
             summary["lineage"] = lineage.to_dict()
         # A run folder of an older version of this package has no rule.
         summary["split"] = None if run.split is None else run.split.to_dict()
+    if format == "onnx":
+        return export_onnx(
+            run.model, path, rows=run.held_out, summary=summary, keep=keep, measure_latency=measure_latency
+        )
     return export_model(
         run.model,
         path,

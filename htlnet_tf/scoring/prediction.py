@@ -11,10 +11,10 @@ import pandas as pd
 import tensorflow as tf
 
 from htlnet_tf.data.columns import Arrays
+from htlnet_tf.data.score_frame import score_frame
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
-from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.scores import both_scores, target_scores
 
 if TYPE_CHECKING:
@@ -96,12 +96,3 @@ def _batches(encoded: Arrays, rows: int, batch_size: int) -> Iterator[dict[str, 
 def _joined(model: ScoringModel, parts: Sequence[Mapping[str, tf.Tensor]], index: pd.Index) -> pd.DataFrame:
     outputs = {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
     return score_frame(model.schema, outputs, index)
-
-
-def score_frame(schema: Schema, outputs: Mapping[str, np.ndarray], index: pd.Index) -> pd.DataFrame:
-    """Arranges outputs, [N] or [N, K] each, as the columns of a table, in the order of `Schema.outputs`."""
-    columns: dict[str, np.ndarray] = {}
-    for name, names in schema.outputs.items():
-        if name in outputs:  # a reference may not have all
-            columns.update(zip(names, np.asarray(outputs[name]).reshape(len(index), -1).T, strict=True))
-    return pd.DataFrame(columns, index=index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -153,13 +154,15 @@ def test_python_blocks(page: str, request: Request, tmp_path: Any, monkeypatch: 
     run(page, CONTEXTS[page](request), **shorter)
 
 
-def test_the_clients(url: str) -> None:
+def test_the_clients(url: str, command_onnx: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(command_onnx[0].parent)
     rows = generate_funnel(1000).frame
     items = rows[["item_id", "category", "brand", "price", "tags"]]
     names = {"rows": rows.head(3), "items": items.head(5)}
     run("docs/serving.md", names, **{"http://localhost:8501": url})
     assert list(names["scores"].columns) == ["click", "purchase", "spend"]
     assert len(names["ranked"]) == 5
+    pd.testing.assert_frame_equal(names["onnx_scores"], names["scores"], check_dtype=False, atol=1e-4, rtol=1e-4)
 
 
 def test_a_shadow(url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

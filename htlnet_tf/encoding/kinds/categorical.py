@@ -134,6 +134,11 @@ class CategoricalKind(Kind[Categorical]):
         assert isinstance(owner, CategoricalKind)  # checked by the schema
         return owner
 
+    @property
+    def is_looked_up(self) -> bool:
+        """It is."""
+        return True
+
     def fields(self) -> list[Field]:
         """One field of as many slots as a list may have."""
         feature = self.feature
@@ -258,10 +263,10 @@ class CategoricalKind(Kind[Categorical]):
             rows = tf.where(tf.equal(values, code), block.missing, rows)
         return rows
 
-    def _lookup_table(self) -> tf.lookup.StaticHashTable:
-        """The table from raw values to embedding rows."""
-        if self._table is not None:
-            return self._table
+    def entries(self) -> tuple[list[Any], np.ndarray]:
+        """The raw values that are known, and the embedding row of each, int64 [K]; codes for missing values are among
+        them. Not of hashed values.
+        """
         feature, block = self.feature, self.blocks[self.feature.name]
         assert block.missing is not None  # a vocabulary always has such a row, if only that of unknown values
         keys: list[Any] = list(self.owner.learned.values)
@@ -277,6 +282,14 @@ class CategoricalKind(Kind[Categorical]):
             keys = [key for key in keys if key not in codes]
         keys += codes
         rows = np.append(rows, np.full(len(codes), block.missing))
+        return keys, rows
+
+    def _lookup_table(self) -> tf.lookup.StaticHashTable:
+        """The table from raw values to embedding rows."""
+        if self._table is not None:
+            return self._table
+        feature, block = self.feature, self.blocks[self.feature.name]
+        keys, rows = self.entries()
         assert self.dtype is not None  # it has a column of its own
         # Filled on first use: a model needs the encoder's widths alone, and a vocabulary may have millions of rows.
         with tf.init_scope():

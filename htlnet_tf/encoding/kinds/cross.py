@@ -15,7 +15,7 @@ from htlnet_tf.encoding.packing import Integers
 from htlnet_tf.schema import Cross
 
 # Numbers of pairs of which one was not there when the encoder was fitted: apart from all others.
-_LATER, _SHIFT = 2**62, 2**31
+LATER, SHIFT = 2**62, 2**31
 
 
 @dataclass(frozen=True, eq=False, config=ConfigDict(extra="forbid"))
@@ -80,7 +80,7 @@ class CrossKind(Kind[Cross]):
 
     def block(self, field: str, start: int) -> Block:
         """As many rows as there are pairs or buckets."""
-        first, second = self._sizes
+        first, second = self.sizes
         return Block.at(start, unknown=False, missing=False, values=min(self.feature.num_buckets, first * second))
 
     def rows(self, raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -90,21 +90,21 @@ class CrossKind(Kind[Cross]):
 
     def grown(self, day: Day) -> PairNumbers:
         """The numbers of the rows that the two features have now."""
-        numbers = self.learned or PairNumbers.fitted(*self._sizes)
+        numbers = self.learned or PairNumbers.fitted(*self.sizes)
         return numbers.after(*(day.origins[name] for name in self.feature.of))
 
     def origins(self, field: str, before: Kind[Cross], day: Day) -> Origins:
         """By the pairs."""
         assert isinstance(before, CrossKind)
         first, second = (day.origins[name] for name in self.feature.of)
-        if self._is_hashed and before._is_hashed:
+        if self.is_hashed and before.is_hashed:
             return Origins.unchanged(self.feature.num_buckets)
         # All pairs of rows, those that are hashed now in the order of the rows; the fewer of the two are few.
-        a, b = (grid.ravel() for grid in np.indices(self._sizes if not self._is_hashed else self._few(first, second)))
-        if self._is_hashed:
+        a, b = (grid.ravel() for grid in np.indices(self.sizes if not self.is_hashed else self._few(first, second)))
+        if self.is_hashed:
             a, b = np.flatnonzero(~first.is_new)[a], np.flatnonzero(~second.is_new)[b]
         rows = np.asarray(before._numbered(tf.constant(first.rows[a]), tf.constant(second.rows[b])))
-        if not self._is_hashed:
+        if not self.is_hashed:
             return Origins(rows, first.is_new[a] | second.is_new[b])
         buckets, positions = np.unique(np.asarray(self._numbered(tf.constant(a), tf.constant(b))), return_index=True)
         found = np.full(self.feature.num_buckets, -1)
@@ -112,14 +112,20 @@ class CrossKind(Kind[Cross]):
         return Origins(found, found < 0)
 
     @property
-    def _sizes(self) -> tuple[int, int]:
+    def is_looked_up(self) -> bool:
+        """Where pairs are hashed."""
+        return self.is_hashed
+
+    @property
+    def sizes(self) -> tuple[int, int]:
         """How many rows the two features have."""
         first, second = (self.peers[name].num_rows for name in self.feature.of)
         return first, second
 
     @property
-    def _is_hashed(self) -> bool:
-        first, second = self._sizes
+    def is_hashed(self) -> bool:
+        """Whether there are fewer buckets than pairs."""
+        first, second = self.sizes
         return first * second > self.feature.num_buckets
 
     @staticmethod
@@ -129,12 +135,12 @@ class CrossKind(Kind[Cross]):
 
     def _numbered(self, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
         """The row of pairs in the block, int64 of any shape; their rows are counted from the start of their blocks."""
-        _, size = self._sizes
-        if not self._is_hashed:
+        _, size = self.sizes
+        if not self.is_hashed:
             return a * size + b
         pair = a * size + b
         if self.learned is not None:
             x, y = tf.gather(self.learned.first, a), tf.gather(self.learned.second, b)
             fitted = (x < self.learned.sizes[0]) & (y < self.learned.sizes[1])
-            pair = tf.where(fitted, x * self.learned.sizes[1] + y, _LATER + x * _SHIFT + y)
+            pair = tf.where(fitted, x * self.learned.sizes[1] + y, LATER + x * SHIFT + y)
         return tf.strings.to_hash_bucket_fast(tf.as_string(pair), self.feature.num_buckets)

@@ -216,6 +216,11 @@ class Kind(Generic[FeatureT]):
         """How many of its numbers are indicators."""
         return 0
 
+    @property
+    def is_looked_up(self) -> bool:
+        """Whether its rows are found by text or by a hash, which needs more than arithmetic; it then has one field."""
+        return False
+
     def place(self, blocks: Mapping[str, Block], padding: Mapping[str, int]) -> None:
         """Tells it where the rows of all fields, and the padding rows of their tables, have come to lie."""
         self.blocks, self.padding = blocks, padding
