@@ -69,7 +69,7 @@ def save_encoded(
     if len(encoded) < workers:
         raise InputError(f"{len(encoded)} rows are too few for {workers} workers")
     folder = local_path(path).absolute()
-    about = {
+    about: dict[str, Any] = {
         "encoder": encoder.digest(),
         "rows": _digest(encoded),
         "num_rows": len(encoded),
