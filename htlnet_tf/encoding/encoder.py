@@ -6,6 +6,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from htlnet_tf.data import columns
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.encoding.history import TrainingHistory, frames_of
 from htlnet_tf.encoding.kinds import kinds_of
-from htlnet_tf.encoding.kinds.kind import Numbers
+from htlnet_tf.encoding.kinds.kind import Kind, Numbers
 from htlnet_tf.encoding.row_blocks import lay_out
 from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import RowError
@@ -170,8 +171,8 @@ class FeatureEncoder(tf.Module):
     def field_rows(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The rows of each field, int32 [B, slots], from raw columns; those of one row give one row."""
         rows: dict[str, tf.Tensor] = {}
-        for kind in self._with_column:
-            rows.update(kind.rows(raw, rows))
+        for of_class, kinds in _by_class(self._with_column).items():
+            rows |= of_class.rows_of_all(kinds, raw, rows)
         return self._with_derived(rows)
 
     def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -181,7 +182,11 @@ class FeatureEncoder(tf.Module):
           raw: By feature name, [B].
           rows: By field, int32 [B, slots].
         """
-        numbers: list[Numbers] = [kind.numbers(raw, rows) for kind in self.kinds.values()]
+        found: dict[str, Numbers] = {}
+        for of_class, kinds in _by_class(self.kinds.values()).items():
+            names = [kind.feature.name for kind in kinds]
+            found.update(zip(names, of_class.numbers_of_all(kinds, raw, rows), strict=True))
+        numbers = [found[name] for name in self.kinds]
         return [x for n in numbers for x in n.values] + [x for n in numbers for x in n.indicators]
 
     def encode(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -222,6 +227,13 @@ class FeatureEncoder(tf.Module):
         for kind in self._derived:
             found |= kind.rows({}, found)
         return found
+
+
+def _by_class(kinds: Iterable[Kind[Any]]) -> dict[type[Kind[Any]], list[Kind[Any]]]:
+    found: dict[type[Kind[Any]], list[Kind[Any]]] = {}
+    for kind in kinds:
+        found.setdefault(type(kind), []).append(kind)
+    return found
 
 
 def stacked(numbers: list[tf.Tensor], num_rows: int | tf.Tensor) -> tf.Tensor:
