@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -35,16 +36,31 @@ def parse_examples(encoder: FeatureEncoder, serialized: tf.Tensor) -> dict[str, 
     specs = encoder.raw_specs()
     parsed = tf.io.parse_example(serialized, {name: tf.io.RaggedFeature(spec.dtype) for name, spec in specs.items()})
     raw = {}
+    single: dict[tf.DType, list[str]] = {}
     for feature in encoder.schema.inputs:
-        values = parsed[feature.name]
         if isinstance(feature, Categorical) and feature.separator is not None:
-            raw[feature.name] = tf.strings.reduce_join(values, axis=-1, separator=feature.separator)
-            continue
-        rule = f"{feature.name} is single-valued, but an example has several values of it"  # quotes would be escaped
-        with tf.control_dependencies([tf.debugging.assert_less(values.row_lengths(), 2, rule)]):
-            dense = values.to_tensor(_MISSING[specs[feature.name].dtype], shape=[None, 1])
-        raw[feature.name] = dense[:, 0]
-    return raw
+            raw[feature.name] = tf.strings.reduce_join(parsed[feature.name], axis=-1, separator=feature.separator)
+        else:
+            single.setdefault(specs[feature.name].dtype, []).append(feature.name)
+    for dtype, names in single.items():
+        values = _single_values(names, [parsed[name] for name in names], _MISSING[dtype])
+        raw.update(zip(names, values, strict=True))
+    return {name: raw[name] for name in specs}
+
+
+def _single_values(names: Sequence[str], parsed: Sequence[tf.RaggedTensor], missing: Any) -> list[tf.Tensor]:
+    """The values of single-valued columns of one type, [N] each; all columns by the same operations."""
+    splits = tf.stack([column.row_splits for column in parsed])  # [K, N + 1]
+    starts, lengths = splits[:, :-1], splits[:, 1:] - splits[:, :-1]
+    most = tf.reduce_max(lengths, axis=1)  # that of no examples is the smallest number
+    wrong = tf.gather(tf.constant(list(names)), tf.argmax(most))
+    rule = tf.strings.join([wrong, " is single-valued, but an example has several values of it"])
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(lengths < 2), [rule])]):
+        values = tf.concat([*(column.values for column in parsed), [missing]], axis=0)
+    # Each column's values begin where those of the ones before it end; the code of a missing one stands last.
+    positions = starts + tf.cumsum(splits[:, -1:], axis=0, exclusive=True)
+    chosen = tf.where(lengths > 0, positions, tf.size(values, splits.dtype) - 1)
+    return tf.unstack(tf.gather(values, chosen), num=len(names), axis=0)
 
 
 def to_examples(schema: Schema, raw: Mapping[str, np.ndarray]) -> np.ndarray:

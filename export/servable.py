@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
+from htlnet_tf.export.examples import parse_examples
 from htlnet_tf.export.signatures import signatures_of
+from htlnet_tf.export.signatures.candidates import candidate_scores, candidate_specs
+from htlnet_tf.export.signatures.signature import Scores, Traced
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.scoring.scores import final_scores
@@ -39,15 +43,12 @@ class Servable(tf.Module):
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
         self._columns = tuple(encoder.raw_specs())
-        # Traced once: all signatures but `candidates` and `ranked` call it, and the SavedModel holds it once.
-        scored = tf.function(
-            lambda raw: final_scores(model, encoder(raw)), input_signature=[encoder.raw_specs()], autograph=False
-        )
+        traced = _traced(model)
         self._signatures = signatures_of(schema)
         self._orders = {name: signature.output_order(schema) for name, signature in self._signatures.items()}
         self._functions = {}
         for name, signature in self._signatures.items():
-            outputs = functools.partial(signature.outputs, model, scored)
+            outputs = functools.partial(signature.outputs, model, traced)
             function = tf.function(outputs, input_signature=[signature.spec(encoder)], autograph=False)
             self._functions[name] = function.get_concrete_function()
         # Only what the functions read: neither the optimizer's slots nor the Gumbel temperature travels along.
@@ -65,6 +66,21 @@ class Servable(tf.Module):
         updater.save()
         _name_tensors(Path(directory, "saved_model.pb"), self._columns, self._orders)
         fingerprinting_utils.write_fingerprint(str(directory))  # of the file as it is now
+
+
+def _traced(model: ScoringModel) -> Traced:
+    """What the signatures share."""
+    encoder = model.encoder
+
+    def function(outputs: Callable[[Any], Scores], spec: Any) -> Any:
+        return tf.function(outputs, input_signature=[spec], autograph=False)
+
+    scored = function(lambda raw: final_scores(model, encoder(raw)), encoder.raw_specs())
+    return Traced(
+        scored,
+        function(lambda inputs: scored(parse_examples(encoder, inputs)), tf.TensorSpec([None], tf.string)),
+        function(lambda raw: candidate_scores(model, raw), candidate_specs(encoder)),
+    )
 
 
 def _name_tensors(path: Path, columns: Sequence[str], orders: Mapping[str, Sequence[str]]) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
-from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected
+from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected, expected_scores
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.errors import StatusError
@@ -105,9 +105,10 @@ def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latenc
                 raise VerificationError(f"{loader}: signatures {sorted(found)} where {sorted(names)} were expected")
         requests = _replayed(loaders.session, directory)
         largest = 0.0
-        for name, signature in signatures.items():
-            for start, part in parts(rows, _ROWS_PER_CALL):
-                for question in signature.questions(model, part):
+        for start, part in parts(rows, _ROWS_PER_CALL):
+            scores = expected_scores(model, part)
+            for name, signature in signatures.items():
+                for question in signature.questions(model, part, scores):
                     for loader, run in loaders.runs().items():
                         try:
                             outputs = run(name, question.inputs)

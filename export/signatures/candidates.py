@@ -11,13 +11,14 @@ import tensorflow as tf
 from htlnet_tf.encoding.encoder import FeatureEncoder, stacked
 from htlnet_tf.encoding.layout import EmbeddingLayout
 from htlnet_tf.export.signatures.serving_default import ServingDefault
-from htlnet_tf.export.signatures.signature import Arrays, Question, Scored, Scores, named
+from htlnet_tf.export.signatures.signature import Arrays, Expected, Question, Scores, Traced, expected_scores, named
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.scoring.scores import scores_of_outputs
 
 _USERS = 4
+_ROWS_TOGETHER = 4096  # of several users, which the trained model scores at once
 
 
 class Candidates(ServingDefault):
@@ -33,9 +34,9 @@ class Candidates(ServingDefault):
         """One value of the user's and the context's columns, one per candidate of the others."""
         return candidate_specs(encoder)
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """Scores of the candidates."""
-        return named(candidate_scores(model, inputs))
+        return named(traced.of_candidates(dict(inputs)))
 
     def feeds(self, encoder: FeatureEncoder, raw: Arrays, user: int = 0) -> dict[str, np.ndarray]:
         """All rows' items as candidates of the user and context of row `user`."""
@@ -43,14 +44,20 @@ class Candidates(ServingDefault):
         chosen = {name: values if name in items else values[user : user + 1] for name, values in raw.items()}
         return super().feeds(encoder, chosen)
 
-    def questions(self, model: ScoringModel, raw: Arrays) -> Iterator[Question]:
+    def questions(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> Iterator[Question]:
         """The items of all rows for the users of some, the first of which have missing and unknown values."""
         count = len(next(iter(raw.values())))
         spread = {i * count // _USERS for i in range(_USERS)}
-        for user in sorted(spread | set(range(min(count, _USERS)))):
-            yield Question(
-                self.feeds(model.encoder, raw, user), self.expected(model, of_user(model.encoder, raw, user))
-            )
+        users = sorted(spread | set(range(min(count, _USERS))))
+        together = max(1, _ROWS_TOGETHER // max(count, 1))
+        for start in range(0, len(users), together):
+            chosen = users[start : start + together]
+            repeated = [of_user(model.encoder, raw, user) for user in chosen]
+            due = expected_scores(model, {name: np.concatenate([rows[name] for rows in repeated]) for name in raw})
+            for position, user in enumerate(chosen):
+                rows = np.arange(position * count, (position + 1) * count)
+                answer = {name: output.of_rows(rows) for name, output in due.items()}
+                yield Question(self.feeds(model.encoder, raw, user), answer)
 
 
 def of_user(encoder: FeatureEncoder, raw: Arrays, user: int) -> dict[str, np.ndarray]:

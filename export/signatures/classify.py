@@ -10,9 +10,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import input_pb2, prediction_log_pb2
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.export.examples import parse_examples, to_examples
+from htlnet_tf.export.examples import to_examples
 from htlnet_tf.export.signatures.examples import OfExamples
-from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, expected_scores
+from htlnet_tf.export.signatures.signature import Arrays, Expected, Scores, Traced
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 
@@ -32,15 +32,14 @@ class Classify(OfExamples):
         """None: the server's call of its own knows the two by their names."""
         return ()
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: tf.Tensor) -> Scores:
         """The steps' scores side by side, and their labels."""
-        return _classes(model.schema, scored(parse_examples(model.encoder, inputs)))
+        return _classes(model.schema, traced.of_examples(inputs))
 
-    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
+    def expected(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> dict[str, Expected]:
         """The steps' probabilities."""
-        scores = {name: due.values for name, due in expected_scores(model, raw).items()}
-        count = len(scores[model.schema.core.name])
-        values = np.concatenate([scores[t.name].reshape(count, -1) for t in model.schema.steps], axis=1)
+        count = len(scores[model.schema.core.name].values)
+        values = np.concatenate([scores[t.name].values.reshape(count, -1) for t in model.schema.steps], axis=1)
         labels = np.array([[label.encode() for label in class_labels(model.schema)]] * count, object)
         return {"scores": Expected(values), "classes": Expected(labels)}
 

@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.export.examples import parse_examples, to_examples
-from htlnet_tf.export.signatures.signature import Arrays, Scored, Scores, Signature, named
+from htlnet_tf.export.examples import to_examples
+from htlnet_tf.export.signatures.signature import Arrays, Scores, Signature, Traced, named
 from htlnet_tf.models.scoring_model import ScoringModel
 
 
@@ -35,6 +35,6 @@ class Examples(OfExamples):
     name = "examples"
     input_name = "examples"
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: tf.Tensor) -> Scores:
         """Scores of the examples."""
-        return named(scored(parse_examples(model.encoder, inputs)))
+        return named(traced.of_examples(inputs))

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.export.signatures.serving_default import ServingDefault
-from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, named, raw_tensors
+from htlnet_tf.export.signatures.signature import Arrays, Expected, Scores, Traced, named, raw_tensors
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.schema.names import THRESHOLDS
@@ -37,7 +37,7 @@ class Exceedance(ServingDefault):
         """In funnel order, the thresholds' before that of 0."""
         return tuple(name for names in schema.exceedance_outputs.values() for name in names)
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """The probabilities of the columns' rows."""
         raw = {name: column for name, column in inputs.items() if name != THRESHOLDS}
         return named(exceedances(model, model.encoder(raw), inputs[THRESHOLDS][0]))
@@ -46,7 +46,7 @@ class Exceedance(ServingDefault):
         """The columns, and thresholds about the means of the amounts."""
         return super().feeds(encoder, raw) | {THRESHOLDS: _thresholds(encoder)}
 
-    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
+    def expected(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> dict[str, Expected]:
         """What the trained model says of these thresholds."""
         features = model.encoder(raw_tensors(model.encoder, raw))
         found = exceedances(model, features, _thresholds(model.encoder)[0])

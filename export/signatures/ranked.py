@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.export.signatures.candidates import Candidates, candidate_scores, candidate_specs
-from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected, Question, Scored, Scores, named
+from htlnet_tf.export.signatures.candidates import Candidates, candidate_specs
+from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected, Question, Scores, Traced, named
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 from htlnet_tf.schema.ranking import SCORE
@@ -41,18 +41,18 @@ class Ranked(Candidates):
         """Which candidate, how good, and why."""
         return (INDEX, SCORE, *(name for name in schema.outputs if name != SCORE))
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """The best candidates' positions and scores."""
         columns = {name: column for name, column in inputs.items() if name != K}
-        return named(best_of(candidate_scores(model, columns), inputs[K][0]))
+        return named(best_of(traced.of_candidates(columns), inputs[K][0]))
 
     def feeds(self, encoder: FeatureEncoder, raw: Arrays, user: int = 0, k: int = _USUAL_K) -> dict[str, np.ndarray]:
         """The `k` best of all rows' items for the user and context of row `user`."""
         return super().feeds(encoder, raw, user) | {K: np.array([k], np.int32)}
 
-    def questions(self, model: ScoringModel, raw: Arrays) -> Iterator[Question]:
+    def questions(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> Iterator[Question]:
         """As for `candidates`: a few of the best, and all of them."""
-        for user, question in enumerate(super().questions(model, raw)):
+        for user, question in enumerate(super().questions(model, raw, scores)):
             assert not callable(question.expected)
             count = len(question.expected[SCORE].values)
             k = min(_USUAL_K, count) if user % 2 else count + 1

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.export.examples import parse_examples
 from htlnet_tf.export.signatures.classify import with_examples
 from htlnet_tf.export.signatures.examples import OfExamples
-from htlnet_tf.export.signatures.signature import Arrays, Expected, Scored, Scores, expected_scores
+from htlnet_tf.export.signatures.signature import Arrays, Expected, Scores, Traced
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
 
@@ -27,13 +27,13 @@ class Regress(OfExamples):
         """None: there is one output."""
         return ()
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: tf.Tensor) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: tf.Tensor) -> Scores:
         """The core's score."""
-        return {"outputs": scored(parse_examples(model.encoder, inputs))[model.schema.core.name]}
+        return {"outputs": traced.of_examples(inputs)[model.schema.core.name]}
 
-    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
+    def expected(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> dict[str, Expected]:
         """The core's prediction."""
-        return {"outputs": expected_scores(model, raw)[model.schema.core.name]}
+        return {"outputs": scores[model.schema.core.name]}
 
     def log(self, encoder: FeatureEncoder, raw: Arrays, log: prediction_log_pb2.PredictionLog) -> Any:
         """A record of the server's regress call."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.export.signatures.signature import Arrays, Scored, Scores, Signature, named, raw_tensors
+from htlnet_tf.export.signatures.signature import Arrays, Scores, Signature, Traced, named, raw_tensors
 from htlnet_tf.models.scoring_model import ScoringModel
 
 
@@ -21,9 +21,9 @@ class ServingDefault(Signature):
         """Every raw column."""
         return encoder.raw_specs()
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: Mapping[str, tf.Tensor]) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: Mapping[str, tf.Tensor]) -> Scores:
         """Scores of the columns."""
-        return named(scored(dict(inputs)))
+        return named(traced.scored(dict(inputs)))
 
     def feeds(self, encoder: FeatureEncoder, raw: Arrays) -> dict[str, np.ndarray]:
         """The columns."""

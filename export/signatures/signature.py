@@ -20,8 +20,20 @@ from htlnet_tf.scoring.scores import final_scores, quantile_bounds
 
 Arrays = Mapping[str, np.ndarray]
 Scores = dict[str, tf.Tensor]
-Scored = Callable[[Mapping[str, tf.Tensor]], Scores]
-"""From raw columns by name, [N], to the targets' scores; traced once for all signatures that call it."""
+
+
+class Traced(NamedTuple):
+    """Functions that several signatures call. Each is traced at its first call, and held once by a SavedModel.
+
+    Attributes:
+      scored: From raw columns by name, [N], to the outputs.
+      of_examples: From serialized examples, string [N], to the outputs.
+      of_candidates: From raw columns by name, [1] of group user and context, to the outputs.
+    """
+
+    scored: Callable[[Mapping[str, tf.Tensor]], Scores]
+    of_examples: Callable[[tf.Tensor], Scores]
+    of_candidates: Callable[[Mapping[str, tf.Tensor]], Scores]
 
 
 TOLERANCE = 1e-5
@@ -91,12 +103,12 @@ class Signature:
         """The outputs in the order in which people read them, which a signature's map does not keep."""
         return tuple(schema.outputs)
 
-    def outputs(self, model: ScoringModel, scored: Scored, inputs: Any) -> Scores:
+    def outputs(self, model: ScoringModel, traced: Traced, inputs: Any) -> Scores:
         """The function that is exported, from the inputs to the outputs by name.
 
         Args:
           model: The trained model.
-          scored: Its scores of raw columns.
+          traced: Its scores.
           inputs: As `spec` says.
         """
         raise NotImplementedError
@@ -113,13 +125,19 @@ class Signature:
         """
         raise NotImplementedError
 
-    def expected(self, model: ScoringModel, raw: Arrays) -> dict[str, Expected]:
-        """By output, what the trained model says of rows."""
-        return expected_scores(model, raw)
+    def expected(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> dict[str, Expected]:
+        """By output, what the trained model says of rows.
 
-    def questions(self, model: ScoringModel, raw: Arrays) -> Iterator[Question]:
-        """Requests about rows, and the answers that are due."""
-        yield Question(self.feeds(model.encoder, raw), self.expected(model, raw))
+        Args:
+          model: The trained model.
+          raw: The rows.
+          scores: Their `expected_scores`, which most signatures arrange in their own way.
+        """
+        return dict(scores)
+
+    def questions(self, model: ScoringModel, raw: Arrays, scores: Mapping[str, Expected]) -> Iterator[Question]:
+        """Requests about rows, and the answers that are due; arguments as for `expected`."""
+        yield Question(self.feeds(model.encoder, raw), self.expected(model, raw, scores))
 
     def log(self, encoder: FeatureEncoder, raw: Arrays, log: prediction_log_pb2.PredictionLog) -> Any:
         """Fills in a warm-up record for rows; returns its request, whose model specification the caller writes."""

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from htlnet_tf.data import columns
 from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.encoding.history import TrainingHistory, frames_of
 from htlnet_tf.encoding.kinds import kinds_of
-from htlnet_tf.encoding.kinds.kind import Numbers
+from htlnet_tf.encoding.kinds.kind import Kind, Numbers
 from htlnet_tf.encoding.row_blocks import lay_out
 from htlnet_tf.encoding.statistics import TrainingStatistics
 from htlnet_tf.errors import RowError
@@ -178,9 +179,8 @@ class FeatureEncoder(tf.Module):
           known: By feature, the rows that were found elsewhere, int32 [B, slots]; only of kinds that `is_looked_up`.
         """
         rows = dict(known)
-        for kind in self._with_column:
-            if kind.feature.name not in known:
-                rows.update(kind.rows(raw, rows))
+        for of_class, kinds in _by_class(self._with_column).items():
+            rows |= of_class.rows_of_all([kind for kind in kinds if kind.feature.name not in known], raw, rows)
         return self._with_derived(rows)
 
     def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
@@ -190,7 +190,11 @@ class FeatureEncoder(tf.Module):
           raw: By feature name, [B].
           rows: By field, int32 [B, slots].
         """
-        numbers: list[Numbers] = [kind.numbers(raw, rows) for kind in self.kinds.values()]
+        found: dict[str, Numbers] = {}
+        for of_class, kinds in _by_class(self.kinds.values()).items():
+            names = [kind.feature.name for kind in kinds]
+            found.update(zip(names, of_class.numbers_of_all(kinds, raw, rows), strict=True))
+        numbers = [found[name] for name in self.kinds]
         return [x for n in numbers for x in n.values] + [x for n in numbers for x in n.indicators]
 
     def encode(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -232,6 +236,13 @@ class FeatureEncoder(tf.Module):
             if not (kind.is_looked_up and kind.feature.name in rows):
                 found |= kind.rows({}, found)
         return found
+
+
+def _by_class(kinds: Iterable[Kind[Any]]) -> dict[type[Kind[Any]], list[Kind[Any]]]:
+    found: dict[type[Kind[Any]], list[Kind[Any]]] = {}
+    for kind in kinds:
+        found.setdefault(type(kind), []).append(kind)
+    return found
 
 
 def stacked(numbers: list[tf.Tensor], num_rows: int | tf.Tensor) -> tf.Tensor:

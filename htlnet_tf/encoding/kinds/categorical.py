@@ -17,6 +17,7 @@ from htlnet_tf.data import columns
 from htlnet_tf.data.raw_features import distinct_values, missing_codes
 from htlnet_tf.encoding.counting import MAX_DISTINCT, ValueCounts, as_dtype
 from htlnet_tf.encoding.kinds.kind import Block, Counter, Day, Kind, Origins
+from htlnet_tf.encoding.kinds.lists import rows_of_lists
 from htlnet_tf.encoding.layout import Field
 from htlnet_tf.encoding.tally import Tally
 from htlnet_tf.schema import Categorical, Schema
@@ -209,23 +210,41 @@ class CategoricalKind(Kind[Categorical]):
         """The rows of raw values."""
         return {self.feature.name: self.rows_of(raw[self.feature.name])}
 
+    @classmethod
+    def rows_of_all(
+        cls, kinds: Sequence[Kind[Categorical]], raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """The look-ups of single values are cast and shaped together."""
+        rows: dict[str, tf.Tensor] = {}
+        looked_up: dict[int | None, dict[str, tf.Tensor]] = {}
+        for kind in kinds:
+            assert isinstance(kind, CategoricalKind)
+            name, values = kind.feature.name, raw[kind.feature.name]
+            if kind.feature.separator is None and kind.owner.feature.encoding != "hash":
+                looked_up.setdefault(values.shape[0], {})[name] = kind._lookup_table().lookup(values)
+            else:
+                rows[name] = kind.rows_of(values)
+        for together in looked_up.values():  # of one length each: that of the user's columns, or of the candidates'
+            stacked = tf.cast(tf.stack(list(together.values()), axis=1), tf.int32)
+            rows.update(zip(together, tf.split(stacked, len(together), axis=1), strict=True))
+        return rows
+
     def rows_of(self, values: tf.Tensor) -> tf.Tensor:
         """Rows of raw values, [K] -> int32 [K, slots]."""
         feature, block = self.feature, self.blocks[self.feature.name]
         if feature.separator is None:
             return self._look_up(values)[:, tf.newaxis]
-        tokens = tf.strings.strip(tf.strings.split(values, feature.separator))
-        present = tf.ones_like(tokens.values, tf.bool)
-        for code in missing_codes(feature):
-            present &= tf.not_equal(tokens.values, code)
-        tokens = tf.ragged.boolean_mask(tokens, tokens.with_values(present))
-        if feature.keeps_last:
-            tokens = tokens[:, -self.learned.slots :]
-        rows = tokens.with_values(self._look_up(tokens.values))
-        padding = self.padding[feature.name]
-        padded = rows.to_tensor(default_value=padding, shape=[None, self.learned.slots])
-        first = tf.where(padded[:, :1] == padding, block.missing, padded[:, :1])
-        return tf.concat([first, padded[:, 1:]], axis=1)
+        assert block.missing is not None  # a list may be empty
+        return rows_of_lists(
+            values,
+            self._look_up,
+            separator=feature.separator,
+            missing=[str(code) for code in missing_codes(feature)],
+            slots=self.learned.slots,
+            keeps_last=feature.keeps_last,
+            padding=self.padding[feature.name],
+            missing_row=block.missing,
+        )
 
     def of_column(self, column: pd.Series, decimal: str) -> tuple[None, dict[str, np.ndarray]]:
         """The rows of a frame's column, each distinct value looked up once."""

@@ -253,6 +253,23 @@ class Kind(Generic[FeatureT]):
         """
         return Numbers()
 
+    @classmethod
+    def rows_of_all(
+        cls, kinds: Sequence[Kind[FeatureT]], raw: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """`rows` of several features of this class; overridden where common operations do for all of them.
+
+        A table with hundreds of columns is traced, exported and loaded by the number of its operations.
+        """
+        return {field: rows for kind in kinds for field, rows in kind.rows(raw, found).items()}
+
+    @classmethod
+    def numbers_of_all(
+        cls, kinds: Sequence[Kind[FeatureT]], raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]
+    ) -> list[Numbers]:
+        """`numbers` of several features of this class, in their order; see `rows_of_all`."""
+        return [kind.numbers(raw, rows) for kind in kinds]
+
     def of_column(self, column: pd.Series, decimal: str) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         """A frame's column: its raw form where the numbers need it, and the rows of its fields.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,15 +109,23 @@ class NumericKind(Kind[Numeric]):
 
     def numbers(self, raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]) -> Numbers:
         """The standardised number, and an indicator where the training rows had missing ones."""
-        if not self.feature.is_number:
-            return Numbers()
-        x = raw[self.feature.name]
-        missing = self._is_missing(x)
-        if self.feature.log1p:
-            # Training refuses negative values; a request that has one is read as the nearest legal value.
-            x = tf.math.log1p(tf.maximum(x, 0.0))
-        value = tf.where(missing, 0.0, standardised(x, self.learned.mean, self.learned.std))
-        return Numbers([value], [tf.cast(missing, tf.float32)] if self.learned.has_missing else [])
+        return self.numbers_of_all([self], raw, rows)[0]
+
+    @classmethod
+    def numbers_of_all(
+        cls, kinds: Sequence[Kind[Numeric]], raw: Mapping[str, tf.Tensor], rows: Mapping[str, tf.Tensor]
+    ) -> list[Numbers]:
+        """The columns side by side, of one length and one scale each."""
+        together: dict[tuple[int | None, bool], list[NumericKind]] = {}
+        for kind in kinds:
+            assert isinstance(kind, NumericKind)
+            if kind.feature.is_number:
+                key = (raw[kind.feature.name].shape[0], kind.feature.log1p)
+                together.setdefault(key, []).append(kind)
+        found: dict[str, Numbers] = {}
+        for alike in together.values():
+            found |= _numbers_of(alike, tf.stack([raw[kind.feature.name] for kind in alike], axis=1))
+        return [found.get(kind.feature.name, Numbers()) for kind in kinds]
 
     def of_column(self, column: pd.Series, decimal: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The numbers, and the rows of their buckets."""
@@ -142,11 +151,32 @@ class NumericKind(Kind[Numeric]):
         return missing
 
 
-def standardised(x: tf.Tensor, mean: float, std: float) -> tf.Tensor:
-    """(x - mean) / std, clipped, of numbers of any size."""
+def _numbers_of(kinds: Sequence[NumericKind], x: tf.Tensor) -> dict[str, Numbers]:
+    """The numbers of features that are alike, by name, from their values side by side, float32 [B, K]."""
+    missing = ~tf.math.is_finite(x)
+    codes = itertools.zip_longest(*(kind.feature.missing_values for kind in kinds), fillvalue=np.nan)
+    for code in codes:  # the first of all features, the second of all; NaN equals nothing
+        missing |= tf.equal(x, np.array(code, np.float32))
+    if kinds[0].feature.log1p:
+        # Training refuses negative values; a request that has one is read as the nearest legal value.
+        x = tf.math.log1p(tf.maximum(x, 0.0))
+    mean, std = np.array([[kind.learned.mean, kind.learned.std] for kind in kinds]).T
+    values = tf.unstack(tf.where(missing, 0.0, standardised(x, mean, std)), num=len(kinds), axis=1)
+    indicators: dict[str, tf.Tensor] = {}
+    if any(kind.learned.has_missing for kind in kinds):
+        columns_of = tf.unstack(tf.cast(missing, tf.float32), num=len(kinds), axis=1)
+        indicators = {k.feature.name: of for k, of in zip(kinds, columns_of, strict=True) if k.learned.has_missing}
+    return {
+        kind.feature.name: Numbers([value], [indicators[kind.feature.name]] if kind.learned.has_missing else [])
+        for kind, value in zip(kinds, values, strict=True)
+    }
+
+
+def standardised(x: tf.Tensor, mean: np.ndarray, std: np.ndarray) -> tf.Tensor:
+    """(x - mean) / std, clipped, of numbers of any size, float32 [B, K]; mean and std are float64 [K]."""
     # 1 / std must be a normal float32 too; a power of two changes no digit of what it brings near 1.
-    factor = 2.0**-100 if std > _FAR_FROM_ONE else 2.0**100 if std < 1.0 / _FAR_FROM_ONE else 1.0
-    if factor != 1.0:
-        x, mean, std = x * factor, mean * factor, std * factor
+    factor = np.where(std > _FAR_FROM_ONE, 2.0**-100, np.where(std < 1.0 / _FAR_FROM_ONE, 2.0**100, 1.0))
+    if (factor != 1.0).any():
+        x, mean, std = x * factor.astype(np.float32), mean * factor, std * factor
     # A product and not a quotient, of which TensorFlow's optimizer makes one, with another last digit.
-    return tf.clip_by_value((x - mean) * (1.0 / std), -CLIP, CLIP)
+    return tf.clip_by_value((x - mean.astype(np.float32)) * (1.0 / std).astype(np.float32), -CLIP, CLIP)
