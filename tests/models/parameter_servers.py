@@ -55,7 +55,6 @@ with strategy.scope():
     model.compile(optimizer=htl.LazyAdam(2e-2))
 tables = model.embedding.tables
 assert {table.device.split("/")[3] for table in tables} == {"task:0", "task:1"}, tables
-# What the level is fitted on are a few of the steps.
 steps, epochs = 60, 3
 history = model.fit(training, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=[Says()]).history
 assert history["loss"][2] < history["loss"][0], history

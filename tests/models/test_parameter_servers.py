@@ -22,7 +22,7 @@ SECONDS = 600  # enough where other tests run beside it
 QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
-@pytest.mark.slow  # 30 s: it imports TensorFlow anew, and traces for a worker as well as for itself
+@pytest.mark.slow  # it imports TensorFlow anew, and traces for a worker as well as for itself
 def test_one_worker_learns_over_two_servers_what_a_process_does() -> None:
     script = HERE / "one_worker_two_servers.py"
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_one_worker_learns_over_two_servers_what_a_process_does() -> None:
     assert "shards equal one table" in done.stdout
 
 
-@pytest.mark.slow  # 60 s: five processes import TensorFlow, a killed one twice
+@pytest.mark.slow  # five processes import TensorFlow, a killed one twice
 def test_a_worker_that_is_killed_and_started_again_does_not_end_the_training(tmp_path: Path) -> None:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
@@ -82,7 +82,7 @@ encoder = htl.FeatureEncoder.fit(schema, train)
 LESS = {"/shared": ".", "steps_per_epoch=1000": "steps_per_epoch=4", "validation_steps=100": "validation_steps=2"}
 
 
-@pytest.mark.slow  # 40 s: four processes import TensorFlow
+@pytest.mark.slow  # four processes import TensorFlow
 def test_what_the_page_says(tmp_path: Path) -> None:
     of_a_server, of_the_coordinator = (block.text for block in blocks("docs/scale_parameter_servers.md", "python"))
     for old, new in LESS.items():
