@@ -76,6 +76,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "schema.history": ["CountEncoding", "HistoryStatistics", "TargetEncoding"],
         "schema.ranking": ["Ranking"],
         "schema.schema": ["Schema"],
+        "serving.local": ["ScoredFiles", "score_files"],
         "shadow_comparison": ["compare_logs"],
         "schema.targets": ["Binary", "Continuous", "Multiclass"],
     },
