@@ -213,12 +213,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     serve.add_argument("--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="0: never")
     serve.add_argument("--request_timeout", type=float, default=30.0, metavar="S", help="seconds (%(default)s)")
 
-    score = _add(commands, "score", _score, "score the rows of files on a server")
-    _add_server(score)
+    score = _add(commands, "score", _score, "score the rows of files, by an exported version or on a server")
+    by = score.add_mutually_exclusive_group(required=True)
+    by.add_argument("--model", metavar="MODELS/NAME[/V]", help="score here by an exported version; default: the latest")
+    by.add_argument("--url", help="ask a server: http://localhost:8501, or grpc://localhost:8500")
     score.add_argument("--input", metavar="PATH", required=True, help="a CSV, Parquet or TFRecord file, folder or glob")
-    score.add_argument("--schema", metavar="S", help="schema file or run folder of the training: PATH is read by it")
     score.add_argument("--keep", metavar="A,B", help="columns of PATH to write before the scores")
-    score.add_argument("--output", metavar="FILE", help="a .parquet file, or CSV; default: CSV to standard output")
+    score.add_argument(
+        "--output", metavar="OUT", help="model: a folder, for a file per file of PATH; url: a file, or standard output"
+    )
+    here = score.add_argument_group("with --model")
+    here.add_argument("--jobs", type=int, metavar="N", help="files at a time (default: as many as cores)")
+    here.add_argument("--on_bad_rows", choices=["error", "skip"], help="rows that break the schema (default: error)")
+    here.add_argument("--overwrite", action="store_true", help="remove the scores that OUT has before")
+    there = score.add_argument_group("with --url")
+    _add_server_model(there)
+    there.add_argument("--schema", metavar="S", help="schema file or run folder of the training: PATH is read by it")
 
     parity = _add(commands, "parity", _parity, "compare a server's scores with a run's own; exit code 1 if they differ")
     parity.add_argument("run", metavar="RUN")
@@ -268,6 +278,10 @@ def _add_gate_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="http://localhost:8501, or grpc://localhost:8500")
+    _add_server_model(parser)
+
+
+def _add_server_model(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
     parser.add_argument("--version", type=int, help="ask this version, not the latest")
     parser.add_argument("--label", help="ask the version with this label, not the latest")
@@ -526,6 +540,40 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    if arguments.url is None:
+        _refuse(arguments, "--model", "--url", schema=None, version=None, label=None, name="htlnet")
+        _score_here(arguments)
+    else:
+        _refuse(arguments, "--url", "--model", jobs=None, on_bad_rows=None, overwrite=False)
+        _score_on_server(arguments)
+
+
+def _refuse(arguments: argparse.Namespace, given: str, other: str, **defaults: Any) -> None:
+    """Refuses flags of one way to do a thing where another was chosen."""
+    for name, default in defaults.items():
+        if getattr(arguments, name) != default:
+            raise InputError(f"--{name} goes with {other}; received it with {given}")
+
+
+def _score_here(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.serving.local import score_files
+
+    if not arguments.output:
+        raise InputError("--model writes a file of scores per file of rows: name their folder, --output DIR")
+    done = score_files(
+        arguments.model,
+        arguments.input,
+        arguments.output,
+        keep=_names(arguments.keep),
+        jobs=arguments.jobs,
+        on_bad_rows=arguments.on_bad_rows or "error",
+        overwrite=arguments.overwrite,
+        write=_say_aside,
+    )
+    _say_aside(f"{done.to_text()}\nwritten to {arguments.output}")
+
+
+def _score_on_server(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.clients.scoring import score_file
 
     rows = score_file(

@@ -85,8 +85,8 @@ def score_files(
     Rows are read as in training, by the schema that travels in the version, and scored by its signature
     `serving_default`, which is what a server answers with. Files are read and written in pieces, so they may be larger
     than the memory. Each file of scores appears by an atomic rename and says in its metadata what it was made of: the
-    version, `keep`, `on_bad_rows`, and the name, size and time of change of the file of rows. The same call after a kill
-    goes on with the files that are not there.
+    version, `keep`, `on_bad_rows`, and the name, size and time of change of the file of rows. The same call after a
+    kill goes on with the files that are not there.
 
     Args:
       model: `MODELS/NAME`, of which the latest version is taken, or `MODELS/NAME/VERSION`.
@@ -94,8 +94,8 @@ def score_files(
       output: The folder of scores: as the files of rows lie to one another, those of their scores do.
       keep: Columns of the rows that are written before the scores.
       jobs: Files at a time, in threads that share one servable; None: as many as there are cores.
-      on_bad_rows: `"error"`: the first row that breaks a rule of the schema ends it. `"skip"`: such rows are left out and
-        noted in `OUTPUT/_bad_rows/`.
+      on_bad_rows: `"error"`: the first row that breaks a rule of the schema ends it. `"skip"`: such rows are left out
+        and noted in `OUTPUT/_bad_rows/`.
       overwrite: Remove the scores that `output` has before.
       write: Given a line of progress every few seconds; None: nobody is told.
 
@@ -104,8 +104,8 @@ def score_files(
       units.
 
     Raises:
-      InputError: The model is none, a file cannot be read, a column is missing, a row is bad, a kept column is called as
-        a score is, or `output` has scores of other settings; names the file and, where there is one, column and row.
+      InputError: The model is none, a file cannot be read, a column is missing, a row is bad, a kept column is called
+        as a score is, or `output` has scores of other settings; names the file and, where there is one, column and row.
 
     Example:
       >>> done = htl.score_files("models/htlnet", "logs/*.parquet", "scores", keep=["user_id", "item_id"])

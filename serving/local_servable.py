@@ -70,7 +70,8 @@ class LocalServable:
         """The scores of rows.
 
         Args:
-          raw: By feature name, arrays of shape [N] as `raw_features` gives them; of `candidates` [1] of the shared ones.
+          raw: By feature name, arrays of shape [N] as `raw_features` gives them; of `candidates` shape [1] of the
+            shared ones.
 
         Returns:
           By output, [N] or [N, K], in the order of the schema.

@@ -32,7 +32,8 @@ def require_kept(schema: Schema, keep: Sequence[str]) -> tuple[str, ...]:
     for name in keep:
         if name in schema.score_columns:
             raise InputError(
-                f"column '{name}' cannot be kept: a score has the same name; the scores are {list(schema.score_columns)}"
+                f"column '{name}' cannot be kept: a score has the same name; the scores are "
+                f"{list(schema.score_columns)}"
             )
     return tuple(dict.fromkeys(keep))
 

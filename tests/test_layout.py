@@ -38,6 +38,7 @@ ROOMS = [
 FOR_REQUESTS = {
     f"data.{name}"
     for name in (
+        "bad_rows",
         "columns",
         "examples",
         "raw_features",
