@@ -223,7 +223,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--output", metavar="OUT", help="model: a folder, for a file per file of PATH; url: a file, or standard output"
     )
     here = score.add_argument_group("with --model")
-    here.add_argument("--jobs", type=int, metavar="N", help="files at a time (default: as many as cores)")
+    here.add_argument("--engine", choices=["local", "spark"], help="this process, or Apache Spark (default: local)")
+    here.add_argument("--master", metavar="M", help="of Spark, such as local[2] (default: what Spark is configured to)")
+    here.add_argument("--jobs", type=int, metavar="N", help="local: files at a time (default: as many as cores)")
     here.add_argument("--on_bad_rows", choices=["error", "skip"], help="rows that break the schema (default: error)")
     here.add_argument("--overwrite", action="store_true", help="remove the scores that OUT has before")
     there = score.add_argument_group("with --url")
@@ -542,9 +544,16 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     if arguments.url is None:
         _refuse(arguments, "--model", "--url", schema=None, version=None, label=None, name="htlnet")
-        _score_here(arguments)
+        if not arguments.output:
+            raise InputError("--model writes a folder of scores: name it, --output DIR")
+        if arguments.engine == "spark":
+            _refuse(arguments, "--engine spark", "--engine local", jobs=None)
+            _score_on_spark(arguments)
+        else:
+            _refuse(arguments, "--engine local", "--engine spark", master=None)
+            _score_here(arguments)
     else:
-        _refuse(arguments, "--url", "--model", jobs=None, on_bad_rows=None, overwrite=False)
+        _refuse(arguments, "--url", "--model", engine=None, master=None, jobs=None, on_bad_rows=None, overwrite=False)
         _score_on_server(arguments)
 
 
@@ -558,8 +567,6 @@ def _refuse(arguments: argparse.Namespace, given: str, other: str, **defaults: A
 def _score_here(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.local import score_files
 
-    if not arguments.output:
-        raise InputError("--model writes a file of scores per file of rows: name their folder, --output DIR")
     done = score_files(
         arguments.model,
         arguments.input,
@@ -571,6 +578,22 @@ def _score_here(arguments: argparse.Namespace) -> None:
         write=_say_aside,
     )
     _say_aside(f"{done.to_text()}\nwritten to {arguments.output}")
+
+
+def _score_on_spark(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.serving.spark_files import score_on_spark
+
+    rows = score_on_spark(
+        arguments.model,
+        arguments.input,
+        arguments.output,
+        keep=_names(arguments.keep),
+        master=arguments.master,
+        on_bad_rows=arguments.on_bad_rows or "error",
+        overwrite=arguments.overwrite,
+        write=_say_aside,
+    )
+    _say_aside(f"{rows:,} rows scored to {arguments.output}")
 
 
 def _score_on_server(arguments: argparse.Namespace) -> None:

@@ -28,12 +28,10 @@ from htlnet_tf.serving.score_parts import (
     with_record,
 )
 from htlnet_tf.serving.score_progress import Progress
-from htlnet_tf.serving.score_tables import ParquetRows, kept_types, require_kept, score_types, scored_table
+from htlnet_tf.serving.score_tables import CHUNK_ROWS, ParquetRows, kept_types, require_kept, score_types, scored_table
 
 if TYPE_CHECKING:
     from htlnet_tf.serving.local_servable import LocalServable
-
-CHUNK_ROWS = 16_384
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,7 +63,7 @@ def plan(
       InputError: A file of rows lies in `output`, or cannot be looked at.
     """
     given = [paths] if isinstance(paths, (str, Path)) else list(paths)
-    root = Path(os.path.commonpath([_root(local_path(path)) for path in given]))
+    root = table_root(paths)
     folder = output.resolve()
     if any(local_path(path).resolve() in (folder, *folder.parents) for path in given if local_path(path).is_dir()):
         raise InputError(f"the scores would be rows of the next run: '{output}' lies in a folder that is read")
@@ -156,8 +156,13 @@ def _record(path: Path) -> dict[str, Any] | None:
     return json.loads(metadata[_KEY]) if _KEY in metadata else None
 
 
+def table_root(paths: str | Path | Sequence[str | Path]) -> Path:
+    """The folder that the names of a table's files are told from: the same whichever files are there."""
+    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    return Path(os.path.commonpath([_root(local_path(path)) for path in given]))
+
+
 def _root(path: Path) -> str:
-    """The folder that the names of parts are told from: the same whichever files are there."""
     absolute = Path(os.path.abspath(path))  # noqa: PTH100
     if absolute.is_dir():
         return str(absolute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,9 @@ from htlnet_tf.data.raw_features import raw_features
 from htlnet_tf.data.sources.source import Source
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
+
+CHUNK_ROWS = 16_384
+"""Rows that are read, scored and written at a time."""
 
 _ROW_GROUP = 131_072
 
@@ -70,17 +73,33 @@ def scored_table(
     Raises:
       InputError: A row breaks a rule of a feature, or a kept column does not fit its type.
     """
-    raw = raw_features(frame, schema) if bad_rows is None else None
-    if bad_rows is not None:
-        good = np.ones(len(frame), bool)
-        raw = bad_rows.without(frame, good, lambda rows: raw_features(rows, schema))
-        if not good.all():
-            frame = settled(frame[good])
+    raw, good = checked_features(frame, schema, bad_rows)
     if raw is None:
         return pa.schema([*kept, *score_types(schema)]).empty_table()
-    return pa.table(
-        [*kept_arrays(frame, kept), *score_arrays(schema, scores(raw))], [*kept.names, *schema.score_columns]
-    )
+    if not good.all():
+        frame = settled(frame[good])
+    columns = [*kept_arrays(frame, kept), *score_arrays(schema, scores(raw))]
+    return pa.table(columns, [*kept.names, *schema.score_columns])
+
+
+def checked_features(
+    frame: pd.DataFrame, schema: Schema, bad_rows: BadRows | None, *, only: Collection[str] | None = None
+) -> tuple[Arrays | None, np.ndarray]:
+    """The raw columns of the rows that break no rule, None if there are none; and which rows these are, bool [N].
+
+    Args:
+      frame: As of `scored_table`.
+      schema: As of `scored_table`.
+      bad_rows: As of `scored_table`.
+      only: Names of the features that are wanted; None: all.
+
+    Raises:
+      InputError: A row breaks a rule, if `bad_rows` is None.
+    """
+    good = np.ones(len(frame), bool)
+    if bad_rows is None:
+        return raw_features(frame, schema, only=only), good
+    return bad_rows.without(frame, good, lambda rows: raw_features(rows, schema, only=only)), good
 
 
 def kept_arrays(frame: pd.DataFrame, kept: pa.Schema) -> list[pa.Array]:

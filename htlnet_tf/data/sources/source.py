@@ -88,6 +88,14 @@ class Source:
         """
         return tuple(unambiguous(self._reference().names))
 
+    def file_columns(self, file: str) -> tuple[str, ...]:
+        """Names of the columns that a file itself has, without those of its folders.
+
+        Raises:
+          InputError: The file cannot be read.
+        """
+        return tuple(self._header(file).names)
+
     def fault(self, name: str) -> str | None:
         """Why no column can be read by a name in the first file; None if one can."""
         reference = next((file for file in self.files if len(self._offered(file))), self.files[0])
