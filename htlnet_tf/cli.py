@@ -225,6 +225,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     here = score.add_argument_group("with --model")
     here.add_argument("--engine", choices=["local", "spark"], help="this process, or Apache Spark (default: local)")
     here.add_argument("--master", metavar="M", help="of Spark, such as local[2] (default: what Spark is configured to)")
+    here.add_argument("--rank", type=int, metavar="K", help="rows are users: the K best of --candidates for each")
+    here.add_argument("--candidates", metavar="PATH", help="rank: the table of the items, as --input that of the users")
+    here.add_argument("--by", metavar="SCORE", help="rank: what to sort by (default: the score of the model's ranking)")
     here.add_argument("--jobs", type=int, metavar="N", help="local: files at a time (default: as many as cores)")
     here.add_argument("--on_bad_rows", choices=["error", "skip"], help="rows that break the schema (default: error)")
     here.add_argument("--overwrite", action="store_true", help="remove the scores that OUT has before")
@@ -546,14 +549,19 @@ def _score(arguments: argparse.Namespace) -> None:
         _refuse(arguments, "--model", "--url", schema=None, version=None, label=None, name="htlnet")
         if not arguments.output:
             raise InputError("--model writes a folder of scores: name it, --output DIR")
+        if arguments.rank is None:
+            _refuse(arguments, "none", "--rank", candidates=None, by=None)
+        elif arguments.candidates is None:
+            raise InputError("--rank K ranks the rows of --candidates PATH: name their table")
         if arguments.engine == "spark":
-            _refuse(arguments, "--engine spark", "--engine local", jobs=None)
+            _refuse(arguments, "--engine spark", "--engine local", jobs=None, rank=None)
             _score_on_spark(arguments)
         else:
             _refuse(arguments, "--engine local", "--engine spark", master=None)
             _score_here(arguments)
     else:
-        _refuse(arguments, "--url", "--model", engine=None, master=None, jobs=None, on_bad_rows=None, overwrite=False)
+        others = {"engine": None, "master": None, "rank": None, "candidates": None, "by": None, "jobs": None}
+        _refuse(arguments, "--url", "--model", **others, on_bad_rows=None, overwrite=False)
         _score_on_server(arguments)
 
 
@@ -566,17 +574,20 @@ def _refuse(arguments: argparse.Namespace, given: str, other: str, **defaults: A
 
 def _score_here(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.local import score_files
+    from htlnet_tf.serving.ranked_files import rank_files
 
-    done = score_files(
-        arguments.model,
-        arguments.input,
-        arguments.output,
-        keep=_names(arguments.keep),
-        jobs=arguments.jobs,
-        on_bad_rows=arguments.on_bad_rows or "error",
-        overwrite=arguments.overwrite,
-        write=_say_aside,
-    )
+    options: dict[str, Any] = {
+        "keep": _names(arguments.keep),
+        "jobs": arguments.jobs,
+        "on_bad_rows": arguments.on_bad_rows or "error",
+        "overwrite": arguments.overwrite,
+        "write": _say_aside,
+    }
+    model, rows, output = arguments.model, arguments.input, arguments.output
+    if arguments.rank is None:
+        done = score_files(model, rows, output, **options)
+    else:
+        done = rank_files(model, rows, arguments.candidates, output, arguments.rank, by=arguments.by, **options)
     _say_aside(f"{done.to_text()}\nwritten to {arguments.output}")
 
 

@@ -39,6 +39,7 @@ class LocalServable:
     Attributes:
       schema: The schema of the training, every dtype settled.
       batch_rows: Rows per call of the graph.
+      shared: The columns of which a call has one value for all rows.
 
     Raises:
       InputError: The folder holds no SavedModel of this package, or one without the signature.
@@ -63,7 +64,7 @@ class LocalServable:
         self.schema = schema_of_model(
             declared, {name: _DTYPES.get(spec.dtype, "DT_INVALID") for name, spec in self._specs.items()}
         )
-        self._shared = {name for name, spec in self._specs.items() if spec.shape.rank == 1 and spec.shape[0] == 1}
+        self.shared = {name for name, spec in self._specs.items() if spec.shape.rank == 1 and spec.shape[0] == 1}
         self.batch_rows = next((rows for rows in BATCH_ROWS if self._is_even(rows)), BATCH_ROWS[-1])
 
     def scores(self, raw: Arrays) -> dict[str, np.ndarray]:
@@ -78,18 +79,26 @@ class LocalServable:
         """
         return self.scores_of(self.batches(raw), raw)
 
-    def batches(self, raw: Arrays) -> list[tuple[int, dict[str, tf.Tensor]]]:
-        """The columns that differ from row to row as tensors of `batch_rows` rows, with the number of real ones."""
-        own = {name: values for name, values in raw.items() if name not in self._shared}
+    def batches(self, raw: Arrays, rows: int | None = None) -> list[tuple[int, dict[str, tf.Tensor]]]:
+        """The columns that differ from row to row as tensors of `rows` rows, and how many of these are real ones.
+
+        Args:
+          raw: As of `scores`.
+          rows: Per tensor; None: `batch_rows`.
+        """
+        size = self.batch_rows if rows is None else rows
+        own = {name: values for name, values in raw.items() if name not in self.shared}
         count = len(next(iter(own.values())))
-        return [
-            (min(self.batch_rows, count - start), self._tensors(_filled(own, start, self.batch_rows)))
-            for start in range(0, count, self.batch_rows)
-        ]
+        return [(min(size, count - start), self._tensors(_filled(own, start, size))) for start in range(0, count, size)]
+
+    def fitting(self, count: int) -> int:
+        """Rows per call of the graph for a table of `count` rows that is scored again and again."""
+        sizes = [rows for rows in BATCH_ROWS if count <= rows <= self.batch_rows]
+        return next((rows for rows in reversed(sizes) if self._is_even(rows)), self.batch_rows)
 
     def scores_of(self, batches: list[tuple[int, dict[str, tf.Tensor]]], shared: Arrays) -> dict[str, np.ndarray]:
         """As `scores`, of rows that `batches` has made, and the columns [1] that they share."""
-        once = self._tensors({name: values for name, values in shared.items() if name in self._shared})
+        once = self._tensors({name: values for name, values in shared.items() if name in self.shared})
         parts = []
         for rows, tensors in batches:
             outputs = self._function(**once, **tensors)
@@ -108,7 +117,7 @@ class LocalServable:
                 value: Any = np.array([f"{random.integers(1000)}"], object)
                 if spec.dtype != tf.string:
                     value = random.integers(0, 1000, 1).astype(spec.dtype.as_numpy_dtype)
-                raw[name] = value if name in self._shared else np.repeat(value, rows)
+                raw[name] = value if name in self.shared else np.repeat(value, rows)
             outputs = self._function(**self._tensors(raw))
             if any(not np.array_equal(v, np.broadcast_to(v[:1], v.shape), equal_nan=True) for v in _numpy(outputs)):
                 return False

@@ -41,13 +41,20 @@ def require_kept(schema: Schema, keep: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keep))
 
 
-def kept_types(source: Source, schema: Schema, keep: Sequence[str]) -> pa.Schema:
+def kept_types(source: Source, schema: Schema, keep: Sequence[str], features: Sequence[str] | None = None) -> pa.Schema:
     """The types of kept columns in every part, by the first rows that there are; text where they have no value.
+
+    Args:
+      source: The files.
+      schema: By which they are read.
+      keep: The columns.
+      features: Those of the features that are read, without one of which there are no rows; None: all.
 
     Raises:
       InputError: There are no rows, or a column is missing.
     """
-    names = list(dict.fromkeys((*keep, *(feature.source for feature in schema.inputs))))
+    read = [feature.source for feature in schema.inputs] if features is None else features
+    names = list(dict.fromkeys((*keep, *read)))
     first = next(source.chunks(names, schema=schema, chunk_rows=1024, on_bad_lines="skip"))
     arrays = [_array(first.frame[name], None) for name in keep]
     return pa.schema([(name, _plain(array.type)) for name, array in zip(keep, arrays, strict=True)])

@@ -6,6 +6,7 @@ frames, in which Spark makes floats of whole numbers with gaps, and are read as 
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import tempfile
@@ -126,10 +127,17 @@ def shipped(session: SparkSession, folder: Path) -> str:
     """Sends a version's folder to all workers, once per session; gives what they find it by."""
     name = f"htlnet-{version_digest(folder)[:16]}"
     if not any(name in archive for archive in session.sparkContext.listArchives):
-        with tempfile.TemporaryDirectory() as temporary:
-            archive = shutil.make_archive(str(Path(temporary, name)), "zip", folder)
-            session.sparkContext.addArchive(f"{archive}#{name}")
+        archive = shutil.make_archive(str(Path(_archives(), name)), "zip", folder)
+        session.sparkContext.addArchive(f"{archive}#{name}")
     return f"{_SHIPPED}{name}"
+
+
+@functools.cache
+def _archives() -> Path:
+    """A folder until the driver ends: each worker fetches an archive from there with its first task."""
+    folder = tempfile.mkdtemp(prefix="htlnet-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def on_worker(place: str) -> Path:

@@ -52,9 +52,9 @@ def score_on_spark(
     Raises:
       InputError: As of `htlnet_tf.serving.spark.score`; `output` has something in it; a row is bad.
     """
+    session = open_session(master)
     from pyspark.sql import Observation, functions
 
-    session = open_session(master)
     rows, folders = read_rows(session, model, source, keep)
     before, after = Observation("read"), Observation("scored")
     counted = functions.count(functions.lit(1)).alias("rows")

@@ -43,8 +43,10 @@ FOR_REQUESTS = {
         "examples",
         "raw_features",
         "request_rows",
+        "sources.batch_source",
         "sources.listing",
         "sources.source",
+        "sources.text_values",
         "thresholds",
         "values",
     )
