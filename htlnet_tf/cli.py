@@ -249,9 +249,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     logs.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
-    bench.add_argument("what", choices=["data", "serve", "train"], help="the input pipelines, serving, or the step")
+    bench.add_argument(
+        "what", choices=["data", "score", "serve", "train"], help="pipelines, files, serving, or the step"
+    )
+    bench.add_argument(
+        "--rows", type=int, default=1_000_000, metavar="N", help="score: rows of the files (%(default)s)"
+    )
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    bench.add_argument("--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7, serve: 30)")
+    bench.add_argument(
+        "--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7, score: 3, serve: 30)"
+    )
     bench.add_argument("--url", help="serve: the REST port of a server that is there, http://host:port")
     bench.add_argument("--grpc", metavar="TARGET", help="serve: the gRPC port of that server, host:port")
     bench.add_argument("--name", default="htlnet", help="serve: the model's name there (%(default)s)")
@@ -664,6 +671,12 @@ def _bench(arguments: argparse.Namespace) -> None:
         result = bench_serving(
             url=arguments.url, grpc=arguments.grpc, model_name=name, rounds=arguments.rounds or 30, write=_say_aside
         )
+    elif arguments.what == "score":
+        from htlnet_tf.benchmarks.scoring import bench_scoring
+
+        if arguments.rows < 10_000:
+            raise InputError(f"--rows must be at least 10000, received {arguments.rows}")
+        result = bench_scoring(rows=arguments.rows, rounds=arguments.rounds or 3, write=_say_aside)
     else:
         from htlnet_tf.benchmarks.data import bench_data
 
