@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from htlnet_tf.data.bad_rows import OnBadRows
 from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.errors import InputError
+from htlnet_tf.files import local_path
 from htlnet_tf.serving import spark
 from htlnet_tf.serving.exported import exported_schema, version_folder
 from htlnet_tf.serving.score_parts import table_root
@@ -107,8 +108,7 @@ def read_rows(
         if table.format != "parquet":
             raise InputError(f"Spark reads Parquet here, received {table.format} files: --engine local reads them all")
         table.check(list(dict.fromkeys((*(feature.source for feature in schema.inputs), *keep))))
-        root = Path(table_root(source)).as_uri()
-        rows = session.read.option("basePath", root).parquet(*(Path(f).absolute().as_uri() for f in table.files))
+        rows = session.read.option("basePath", _address(table_root(source))).parquet(*map(_address, table.files))
     except PySparkException as error:
         raise InputError(f"Spark cannot read '{source}': {_first_line(error)}") from error
     in_files = set(table.file_columns(table.files[0]))
@@ -121,18 +121,24 @@ def write_scores(scores: DataFrame, output: str, *, overwrite: bool) -> None:
     Raises:
       InputError: There is something already, it cannot be written, or a row is bad.
     """
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    place = output if _REMOTE.match(output) else Path(output).expanduser().absolute().as_uri()
+    place = output if _REMOTE.match(output) else _address(local_path(output))
     try:
         scores.write.mode("overwrite" if overwrite else "errorifexists").parquet(place)
-    except PySparkException as error:
+    except (PySparkException, Py4JError) as error:
         text = str(error)
         if "PATH_ALREADY_EXISTS" in text:
             raise InputError(f"'{output}' exists already; name another folder or --overwrite") from error
         # What a worker raised comes as text, with the stack traces of both sides.
         told = re.findall(r"htlnet_tf\.errors\.(?:Input|Row)Error: (.*)", text)
         raise InputError(told[0] if told else f"Spark failed: {_first_line(error)}") from error
+
+
+def _address(path: str | Path) -> str:
+    """A local path for Spark, whatever file system it is configured to; it decodes no `%3D`, so none is encoded."""
+    return f"file://{Path(path).absolute()}"
 
 
 def _first_line(error: Exception) -> str:
