@@ -21,6 +21,7 @@ from htlnet_tf.serving.score_parts import table_root
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+_INFERENCE = "spark.sql.sources.partitionColumnTypeInference.enabled"
 _REMOTE = re.compile(r"[a-z][a-z0-9+.\-]*://", re.IGNORECASE)
 
 
@@ -99,7 +100,8 @@ def read_rows(
     """
     from pyspark.errors import PySparkException
 
-    session.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
+    inferred = session.conf.get(_INFERENCE)
+    session.conf.set(_INFERENCE, "false")
     try:
         if _REMOTE.match(source):
             return session.read.parquet(source), []
@@ -111,6 +113,8 @@ def read_rows(
         rows = session.read.option("basePath", _address(table_root(source))).parquet(*map(_address, table.files))
     except PySparkException as error:
         raise InputError(f"Spark cannot read '{source}': {_first_line(error)}") from error
+    finally:  # the session may be that of a program, whose own frames keep their types
+        session.conf.set(_INFERENCE, inferred)
     in_files = set(table.file_columns(table.files[0]))
     return rows, [name for name in rows.columns if name not in in_files]
 
