@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SPARK_READY := $(VENV)/.spark_ready
 
-.PHONY: demo test test-slow test-stack lint docs links lock clean
+.PHONY: demo test test-slow test-spark test-stack lint docs links lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo [DATA=PATH]   rows -> trained model -> export -> server -> ranked candidates"
 	@echo "make test               the tests of every day"
 	@echo "make test-slow          those that take minutes"
+	@echo "make test-spark         scoring on Apache Spark, which is installed for it; needs Java 17"
 	@echo "make test-stack         docker compose up and the rest on a Docker engine, if one answers (minutes)"
 	@echo "make lint               ruff and mypy"
 	@echo "make docs               the documentation as a site in build/site, with its tutorial executed"
@@ -29,10 +31,19 @@ demo: $(READY)
 	@$(BIN)/htlnet demo $(if $(DATA),--data "$(DATA)")
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not docker" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not docker and not spark" $(ARGS)
 
 test-slow: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not docker" $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not docker and not spark" $(ARGS)
+
+# Spark is 450 MB and only these tests need it: it has a lock of its own.
+$(SPARK_READY): $(READY) requirements-spark.lock
+	@echo "Installing Spark into $(VENV) (once) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.lock
+	@touch $@
+
+test-spark: $(SPARK_READY)
+	@$(BIN)/python -m pytest -n 0 -m spark $(ARGS) tests/serving/test_spark.py
 
 test-stack: $(READY)
 	@$(BIN)/python -m pytest -n 0 -m docker $(ARGS) tests/serving/test_docker.py

@@ -53,6 +53,11 @@ MLFLOW = [
     "mlflow-skinny>=2.14,<4",
 ]
 
+SPARK = [
+    # `htlnet score --engine spark`, `htlnet_tf.serving.spark`. 450 MB, so it has a lock of its own.
+    "pyspark>=4.0,<5",
+]
+
 DOCS = [
     "mkdocs>=1.6,<2",  # the site, `make docs`
     "mkdocs-jupyter>=0.26",  # the tutorial is a notebook, executed when the site is built
@@ -151,6 +156,7 @@ setup(
         "mlflow": MLFLOW,
         "onnx": ONNX,
         "references": REFERENCES,
+        "spark": SPARK,
         "tune": TUNE,
     },
     entry_points={"console_scripts": ["htlnet = htlnet_tf.cli:run"]},

@@ -219,12 +219,27 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     serve.add_argument("--model_config_file_poll_wait_seconds", type=float, default=0.0, metavar="S", help="0: never")
     serve.add_argument("--request_timeout", type=float, default=30.0, metavar="S", help="seconds (%(default)s)")
 
-    score = _add(commands, "score", _score, "score the rows of files on a server")
-    _add_server(score)
+    score = _add(commands, "score", _score, "score the rows of files, by an exported version or on a server")
+    by = score.add_mutually_exclusive_group(required=True)
+    by.add_argument("--model", metavar="MODELS/NAME[/V]", help="score here by an exported version; default: the latest")
+    by.add_argument("--url", help="ask a server: http://localhost:8501, or grpc://localhost:8500")
     score.add_argument("--input", metavar="PATH", required=True, help="a CSV, Parquet or TFRecord file, folder or glob")
-    score.add_argument("--schema", metavar="S", help="schema file or run folder of the training: PATH is read by it")
     score.add_argument("--keep", metavar="A,B", help="columns of PATH to write before the scores")
-    score.add_argument("--output", metavar="FILE", help="a .parquet file, or CSV; default: CSV to standard output")
+    score.add_argument(
+        "--output", metavar="OUT", help="model: a folder, for a file per file of PATH; url: a file, or standard output"
+    )
+    here = score.add_argument_group("with --model")
+    here.add_argument("--engine", choices=["local", "spark"], help="this process, or Apache Spark (default: local)")
+    here.add_argument("--master", metavar="M", help="of Spark, such as local[2] (default: what Spark is configured to)")
+    here.add_argument("--rank", type=int, metavar="K", help="rows are users: the K best of --candidates for each")
+    here.add_argument("--candidates", metavar="PATH", help="rank: the table of the items, as --input that of the users")
+    here.add_argument("--by", metavar="SCORE", help="rank: what to sort by (default: the score of the model's ranking)")
+    here.add_argument("--jobs", type=int, metavar="N", help="local: files at a time (default: as many as cores)")
+    here.add_argument("--on_bad_rows", choices=["error", "skip"], help="rows that break the schema (default: error)")
+    here.add_argument("--overwrite", action="store_true", help="remove the scores that OUT has before")
+    there = score.add_argument_group("with --url")
+    _add_server_model(there)
+    there.add_argument("--schema", metavar="S", help="schema file or run folder of the training: PATH is read by it")
 
     parity = _add(commands, "parity", _parity, "compare a server's scores with a run's own; exit code 1 if they differ")
     parity.add_argument("run", metavar="RUN")
@@ -242,12 +257,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
     bench.add_argument(
         "what",
-        choices=["data", "scale", "serve", "train"],
-        help="the input pipelines, several workers, serving, or the step",
+        choices=["data", "scale", "score", "serve", "train"],
+        help="the input pipelines, several workers, scoring of files, serving, or the step",
+    )
+    bench.add_argument(
+        "--rows", type=int, default=1_000_000, metavar="N", help="score: rows of the files (%(default)s)"
     )
     bench.add_argument("--json", action="store_true", help="one JSON document on standard output")
     bench.add_argument(
-        "--rounds", type=int, metavar="N", help="turns of each case (train: 15, data: 7, scale: 3, serve: 30)"
+        "--rounds",
+        type=int,
+        metavar="N",
+        help="turns of each case (train: 15, data: 7, scale: 3, score: 3, serve: 30)",
     )
     bench.add_argument("--url", help="serve: the REST port of a server that is there, http://host:port")
     bench.add_argument("--grpc", metavar="TARGET", help="serve: the gRPC port of that server, host:port")
@@ -280,6 +301,10 @@ def _add_gate_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="http://localhost:8501, or grpc://localhost:8500")
+    _add_server_model(parser)
+
+
+def _add_server_model(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--name", default="htlnet", help="the model's name (%(default)s)")
     parser.add_argument("--version", type=int, help="ask this version, not the latest")
     parser.add_argument("--label", help="ask the version with this label, not the latest")
@@ -549,6 +574,69 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    if arguments.url is None:
+        _refuse(arguments, "--model", "--url", schema=None, version=None, label=None, name="htlnet")
+        if not arguments.output:
+            raise InputError("--model writes a folder of scores: name it, --output DIR")
+        if arguments.rank is None:
+            _refuse(arguments, "none", "--rank", candidates=None, by=None)
+        elif arguments.candidates is None:
+            raise InputError("--rank K ranks the rows of --candidates PATH: name their table")
+        if arguments.engine == "spark":
+            _refuse(arguments, "--engine spark", "--engine local", jobs=None, rank=None)
+            _score_on_spark(arguments)
+        else:
+            _refuse(arguments, "--engine local", "--engine spark", master=None)
+            _score_here(arguments)
+    else:
+        others = {"engine": None, "master": None, "rank": None, "candidates": None, "by": None, "jobs": None}
+        _refuse(arguments, "--url", "--model", **others, on_bad_rows=None, overwrite=False)
+        _score_on_server(arguments)
+
+
+def _refuse(arguments: argparse.Namespace, given: str, other: str, **defaults: Any) -> None:
+    """Refuses flags of one way to do a thing where another was chosen."""
+    for name, default in defaults.items():
+        if getattr(arguments, name) != default:
+            raise InputError(f"--{name} goes with {other}; received it with {given}")
+
+
+def _score_here(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.serving.local import score_files
+    from htlnet_tf.serving.ranked_files import rank_files
+
+    options: dict[str, Any] = {
+        "keep": _names(arguments.keep),
+        "jobs": arguments.jobs,
+        "on_bad_rows": arguments.on_bad_rows or "error",
+        "overwrite": arguments.overwrite,
+        "write": _say_aside,
+    }
+    model, rows, output = arguments.model, arguments.input, arguments.output
+    if arguments.rank is None:
+        done = score_files(model, rows, output, **options)
+    else:
+        done = rank_files(model, rows, arguments.candidates, output, arguments.rank, by=arguments.by, **options)
+    _say_aside(f"{done.to_text()}\nwritten to {arguments.output}")
+
+
+def _score_on_spark(arguments: argparse.Namespace) -> None:
+    from htlnet_tf.serving.spark_files import score_on_spark
+
+    rows = score_on_spark(
+        arguments.model,
+        arguments.input,
+        arguments.output,
+        keep=_names(arguments.keep),
+        master=arguments.master,
+        on_bad_rows=arguments.on_bad_rows or "error",
+        overwrite=arguments.overwrite,
+        write=_say_aside,
+    )
+    _say_aside(f"{rows:,} rows scored to {arguments.output}")
+
+
+def _score_on_server(arguments: argparse.Namespace) -> None:
     from htlnet_tf.serving.clients.scoring import score_file
 
     rows = score_file(
@@ -609,6 +697,12 @@ def _bench(arguments: argparse.Namespace) -> None:
         from htlnet_tf.benchmarks.scale import bench_scale
 
         result = bench_scale(rounds=arguments.rounds or 3, write=_say_aside)
+    elif arguments.what == "score":
+        from htlnet_tf.benchmarks.scoring import bench_scoring
+
+        if arguments.rows < 10_000:
+            raise InputError(f"--rows must be at least 10000, received {arguments.rows}")
+        result = bench_scoring(rows=arguments.rows, rounds=arguments.rounds or 3, write=_say_aside)
     else:
         from htlnet_tf.benchmarks.data import bench_data
 

@@ -9,6 +9,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
+    submodules=["spark"],
     submod_attrs={
         "clients.async_rest_client": ["AsyncRestClient"],
         "clients.opening": ["open_client"],

@@ -38,13 +38,16 @@ ROOMS = [
 FOR_REQUESTS = {
     f"data.{name}"
     for name in (
+        "bad_rows",
         "columns",
         "examples",
         "raw_features",
         "request_rows",
         "score_frame",
+        "sources.batch_source",
         "sources.listing",
         "sources.source",
+        "sources.text_values",
         "thresholds",
         "values",
     )

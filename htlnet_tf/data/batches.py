@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from htlnet_tf.data.bad_rows import OnBadRows
 from htlnet_tf.data.sources.batch_source import Batches, BatchSource
-from htlnet_tf.data.stream import OnBadRows, Stream
+from htlnet_tf.data.stream import Stream
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from htlnet_tf.data import timestamps
+from htlnet_tf.data.bad_rows import BadRow, BadRows, OnBadRows, settled
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.raw_features import distinct_values, raw_numbers
 from htlnet_tf.data.sources.source import Chunk, RowSource, open_source
@@ -18,76 +18,12 @@ from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
 from htlnet_tf.data.users import read_users
 from htlnet_tf.errors import InputError, RowError
-from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Categorical, Schema
 
-OnBadRows = Literal["error", "skip"]
 CHUNK_ROWS = 65_536
 
 READ_ONCE = "htlnet_is_read_once"
 """What is set on a dataset whose rows cannot be read a second time."""
-
-
-class BadRow(NamedTuple):
-    """A row that was left out.
-
-    Attributes:
-      file: Where it stands.
-      row: Its number there; the first row after the header is 0.
-      column: At fault; empty for a line that could not be read.
-      rule: What the column must be.
-      value: What it has.
-    """
-
-    file: str
-    row: int
-    column: str
-    rule: str
-    value: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}, row {self.row}" + (f", column '{self.column}'" if self.column else "")
-        return f"{place}: {self.rule}; received {self.value!r}"
-
-
-class BadRows:
-    """The rows that a stream has left out, each once, however often the stream is read."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, dict[int, BadRow]] = {}
-        self._checked: set[str] = set()
-
-    def add(self, row: BadRow) -> None:
-        """Notes a row; a second fault of the same row is not kept."""
-        self._rows.setdefault(row.file, {}).setdefault(row.row, row)
-
-    def complete(self, file: str) -> None:
-        """Notes that every row of a file has been checked."""
-        self._checked.add(file)
-
-    def of(self, file: str) -> np.ndarray | None:
-        """The numbers of a file's bad rows, int64; None as long as it has not been checked to its end."""
-        if file not in self._checked:
-            return None
-        return np.fromiter(self._rows.get(file, {}), np.int64)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._rows.values()))
-
-    def first(self) -> BadRow:
-        """The first of them in order of file and row."""
-        return min(row for rows in self._rows.values() for row in rows.values())
-
-    def to_frame(self) -> pd.DataFrame:
-        """One line per row, in order of file and row: the fields of `BadRow`."""
-        return pd.DataFrame(
-            sorted(row for rows in self._rows.values() for row in rows.values()), columns=list(BadRow._fields)
-        )
-
-    def write(self, path: str | Path) -> None:
-        """Writes them as CSV, by an atomic rename."""
-        with atomic_file(path) as partial:
-            self.to_frame().to_csv(partial, index=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,17 +137,15 @@ class Stream:
         part = self._parts(frame, good)
         if good.all():
             return frame if part is None else frame[part]  # without a copy where all rows stay
-        return _settled(frame[good if part is None else good & part])
+        return settled(frame[good if part is None else good & part])
 
     def _check(self, frame: pd.DataFrame, good: np.ndarray) -> None:
-        while good.any():
-            try:
-                check_rows(frame[good], self.schema)
-                if self.by_time and self.schema.timestamp is not None:
-                    timestamps.parse(frame.loc[good, self.schema.time_column], self.schema.time_format)
-                return
-            except RowError as error:
-                self._note(frame, good, error)
+        def check(rows: pd.DataFrame) -> None:
+            check_rows(rows, self.schema)
+            if self.by_time and self.schema.timestamp is not None:
+                timestamps.parse(rows[self.schema.time_column], self.schema.time_format)
+
+        self.bad_rows.without(frame, good, check)
 
     def _parts(self, frame: pd.DataFrame, good: np.ndarray) -> np.ndarray | None:
         """Which rows are of this stream's part; `good` loses those for which that cannot be said."""
@@ -227,41 +161,10 @@ class Stream:
             except RowError as error:
                 if self.on_bad_rows == "error":
                     raise
-                self._note(frame, good, error)
+                self.bad_rows.note(frame, good, error)
                 continue
             belongs[rows] = parts == number
             return belongs
-
-    def _note(self, frame: pd.DataFrame, good: np.ndarray, error: RowError) -> None:
-        """Notes the rows at fault among the good ones, which they are no longer."""
-        at_fault = np.flatnonzero(good)[error.rows]
-        file = str(frame.attrs["file"])
-        for position in at_fault:
-            value = frame[error.column].iloc[position]
-            self.bad_rows.add(BadRow(file, int(frame.index[position]), error.column, error.rule, str(value)))
-        good[at_fault] = False
-
-
-def _settled(frame: pd.DataFrame) -> pd.DataFrame:
-    """Columns that were text for the sake of a value that is gone, as what the others are."""
-    settled = frame.copy()
-    for name in frame:
-        column = frame[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            kept = column.cat.remove_unused_categories()
-            kind = pd.api.types.infer_dtype(kept.cat.categories)
-            settled[name] = kept.astype(_SETTLED[kind]) if kind in _SETTLED else kept
-    settled.attrs = frame.attrs
-    return settled
-
-
-_SETTLED: dict[str, Any] = {
-    "integer": "Int64",
-    "floating": "float64",
-    "mixed-integer-float": "float64",
-    "datetime": "datetime64[us]",
-    "datetime64": "datetime64[us]",
-}
 
 
 def open_stream(path: str | Path | Sequence[str | Path], schema: Schema, *, on_bad_rows: OnBadRows = "error") -> Stream:

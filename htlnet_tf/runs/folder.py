@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import tensorflow as tf
 
+from htlnet_tf.data.bad_rows import BadRows
 from htlnet_tf.data.columns import require_columns
 from htlnet_tf.data.sampling import sampled
 from htlnet_tf.data.splits import Split
-from htlnet_tf.data.stream import BadRows
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError

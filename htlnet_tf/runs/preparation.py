@@ -9,11 +9,12 @@ from typing import Union
 
 import pandas as pd
 
+from htlnet_tf.data.bad_rows import BadRows
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.latest import latest_rows
 from htlnet_tf.data.split_config import PARTS
 from htlnet_tf.data.splits import Split
-from htlnet_tf.data.stream import BadRows, Stream, check_rows
+from htlnet_tf.data.stream import Stream, check_rows
 from htlnet_tf.encoding.coverage import Coverage
 from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_rows
 from htlnet_tf.encoding.encoder import FeatureEncoder

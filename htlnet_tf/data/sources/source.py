@@ -88,10 +88,31 @@ class Source:
         """
         return tuple(unambiguous(self._reference().names))
 
+    def file_columns(self, file: str) -> tuple[str, ...]:
+        """Names of the columns that a file itself has, without those of its folders.
+
+        Raises:
+          InputError: The file cannot be read.
+        """
+        return tuple(self._header(file).names)
+
     def fault(self, name: str) -> str | None:
         """Why no column can be read by a name in the first file; None if one can."""
         reference = next((file for file in self.files if len(self._offered(file))), self.files[0])
         return self._fault(reference, name)
+
+    def check(self, columns: Sequence[str], files: Sequence[str] | None = None) -> None:
+        """Checks by their headers that files offer columns, each of one kind in all of them.
+
+        Args:
+          columns: Names.
+          files: Some of `files`; None: all.
+
+        Raises:
+          InputError: As of `chunks`, but for what is wrong with a file's rows.
+        """
+        for file in self.files if files is None else files:
+            self._check(file, columns)
 
     def chunks(
         self,
@@ -142,8 +163,7 @@ class Source:
             raise InputError(f"chunk_rows must be at least 1, received {chunk_rows}")
         names = list(self.columns if columns is None else columns)
         selected = [self.files[i] for i in (range(len(self.files)) if files is None else files)]
-        for file in selected:
-            self._check(file, names)
+        self.check(names, selected)
         of_text = self._kinds(names, schema) if kinds is None else {name: kinds.get(name, "text") for name in names}
         rules = {name: self._list_rule(name, schema) for name in names}
         empty = True

@@ -14,10 +14,11 @@ import pytest
 import tensorflow as tf
 
 import htlnet_tf as htl
+from htlnet_tf.data.bad_rows import BadRows
 from htlnet_tf.data.sources import tfrecord_source
 from htlnet_tf.data.sources.source import open_source
 from htlnet_tf.data.sources.tfrecord_writer import write_tfrecord
-from htlnet_tf.data.stream import BadRows, check_rows, open_stream
+from htlnet_tf.data.stream import check_rows, open_stream
 from htlnet_tf.errors import InputError, RowError
 from tests.data.sources.formats import SCHEMA, frame_of, read_values
 
