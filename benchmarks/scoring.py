@@ -137,7 +137,8 @@ def _measured(case: str, folder: Path, *arguments: str) -> dict[str, float]:
 def _case(case: str, folder: Path, *arguments: str) -> None:
     from htlnet_tf.benchmarks.data import _peak_kib
 
-    rate = {"loop": _loop, "score": _files, "spark": _spark}[case](folder, *arguments)
+    cases: dict[str, Callable[..., float]] = {"loop": _loop, "score": _files, "spark": _spark}
+    rate = cases[case](folder, *arguments)
     print(rate, _peak_kib())
 
 
