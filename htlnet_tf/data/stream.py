@@ -40,6 +40,7 @@ class Stream:
       bad_rows: Where skipped rows are noted; parts of one stream share it.
       by_time: Whether a row needs a timestamp, as for a split by time.
       chunk_rows: At most so many rows per frame.
+      piece: `(n, i)`: of every file only the rows of every n-th chunk, from the i-th on.
 
     Example:
       >>> rows = open_stream("logs/*.parquet", schema)
@@ -54,6 +55,7 @@ class Stream:
     bad_rows: BadRows = dataclasses.field(default_factory=BadRows)
     by_time: bool = False
     chunk_rows: int = CHUNK_ROWS
+    piece: tuple[int, int] = (1, 0)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         """Frames with the schema's columns, indexed by row number in the file, `attrs["file"]` being its name.
@@ -86,11 +88,14 @@ class Stream:
                 chunk.frame.attrs["file"] = chunk.file
                 yield chunk.frame
             return
-        last = None
+        last, (pieces, own) = None, self.piece
         for chunk in chunks:
+            if chunk.first_row // self.chunk_rows % pieces != own:
+                continue
             if last is not None and chunk.file != last:
                 self.bad_rows.complete(last)
-            last = chunk.file
+            # A file of which this reads a piece is never known to have no further bad rows.
+            last = chunk.file if pieces == 1 else None
             frame = self._of_part(chunk)
             if len(frame):
                 yield frame
@@ -112,17 +117,22 @@ class Stream:
             raise InputError(f"a split has the parts {list(PARTS)}, received '{part}'")
         return dataclasses.replace(self, split=split, part=part)
 
-    def shard(self, count: int, index: int) -> list[int]:
-        """The files of one of `count` workers: every count-th, from `index` on.
+    def shard(self, count: int, index: int) -> tuple[Stream, list[int]]:
+        """The rows of one of `count` workers, and the files that they are in.
+
+        They are every count-th file, from `index` on. Where there are fewer files than workers all of them read all
+        files, each its own chunks, which are small enough that every worker has rows of any file of some size.
 
         Raises:
-          InputError: A worker would have no file.
+          InputError: There is no such worker.
         """
         if not 0 <= index < count:
             raise InputError(f"a shard is one of 0 .. {count - 1}, received {index}")
-        if len(self.source.files) < count:
-            raise InputError(f"{count} workers need at least as many files, but there are {len(self.source.files)}")
-        return list(range(index, len(self.source.files), count))
+        files = range(len(self.source.files))
+        if len(files) >= count:
+            return self, list(files[index::count])
+        chunk_rows = max(1, min(self.chunk_rows, CHUNK_ROWS // (8 * count)))
+        return dataclasses.replace(self, piece=(count, index), chunk_rows=chunk_rows), list(files)
 
     def _of_part(self, chunk: Chunk) -> pd.DataFrame:
         frame = chunk.frame

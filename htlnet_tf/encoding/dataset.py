@@ -56,8 +56,9 @@ def make_dataset(
       drop_remainder: Leave out the last batch if it is smaller; all batches then have the static size `batch_size`.
       cache: Keep the encoded rows in memory (some 200 bytes per row); None: those of a frame, not those of a stream.
       shuffle_buffer: Rows in the buffer of a stream that is not cached.
-      num_shards: Workers that share the files of a stream.
-      shard_index: Which of them this one is: it reads every `num_shards`-th file.
+      num_shards: Workers that share the rows of a stream.
+      shard_index: Which of them this one is: it has every `num_shards`-th file, or, where there are fewer files than
+        workers, every `num_shards`-th chunk of each.
       training: The rows are those that the encoder was fitted on, for a model to learn from: history statistics leave
         out a row's own label. None: as `shuffle`.
 
@@ -68,8 +69,8 @@ def make_dataset(
       by target name: float32 [B], see `htlnet_tf.data.labels.label_values`.
 
     Raises:
-      InputError: A column is missing or holds a value its kind does not allow, there are no rows, there are more
-        workers than files, or the encoder was fitted for another schema. What is wrong with a stream that is not cached
+      InputError: A column is missing or holds a value its kind does not allow, there are no rows, or the
+        encoder was fitted for another schema. What is wrong with a stream that is not cached
         shows while it is read; `fit` of the models raises it.
 
     Example:
@@ -86,8 +87,7 @@ def make_dataset(
             raise InputError("num_shards and cache=False are for streams; received rows in memory")
         encoded = rows if isinstance(rows, EncodedRows) else encode_rows(rows, encoder, training=is_training)
         return _in_memory(encoded, batch_size, shuffle, seed, drop_remainder)
-    stream = dataclasses.replace(rows, schema=encoder.schema)
-    files = rows.shard(num_shards, shard_index)
+    stream, files = dataclasses.replace(rows, schema=encoder.schema).shard(num_shards, shard_index)
     if cache:
         if num_shards != 1:
             raise InputError("cache keeps all rows, so it takes no shards; shard the stream or leave cache out")

@@ -168,11 +168,38 @@ def test_ragged_lines_are_bad_rows(tmp_path: Path, schema: htl.Schema) -> None:
 
 def test_files_are_shared_out(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
     stream = open_stream(write_parts(tmp_path / "rows", frame, parts=5), schema)
-    assert [stream.shard(2, i) for i in range(2)] == [[0, 2, 4], [1, 3]]
-    with pytest.raises(htl.InputError, match="6 workers need at least as many files, but there are 5"):
-        stream.shard(6, 0)
+    assert [stream.shard(2, i) for i in range(2)] == [(stream, [0, 2, 4]), (stream, [1, 3])]
     with pytest.raises(htl.InputError, match=r"one of 0 \.\. 1, received 2"):
         stream.shard(2, 2)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(("count", "chunk_rows"), [(2, 7), (3, 100), (7, 64)])
+def test_fewer_files_than_workers_are_shared_by_chunks(
+    tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame, count: int, chunk_rows: int, kind: str
+) -> None:
+    path = tmp_path / f"rows.{kind}"
+    frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path, row_group_size=90)
+    stream = dataclasses.replace(open_stream(path, schema), chunk_rows=chunk_rows)
+    rows = []
+    for index in range(count):
+        own, files = stream.shard(count, index)
+        assert files == [0]
+        rows.append([row for part in own.frames(files) for row in part.index])
+    assert sorted(row for own in rows for row in own) == list(range(len(frame)))
+    assert [row for part in stream.shard(count, 0)[0].frames([0]) for row in part.index] == rows[0]
+
+
+def test_bad_rows_of_a_piece(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
+    """Who reads a piece of a file does not know the others' bad rows: they are found when those are read."""
+    frame = frame.assign(click=frame["click"].astype(object))
+    frame.loc[[3, 150], "click"] = 7
+    path = tmp_path / "rows.parquet"
+    frame.astype({"click": int}).to_parquet(path)
+    stream = dataclasses.replace(open_stream(path, schema, on_bad_rows="skip"), chunk_rows=100)
+    for _ in range(2):
+        found = [row for i in range(2) for part in stream.shard(2, i)[0].frames() for row in part.index]
+        assert sorted(found) == [row for row in range(len(frame)) if row not in (3, 150)]
 
 
 def test_wrong_use(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
