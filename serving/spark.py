@@ -28,6 +28,8 @@ from htlnet_tf.serving.score_tables import CHUNK_ROWS, checked_features, require
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+__all__ = ("score",)
+
 Batches = Iterator[pa.RecordBatch]
 
 

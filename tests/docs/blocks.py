@@ -11,7 +11,7 @@ from tests.conftest import REPO
 
 # The changelog has none, and is no page to learn from.
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(REPO)) for p in (REPO / "docs").rglob("*.md"))]
-LANGUAGES = {"bash", "python", "sh", "yaml", "textproto"}  # bash: commands to type; sh: a script
+LANGUAGES = {"bash", "json", "python", "sh", "yaml", "textproto"}  # bash: commands to type; sh: a script
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,10 @@ def test_the_reference_has_every_public_name() -> None:
     public = [item for item in public if not hasattr(item, "__path__")]
     for name in SUBMODULES:
         room = getattr(htl, name)
-        public += [getattr(room, n) for n in room.__all__ if n not in INTERNAL.get(name, ())]
+        items = [getattr(room, n) for n in room.__all__ if n not in INTERNAL.get(name, ())]
+        for module in [item for item in items if inspect.ismodule(item)]:
+            items += [getattr(module, n) for n in module.__all__]
+        public += [item for item in items if not inspect.ismodule(item)]
     assert {place(item) for item in public} <= documented()
 
 
