@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from htlnet_tf import cores
 from htlnet_tf.benchmarks.timing import Timing, ratios_text
 from htlnet_tf.serving.exported import version_folder
 from htlnet_tf.text_tables import aligned
@@ -71,7 +71,7 @@ def bench_scoring(
     """
     from htlnet_tf.benchmarks.serving import _export
 
-    count = jobs or len(os.sched_getaffinity(0))
+    count = jobs or cores.count()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write("exporting a model and writing files")

@@ -12,6 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 import htlnet_tf as htl
+from htlnet_tf import cores
 from htlnet_tf.benchmarks.naive import NaiveHTLNet
 from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio, ratios_text
 from htlnet_tf.encoding.kinds.categorical import Vocabulary
@@ -126,14 +127,8 @@ def bench_training(*, rounds: int = 15, write: Callable[[str], None] = print) ->
     limit = measure("float32 matrix product", {"matmul 1024": _matmul(1024)}, 8)["matmul 1024"]
     flop_seconds = [flops / (2 * 1024**3) * s for s in limit]
     ratios["step_over_flop_limit"] = ratio(per_step, flop_seconds)
-    machine = {"cpus": tf.config.threading.get_intra_op_parallelism_threads() or _cpus(), "flops_per_step": flops}
+    machine = {"cpus": tf.config.threading.get_intra_op_parallelism_threads() or cores.count(), "flops_per_step": flops}
     return TrainingBenchmark(seconds, ratios, machine)
-
-
-def _cpus() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _schema() -> htl.Schema:

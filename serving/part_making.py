@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from htlnet_tf import cores
 from htlnet_tf.data.bad_rows import BadRow, BadRows, OnBadRows
 from htlnet_tf.data.sources.source import Source
 from htlnet_tf.errors import InputError
@@ -181,7 +181,7 @@ def require_jobs(jobs: int | None) -> int:
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs must be at least 1, received {jobs}")
-    return len(os.sched_getaffinity(0)) if jobs is None else jobs
+    return cores.count() if jobs is None else jobs
 
 
 def _work_per_row(part: Part) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import time
 from collections.abc import Iterable, Mapping
 from importlib import metadata
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from htlnet_tf import cores
 from htlnet_tf.comparison.runs import Job, RunRecord, with_regret, write_record
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.encoding.encoded import EncodedRows
@@ -70,7 +70,7 @@ def fit_reference(
     """
     train, valid = _in_memory(prepared.train), _in_memory(prepared.valid)
     # Set where processes share the cores; 0: all of them.
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores.count()
     reference = REFERENCES[name]
     fitted = reference.fit(train, valid, prepared.encoder, settings, seed=seed, threads=threads)
     targets = reference.targets(prepared.schema)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import joblib
 
+from htlnet_tf import cores
 from htlnet_tf.comparison.reference_runs import make_reference_run
 from htlnet_tf.comparison.runs import Job, RunRecord, make_run
 from htlnet_tf.errors import InputError
@@ -64,7 +65,7 @@ def run_all(
 
 def _in_processes(work: Sequence[tuple[RunConfig, Work[Result]]], jobs: int) -> Iterator[Result]:
     """Does the work in `jobs` processes, which end when the caller stops: by an error, by Ctrl-C or killed."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = max(1, cores.count() // jobs)
     tasks = (joblib.delayed(_in_process)(config, do, threads, os.getpid()) for config, do in work)
     try:
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered", pre_dispatch=jobs, batch_size=1)(tasks)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from typing import Any, TypeVar
 
+from htlnet_tf import cores
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving.errors import StatusError
 
@@ -56,7 +56,7 @@ class Limits:
         max_queue: int = 128,
         max_body_bytes: int = 256 * 2**20,
     ) -> None:
-        workers = _WORKERS_PER_CPU * (os.cpu_count() or 1) if max_workers is None else max_workers
+        workers = _WORKERS_PER_CPU * cores.count() if max_workers is None else max_workers
         for name, value, least in (("max_workers", workers, 1), ("max_queue", max_queue, 0)):
             if value < least:
                 raise InputError(f"{name} must be at least {least}, but is {value}")

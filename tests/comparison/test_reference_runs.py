@@ -155,7 +155,7 @@ def test_processes_share_the_cores(
     compare(made[2], ["lightgbm@tweedie"], [0], tmp_path / "share", write=lambda _: None)
     # Of a process of its own TensorFlow is told its share, see htlnet_tf.comparison.workers; else it has all of them.
     monkeypatch.setattr(tf.config.threading, "get_intra_op_parallelism_threads", lambda: 0)
-    monkeypatch.setattr(reference_runs.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(reference_runs.cores, "count", lambda: 2)
     compare(made[2], ["lightgbm@tweedie"], [0], tmp_path / "all", write=lambda _: None)
     assert threads == [1, 2]
 
