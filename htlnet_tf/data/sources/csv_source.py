@@ -27,24 +27,32 @@ _HEADER_BYTES = 1 << 20
 
 
 class _BadLines:
-    """What to do with lines of another number of fields; the numbers of the data rows that were skipped, in order."""
+    """What to do with lines of another number of fields; the numbers of the data rows that were skipped, in order.
+
+    Where such a line is an error, it is passed over all the same: the rows before it, read with it, come first.
+    """
 
     def __init__(self, file: str, policy: OnBadLines, report: Report | None) -> None:
         self.file, self.policy, self.report = file, policy, report
         self.skipped: list[int] = []
         self.error: InputError | None = None
+        self.row: int | None = None
 
     def __call__(self, line: csv.InvalidRow) -> str:
         # pyarrow counts from 1 and the header is one, so the first data row is number 2.
         row = line.number - 2
         rule = f"a row must have the {line.expected_columns} fields of the header; received {line.actual_columns}"
-        if self.policy == "skip":
-            self.skipped.append(row)
-            if self.report is not None:
-                self.report(self.file, row, f"{rule}: {_shortened(line.text)}")
-            return "skip"
-        self.error = self.error or InputError(f"'{self.file}', row {row}: {rule}: {_shortened(line.text)}")
-        return "error"
+        self.skipped.append(row)
+        if self.policy == "error" and self.error is None:
+            self.row = row
+            self.error = InputError(f"'{self.file}', row {row}: {rule}: {_shortened(line.text)}")
+        elif self.policy == "skip" and self.report is not None:
+            self.report(self.file, row, f"{rule}: {_shortened(line.text)}")
+        return "skip"
+
+    def before(self, rows: pd.Index) -> int:
+        """How many of rows come before a line that is an error."""
+        return len(rows) if self.row is None else int(rows.searchsorted(self.row))
 
 
 def find_delimiter(files: Sequence[str]) -> str:
@@ -123,8 +131,14 @@ def blocks(
             for block in reader:
                 rows = _row_numbers(kept, block.num_rows, bad.skipped)
                 kept += block.num_rows
-                for start in range(0, block.num_rows, chunk_rows):
-                    yield rows[start : start + chunk_rows], block.slice(start, chunk_rows)
+                good = bad.before(rows)
+                for start in range(0, good, chunk_rows):
+                    end = min(start + chunk_rows, good)
+                    yield rows[start:end], block.slice(start, end - start)
+                if good < len(rows):
+                    break
+            if bad.error is not None:
+                raise bad.error
     except InputError as error:
         raise bad.error or _not_utf8(file, types, delimiter) or error from error.__cause__
 

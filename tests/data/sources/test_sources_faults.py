@@ -104,6 +104,21 @@ def test_truncated_csv_gz(tmp_path: Path) -> None:
             chunks_of(path)
 
 
+@pytest.mark.parametrize("block_bytes", [64, 1 << 20])
+def test_rows_before_a_bad_line_come_before_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    """So that a value at fault in one of them is told first, whatever is read with it."""
+    monkeypatch.setattr(csv_source, "_BLOCK_BYTES", block_bytes)
+    lines = ["number,click", *(f"{row}" if row in (43, 60) else f"{row},1" for row in range(100))]
+    path = save(tmp_path / "x.csv", "\n".join(lines).encode())
+    found: list[int] = []
+    with pytest.raises(InputError, match=r"x.csv', row 43: a row must have the 2 fields of the header; received 1"):
+        for chunk in open_source(path).chunks(["number"], schema=SCHEMA, chunk_rows=5):
+            found += chunk.frame["number"].tolist()
+    assert found == list(range(43))
+
+
 def test_skipped_lines_keep_the_row_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_source, "_BLOCK_BYTES", 64)  # many blocks
     bad = {0, 7, 8, 50, 99}
