@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from htlnet_tf.data.bad_rows import BadRows, OnBadRows, settled
+from htlnet_tf.data.bad_rows import BadRows, OnBadRows, bad_line, settled
 from htlnet_tf.data.columns import Arrays
-from htlnet_tf.data.sources.source import Source, open_source
+from htlnet_tf.data.sources.source import Source
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema import Schema
 from htlnet_tf.schema.ranking import SCORE
-from htlnet_tf.serving.local_servable import LocalServable, loaded
+from htlnet_tf.serving.local_servable import LocalServable
 from htlnet_tf.serving.score_tables import CHUNK_ROWS, checked_features, kept_arrays, kept_types, score_arrays
-from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE
 
 RANK = "rank"
+_PAIRS = 1 << 20
 
 
 class Best(NamedTuple):
@@ -70,6 +68,7 @@ class Candidates:
 
     Attributes:
       kept: The columns to keep, as Arrow has them.
+      bad_rows: What was left out.
 
     Raises:
       InputError: A file cannot be read, a column is missing, a row is bad, or there are no rows.
@@ -82,11 +81,18 @@ class Candidates:
         features = columns_of(schema, of_items=True)
         sources = [feature.source for feature in schema.inputs if feature.name in features]
         types = kept_types(source, schema, keep, sources)
-        bad_rows = BadRows() if on_bad_rows == "skip" else None
+        self.bad_rows = BadRows()
+        bad_rows = self.bad_rows if on_bad_rows == "skip" else None
         raws: list[Arrays] = []
         tables = [types.empty_table()]
         names = list(dict.fromkeys((*sources, *keep)))
-        for chunk in source.chunks(names, schema=schema, chunk_rows=CHUNK_ROWS, on_bad_lines=on_bad_rows):
+        for chunk in source.chunks(
+            names,
+            schema=schema,
+            chunk_rows=CHUNK_ROWS,
+            on_bad_lines=on_bad_rows,
+            report=lambda file, row, reason: self.bad_rows.add(bad_line(file, row, reason)),
+        ):
             chunk.frame.attrs["file"] = chunk.file
             raw, good = checked_features(chunk.frame, schema, bad_rows, only=features)
             if raw is not None:
@@ -97,8 +103,13 @@ class Candidates:
             raise InputError(f"'{source.files[0]}': there is no candidate without a fault")
         columns = {name: np.concatenate([raw[name] for raw in raws]) for name in features}
         self.kept = pa.concat_tables(tables)
-        count = len(columns[features[0]])
-        self._batches = servable.batches(columns, servable.fitting(count))
+        self._count = len(columns[features[0]])
+        self._batches = servable.batches(columns, servable.fitting(self._count))
+
+    @property
+    def users_at_once(self) -> int:
+        """How many users to rank between two looks at whether to stop: never so many that the work takes minutes."""
+        return max(1, min(CHUNK_ROWS, _PAIRS // self._count))
 
     def best(self, users: Arrays, count: int, k: int, by: str) -> Best:
         """The `k` best candidates of each user, or all if there are fewer.
@@ -174,11 +185,3 @@ def ranked_table(
     empty = {name: np.zeros((0, len(columns)), np.float32) for name, columns in schema.outputs.items()}
     scores = score_arrays(schema, best.scores or empty)
     return pa.table([*kept, pa.array(best.ranks), *scores], [*keep, RANK, *schema.score_columns])
-
-
-@functools.lru_cache(maxsize=1)
-def candidates_of(folder: Path, paths: tuple[str, ...], keep: tuple[str, ...], on_bad_rows: OnBadRows) -> Candidates:
-    """A table of candidates, read once per process."""
-    servable = loaded(folder, CANDIDATES_SIGNATURE)
-    source = open_source(list(paths), delimiter=servable.schema.delimiter)
-    return Candidates(servable, source, keep, on_bad_rows)

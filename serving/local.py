@@ -65,10 +65,10 @@ def score_files(
     columns = [*(feature.source for feature in schema.inputs), *names]
     parts = Parts(source, rows, local_path(output), run, columns, on_bad_rows=on_bad_rows, overwrite=overwrite)
     if parts.todo:
-        from htlnet_tf.serving.local_servable import loaded, one_thread_per_call
+        from htlnet_tf.serving.local_servable import loaded
 
-        one_thread_per_call(workers)
-        servable = loaded(folder)
+        workers = min(workers, len(parts.todo))
+        servable = loaded(folder, callers=workers)
         kept = kept_types(rows, servable.schema, names)
         parts.make(
             lambda frame, noted: scored_table(frame, servable.schema, servable.scores, kept, noted),

@@ -15,7 +15,7 @@ from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.request_rows import schema_of_model
 from htlnet_tf.errors import InputError
 from htlnet_tf.schema.names import argument_name
-from htlnet_tf.serving.exported import exported_schema
+from htlnet_tf.serving.exported import exported_schema, version_digest
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE
 
 BATCH_ROWS = (1024, 512, 256, 128, 64, 32)
@@ -124,14 +124,24 @@ class LocalServable:
         return True
 
 
+def loaded(folder: Path, signature: str = DEFAULT_SIGNATURE, *, callers: int = 1) -> LocalServable:
+    """A version's servable, loaded once per process, and again where another has taken its place in the folder.
+
+    Args:
+      folder: The version's.
+      signature: As of `LocalServable`.
+      callers: Threads that will call it at a time, each with a core of its own where TensorFlow is not at work yet.
+    """
+    _one_thread_per_call(callers)
+    return _loaded(folder, signature, version_digest(folder))
+
+
 @functools.lru_cache(maxsize=2)
-def loaded(folder: Path, signature: str = DEFAULT_SIGNATURE) -> LocalServable:
-    """A version's servable, loaded once per process."""
-    one_thread_per_call()
+def _loaded(folder: Path, signature: str, digest: str) -> LocalServable:
     return LocalServable(folder, signature)
 
 
-def one_thread_per_call(callers: int = 1) -> None:
+def _one_thread_per_call(callers: int) -> None:
     """Has every call of a graph run on one core, as it does in every worker of Spark; several callers use several.
 
     Shared between threads, a batch falls into other blocks. Where TensorFlow is at work already it stays as it is.

@@ -15,12 +15,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from htlnet_tf import cores
-from htlnet_tf.data.bad_rows import BadRow, BadRows, OnBadRows
+from htlnet_tf.data.bad_rows import BadRow, BadRows, OnBadRows, bad_line
 from htlnet_tf.data.sources.source import Source
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file
 from htlnet_tf.schema import Schema
-from htlnet_tf.serving.score_parts import Part, plan, remove_scores, require_own_folder, to_make, with_record
+from htlnet_tf.serving.score_parts import (
+    LeftOut,
+    Part,
+    left_out_of,
+    plan,
+    remove_scores,
+    require_own_folder,
+    to_make,
+    with_record,
+)
 from htlnet_tf.serving.score_progress import Progress
 from htlnet_tf.serving.score_tables import CHUNK_ROWS, ParquetRows
 
@@ -33,12 +42,14 @@ class ScoredFiles:
     """What a scoring of files has done.
 
     Attributes:
-      rows: Rows that were scored.
+      rows: Rows that were scored by this call, those that were left out not counted.
       parts: Files of scores that were made.
       present: Files of scores that were there already, made of the same.
-      bad_rows: Rows that were left out.
+      bad_rows: Rows that were left out of these files, of the present ones too.
       first_bad_row: The first of them; None if there are none.
       seconds: How long it took, without loading the servable.
+      bad_candidates: Of a ranking: rows of the candidates that were left out.
+      first_bad_candidate: The first of them; None if there are none.
     """
 
     rows: int
@@ -47,6 +58,8 @@ class ScoredFiles:
     bad_rows: int
     first_bad_row: BadRow | None
     seconds: float
+    bad_candidates: int = 0
+    first_bad_candidate: BadRow | None = None
 
     def to_text(self) -> str:
         """A few lines for people."""
@@ -58,6 +71,8 @@ class ScoredFiles:
             lines[0] += f", {self.present:,} were there"
         if self.first_bad_row is not None:
             lines.append(f"{self.bad_rows:,} bad rows were skipped; the first: {self.first_bad_row}")
+        if self.first_bad_candidate is not None:
+            lines.append(f"{self.bad_candidates:,} bad candidates were skipped; the first: {self.first_bad_candidate}")
         return "\n".join(lines)
 
 
@@ -75,6 +90,7 @@ class Parts:
 
     Attributes:
       todo: What is to be made.
+      present: What is there.
 
     Raises:
       InputError: A column is missing in a file, or `output` has something else in it.
@@ -100,9 +116,11 @@ class Parts:
         if overwrite:
             remove_scores(output)
         self.todo = to_make(parts, require_own_folder(output, settings))
-        self._present = len(parts) - len(self.todo)
+        made = {part.number for part in self.todo}
+        self.present = [part for part in parts if part.number not in made]
         self._source, self._policy = source, on_bad_rows
-        self._bad_rows, self._stop = BadRows(), threading.Event()
+        self._left_out: dict[int, LeftOut] = {}
+        self._stop = threading.Event()
         self._progress = Progress(0.0, None)
 
     def make(
@@ -113,6 +131,8 @@ class Parts:
         *,
         jobs: int,
         write: Callable[[str], None] | None,
+        chunk_rows: int = CHUNK_ROWS,
+        metadata: Mapping[bytes, bytes] | None = None,
     ) -> None:
         """Makes what is to be made.
 
@@ -122,51 +142,69 @@ class Parts:
           schema: By which rows are read.
           jobs: Files at a time.
           write: Given lines of progress.
+          chunk_rows: Rows that are given to `table` at most; where another file fails, those at hand are still done.
+          metadata: What the end of every file says besides.
 
         Raises:
           InputError: A file cannot be read or written, or a row is bad.
         """
         self._progress = Progress(sum(part.size for part in self.todo), write)
-        calls = [lambda part=part: self._make(part, table, types, schema) for part in self.todo]
+        work = _Work(table, types, schema, chunk_rows, metadata or {})
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-            futures = [pool.submit(call) for call in calls]
+            futures = {pool.submit(self._make, part, work): part.number for part in self.todo}
             try:
                 for future in concurrent.futures.as_completed(futures):
-                    future.result()
+                    self._left_out[futures[future]] = future.result()
             finally:  # the others end where one fails, or where the program is to stop
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def result(self) -> ScoredFiles:
         """What was done."""
-        count = len(self._bad_rows)
-        first = self._bad_rows.first() if count else None
         seconds = self._progress.seconds if self.todo else 0.0
-        return ScoredFiles(self._progress.rows, len(self.todo), self._present, count, first, seconds)
+        left_out = self._left_out | {part.number: left_out_of(part.output) for part in self.present}
+        count = sum(one.rows for one in left_out.values())
+        first = next((left_out[number].first for number in sorted(left_out) if left_out[number].rows), None)
+        return ScoredFiles(self._progress.rows, len(self.todo), len(self.present), count, first, seconds)
 
-    def _make(self, part: Part, table: Table, types: pa.Schema, schema: Schema) -> None:
+    def _make(self, part: Part, work: _Work) -> LeftOut:
         bad_rows = BadRows()
         per_row = _work_per_row(part)
         with atomic_file(part.output) as partial:
-            with contextlib.closing(ParquetRows(partial, with_record(types, part))) as writer:
+            with ParquetRows(partial, with_record(work.types, part)) as writer:
                 for chunk in self._source.chunks(
                     self._columns,
-                    schema=schema,
-                    chunk_rows=CHUNK_ROWS,
+                    schema=work.schema,
+                    chunk_rows=work.chunk_rows,
                     files=[part.number],
                     on_bad_lines=self._policy,
-                    report=lambda file, row, reason: bad_rows.add(BadRow(file, row, "", "a line of the file", reason)),
+                    report=lambda file, row, reason: bad_rows.add(bad_line(file, row, reason)),
                 ):
                     if self._stop.is_set():
                         raise _Stopped
                     chunk.frame.attrs["file"] = chunk.file
-                    writer.append(table(chunk.frame, bad_rows if self._policy == "skip" else None))
-                    self._progress.add(len(chunk.frame), per_row * len(chunk.frame))
+                    before = len(bad_rows)  # lines that could not be read are among them, and not in the frame
+                    writer.append(work.table(chunk.frame, bad_rows if self._policy == "skip" else None))
+                    scored = len(chunk.frame) - (len(bad_rows) - before)
+                    self._progress.add(scored, per_row * len(chunk.frame))
+                left_out = LeftOut.of(bad_rows)
+                writer.note({**work.metadata, **left_out.metadata()})
             part.bad_rows.unlink(missing_ok=True)
             if len(bad_rows):
                 bad_rows.write(part.bad_rows)
         self._progress.add(0, 0.0 if per_row else part.size)
-        self._bad_rows.extend(bad_rows)
+        return left_out
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What is done with every part, see `Parts.make`."""
+
+    table: Table
+    types: pa.Schema
+    schema: Schema
+    chunk_rows: int
+    metadata: Mapping[bytes, bytes]
 
 
 class _Stopped(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,9 +13,18 @@ from htlnet_tf.data.sources.source import Source, open_source
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.schema import Schema
+from htlnet_tf.serving.apart import require_apart
 from htlnet_tf.serving.exported import exported_schema, version_digest, version_folder
 from htlnet_tf.serving.part_making import Parts, ScoredFiles, require_jobs
-from htlnet_tf.serving.score_parts import file_identity
+from htlnet_tf.serving.score_parts import (
+    BAD_CANDIDATES_FILE,
+    CANDIDATES,
+    LeftOut,
+    content_digest,
+    file_identity,
+    left_out_of,
+    table_root,
+)
 from htlnet_tf.serving.score_tables import kept_types, require_kept, score_types
 
 _RANK = "rank"
@@ -78,23 +88,27 @@ def rank_files(
     of_items = [name for name in names if name not in of_users]
     sides = {side: [f.source for f in schema.inputs if (f.group == "item") == side] for side in (False, True)}
     items.check([*sides[True], *of_items])
-    run = {
-        "model": version_digest(folder),
-        "keep": list(names),
-        "k": k,
-        "by": sorted_by,
-        "candidates": [file_identity(file, file) for file in items.files],
-    }
+    place = local_path(output)
+    require_apart(candidates, items.files, place, "the candidates")
+    before = [file_identity(file, file) for file in items.files]
+    digest = content_digest(items.files, table_root(candidates))
+    run = {"model": version_digest(folder), "keep": list(names), "k": k, "by": sorted_by, "candidates": digest}
     columns = [*sides[False], *of_users]
-    parts = Parts(users, rows, local_path(output), run, columns, on_bad_rows=on_bad_rows, overwrite=overwrite)
+    parts = Parts(users, rows, place, run, columns, on_bad_rows=on_bad_rows, overwrite=overwrite)
     if parts.todo:
-        from htlnet_tf.serving.best_candidates import candidates_of, ranked_table
-        from htlnet_tf.serving.local_servable import loaded, one_thread_per_call
+        from htlnet_tf.serving.best_candidates import Candidates, ranked_table
+        from htlnet_tf.serving.local_servable import loaded
         from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE
 
-        one_thread_per_call(workers)
-        settled = loaded(folder, CANDIDATES_SIGNATURE).schema
-        table = candidates_of(folder, items.files, tuple(of_items), on_bad_rows)
+        workers = min(workers, len(parts.todo))
+        servable = loaded(folder, CANDIDATES_SIGNATURE, callers=workers)
+        settled = servable.schema
+        table = Candidates(servable, items, of_items, on_bad_rows)
+        if before != [file_identity(file, file) for file in items.files]:
+            raise InputError(f"the candidates changed while they were read, such as '{items.files[0]}': start again")
+        left_out = LeftOut.of(table.bad_rows)
+        if left_out.rows:
+            table.bad_rows.write(place / BAD_CANDIDATES_FILE)
         kept = kept_types(rows, settled, of_users, sides[False])
         types = {field.name: field for field in (*kept, *table.kept.schema)}
         parts.make(
@@ -103,8 +117,12 @@ def rank_files(
             settled,
             jobs=workers,
             write=write,
+            chunk_rows=table.users_at_once,
+            metadata=left_out.metadata(CANDIDATES),
         )
-    return parts.result()
+    else:
+        left_out = left_out_of(parts.present[0].output, CANDIDATES)
+    return dataclasses.replace(parts.result(), bad_candidates=left_out.rows, first_bad_candidate=left_out.first)
 
 
 def divided(schema: Schema, users: Source, items: Source, keep: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:

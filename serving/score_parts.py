@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,14 +14,21 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from htlnet_tf.data.bad_rows import BadRow, BadRows
 from htlnet_tf.data.sources.listing import format_of, reading
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.serving.apart import require_apart
 
 BAD_ROWS_FOLDER = "_bad_rows"
 """Of the output: what was left out of each part, as CSV; readers of tables pass over names with a `_` in front."""
 
 _KEY = b"htlnet_tf.scores"
+ROWS = b"htlnet_tf.left_out"
+CANDIDATES = b"htlnet_tf.left_out_candidates"
+BAD_CANDIDATES_FILE = "_bad_candidates.csv"
+"""Of the output of a ranking, as `BAD_ROWS_FOLDER`."""
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +56,40 @@ class Part:
         return {_KEY: json.dumps(self.record, sort_keys=True).encode()}
 
 
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """The rows that are left out of what a file of scores is made of, as it keeps that for runs that find it there.
+
+    Attributes:
+      rows: How many.
+      first: The first of them; None if there are none.
+    """
+
+    rows: int = 0
+    first: BadRow | None = None
+
+    @classmethod
+    def of(cls, bad_rows: BadRows) -> LeftOut:
+        """Counted."""
+        return cls(len(bad_rows), bad_rows.first() if len(bad_rows) else None)
+
+    def metadata(self, of: bytes = ROWS) -> dict[bytes, bytes]:
+        """As a Parquet file keeps it; `of` is `ROWS` or `CANDIDATES`."""
+        return {of: json.dumps({"rows": self.rows, "first": self.first}).encode()}
+
+
+def left_out_of(path: Path, of: bytes = ROWS) -> LeftOut:
+    """What a file of scores has left out; `of` as of `LeftOut.metadata`.
+
+    Raises:
+      InputError: It cannot be read.
+    """
+    with reading(str(path), "a Parquet file of scores"):
+        metadata: Mapping[bytes, bytes] = pq.read_metadata(path).metadata or {}
+    kept = json.loads(metadata.get(of, b"{}"))
+    return LeftOut(kept["rows"], BadRow(*kept["first"])) if kept.get("rows") else LeftOut()
+
+
 def plan(
     paths: str | Path | Sequence[str | Path], files: Sequence[str], output: Path, run: Mapping[str, Any]
 ) -> list[Part]:
@@ -60,25 +102,24 @@ def plan(
       run: The settings that scores depend on.
 
     Raises:
-      InputError: A file of rows lies in `output`, or cannot be looked at.
+      InputError: `output` is, holds or lies in what is read, or a file of rows cannot be looked at.
     """
-    given = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    require_apart(paths, files, output)
     root = table_root(paths)
-    folder = output.resolve()
-    if any(local_path(path).resolve() in (folder, *folder.parents) for path in given if local_path(path).is_dir()):
-        raise InputError(f"the scores would be rows of the next run: '{output}' lies in a folder that is read")
     parts = []
     for number, file in enumerate(files):
         path = Path(os.path.abspath(file))  # noqa: PTH100 (links stay what they are called)
-        if folder in path.resolve().parents:
-            raise InputError(f"'{file}' is to be scored, but lies in the folder of the scores, '{output}'")
         name = path.relative_to(root)
         if format_of(file) != "parquet":
             name = name.with_name(f"{name.name}.parquet")
         record = {**run, "input": file_identity(file, str(path.relative_to(root)))}
-        bad_rows = output / BAD_ROWS_FOLDER / name.with_suffix(".csv")
+        bad_rows = _bad_rows_file(output, name)
         parts.append(Part(number, file, output / name, bad_rows, record["input"]["bytes"], record))
     return parts
+
+
+def _bad_rows_file(output: Path, name: Path) -> Path:
+    return output / BAD_ROWS_FOLDER / name.with_suffix(".csv")
 
 
 def file_identity(file: str, name: str) -> dict[str, Any]:
@@ -92,6 +133,25 @@ def file_identity(file: str, name: str) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"cannot read '{file}': {error.strerror or error}") from error
     return {"file": name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def content_digest(files: Sequence[str], root: Path) -> str:
+    """What tells a table from any other: SHA-256 over its files' names below `root`, and their bytes.
+
+    Raises:
+      InputError: A file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        path = Path(os.path.abspath(file))  # noqa: PTH100
+        try:
+            digest.update(f"{path.relative_to(root)}\0{path.stat().st_size}\0".encode())
+            with path.open("rb") as stream:
+                while block := stream.read(_BLOCK_BYTES):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"cannot read '{file}': {error.strerror or error}") from error
+    return digest.hexdigest()
 
 
 def require_own_folder(output: Path, run: Mapping[str, Any]) -> dict[Path, Mapping[str, Any]]:
@@ -127,8 +187,11 @@ def remove_scores(output: Path) -> None:
     for path in found:
         if _record(path) is None:
             raise InputError(f"'{path}' is no file of scores of this command, so it stays: name another output folder")
-    for path in [*found, *(output / BAD_ROWS_FOLDER).rglob("*.csv")]:
+    for path in found:
+        _bad_rows_file(output, path.relative_to(output)).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+    if found:
+        (output / BAD_CANDIDATES_FILE).unlink(missing_ok=True)
 
 
 def to_make(parts: Iterable[Part], present: Mapping[Path, Mapping[str, Any]]) -> list[Part]:

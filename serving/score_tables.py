@@ -21,6 +21,7 @@ CHUNK_ROWS = 16_384
 """Rows that are read, scored and written at a time."""
 
 _ROW_GROUP = 131_072
+_FIRST_ROWS = 1024
 
 Scores = Callable[[Arrays], Mapping[str, np.ndarray]]
 """From raw columns to the outputs, as `LocalServable.scores`."""
@@ -42,7 +43,9 @@ def require_kept(schema: Schema, keep: Sequence[str]) -> tuple[str, ...]:
 
 
 def kept_types(source: Source, schema: Schema, keep: Sequence[str], features: Sequence[str] | None = None) -> pa.Schema:
-    """The types of kept columns in every part, by the first rows that there are; text where they have no value.
+    """The types of kept columns in every part, by the first rows that break no rule; text where they have no value.
+
+    Rows at fault are passed over, whatever is to become of them: by a word among its numbers a column would be text.
 
     Args:
       source: The files.
@@ -53,11 +56,18 @@ def kept_types(source: Source, schema: Schema, keep: Sequence[str], features: Se
     Raises:
       InputError: There are no rows, or a column is missing.
     """
+    if not keep:
+        return pa.schema([])
     read = [feature.source for feature in schema.inputs] if features is None else features
+    only = [feature.name for feature in schema.inputs if feature.source in read]
     names = list(dict.fromkeys((*keep, *read)))
-    first = next(source.chunks(names, schema=schema, chunk_rows=1024, on_bad_lines="skip"))
-    arrays = [_array(first.frame[name], None) for name in keep]
-    return pa.schema([(name, _plain(array.type)) for name, array in zip(keep, arrays, strict=True)])
+    for chunk in source.chunks(names, schema=schema, chunk_rows=_FIRST_ROWS, on_bad_lines="skip"):
+        chunk.frame.attrs["file"] = chunk.file
+        raw, good = checked_features(chunk.frame, schema, BadRows(), only=only)
+        if raw is not None:
+            frame = chunk.frame if good.all() else settled(chunk.frame[good])
+            return pa.schema([(name, _plain(_array(frame[name], None).type)) for name in keep])
+    return pa.schema([(name, pa.string()) for name in keep])  # no row of any file is written
 
 
 def score_types(schema: Schema) -> pa.Schema:
@@ -149,7 +159,10 @@ def _plain(type_: pa.DataType) -> pa.DataType:
 
 
 class ParquetRows:
-    """A Parquet file that is written a piece at a time, in row groups of one size; it may have no rows."""
+    """A Parquet file that is written a piece at a time, in row groups of one size; it may have no rows.
+
+    The block of a `with` writes it; where that fails, what is pending is dropped, for nobody will read the file.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._writer = pq.ParquetWriter(path, schema)
@@ -164,10 +177,19 @@ class ParquetRows:
         if sum(one.num_rows for one in self._pending) >= _ROW_GROUP:
             self._flush()
 
-    def close(self) -> None:
-        """Writes what is left, and the end of the file."""
-        self._flush()
-        self._writer.close()
+    def note(self, metadata: Mapping[bytes, bytes]) -> None:
+        """Adds to what the end of the file says beside the schema's metadata."""
+        self._writer.add_key_value_metadata(dict(metadata))
+
+    def __enter__(self) -> ParquetRows:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._flush()
+        finally:
+            self._writer.close()
 
     def _flush(self) -> None:
         if self._pending:

@@ -38,6 +38,11 @@ class BadRow(NamedTuple):
         return f"{place}: {self.rule}; received {self.value!r}"
 
 
+def bad_line(file: str, row: int, reason: str) -> BadRow:
+    """A line of a file that could not be cut into the columns."""
+    return BadRow(file, row, "", "a line of the file", reason)
+
+
 class BadRows:
     """The rows that a stream has left out, each once, however often the stream is read."""
 

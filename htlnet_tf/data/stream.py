@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf.data import timestamps
-from htlnet_tf.data.bad_rows import BadRow, BadRows, OnBadRows, settled
+from htlnet_tf.data.bad_rows import BadRows, OnBadRows, bad_line, settled
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.raw_features import distinct_values, raw_numbers
 from htlnet_tf.data.sources.source import Chunk, RowSource, open_source
@@ -81,7 +81,7 @@ class Stream:
             chunk_rows=self.chunk_rows,
             files=files,
             on_bad_lines=self.on_bad_rows,
-            report=lambda file, row, reason: self.bad_rows.add(BadRow(file, row, "", "a line of the file", reason)),
+            report=lambda file, row, reason: self.bad_rows.add(bad_line(file, row, reason)),
         )
         if columns is not None:
             for chunk in chunks:
