@@ -5,8 +5,10 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import posixpath
+import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
@@ -34,11 +36,11 @@ def require_apart(
         path = Path(file)
         if any(folder in (one, *one.parents) for folder in folders for one in (path.resolve(), path.absolute())):
             raise InputError(f"'{file}' is read for {what}, but lies in the folder of the scores, '{output}'")
-    for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        pattern = pattern_parts(local_path(path))
+    for given in [paths] if isinstance(paths, (str, Path)) else paths:
+        pattern = pattern_parts(local_path(given))
         if any(meet(pattern, folder.parts) for folder in folders):
             raise InputError(
-                f"'{output}' lies in a folder that is read for {what}, or holds it: '{path}'; the scores would be read "
+                f"'{output}' lies in a folder that is read for {what}, or holds it: '{given}'; the scores would be read "
                 "by the next run, or what is read be removed: name another output folder"
             )
 
@@ -58,3 +60,30 @@ def meet(pattern: Sequence[str], folder: Sequence[str]) -> bool:
         if not fnmatch.fnmatchcase(part, expected):
             return False
     return True
+
+
+def require_addresses_apart(source: str, output: str) -> None:
+    """As `require_apart`, of addresses of a store such as `hdfs:///logs`, which is not asked what it has.
+
+    Raises:
+      InputError: The output is, holds or lies in what is read.
+    """
+    read, written = _ADDRESS.fullmatch(source), _ADDRESS.fullmatch(output)
+    if read is None or written is None or not _same_store(read, written):
+        return
+    parts = [tuple(PurePosixPath(posixpath.normpath(place["path"] or "/")).parts) for place in (read, written)]
+    if meet(*parts):
+        raise InputError(
+            f"'{output}' is, holds or lies in '{source}', which is read; the scores would be read by the next run, or "
+            "what is read be removed: name another output"
+        )
+
+
+def _same_store(read: re.Match[str], written: re.Match[str]) -> bool:
+    schemes = {_SCHEMES.get(place["scheme"].lower(), place["scheme"].lower()) for place in (read, written)}
+    hosts = {place["host"] for place in (read, written)} - {""}  # without one it is that of Spark's configuration
+    return len(schemes) == 1 and len(hosts) < 2
+
+
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://(?P<host>[^/]*)(?P<path>/.*)?")
+_SCHEMES = {"s3a": "s3", "s3n": "s3"}

@@ -194,6 +194,18 @@ def remove_scores(output: Path) -> None:
         (output / BAD_CANDIDATES_FILE).unlink(missing_ok=True)
 
 
+def require_scores_alone(output: Path) -> None:
+    """Checks that a folder that is to be replaced as a whole has files of scores, of either engine, and no others.
+
+    Raises:
+      InputError: It has another file.
+    """
+    for path in sorted(output.rglob("*")):
+        name = path.relative_to(output)
+        if path.is_file() and not _hidden(name) and not name.match("part-*.parquet") and _record(path) is None:
+            raise InputError(f"'{path}' is no file of scores, so it stays: name another output folder")
+
+
 def to_make(parts: Iterable[Part], present: Mapping[Path, Mapping[str, Any]]) -> list[Part]:
     """The parts that are not there, or were made of a file that has changed since."""
     return [part for part in parts if present.get(part.output) != part.record]

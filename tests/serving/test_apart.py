@@ -8,7 +8,7 @@ import pytest
 
 from htlnet_tf.data.sources.listing import table_files
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving.apart import require_apart
+from htlnet_tf.serving.apart import require_addresses_apart, require_apart
 
 
 @pytest.fixture
@@ -59,3 +59,34 @@ def test_refused(table: Path, paths: str, output: str) -> None:
 def test_allowed(table: Path, paths: str, output: str) -> None:
     files, _ = table_files(table / paths)
     require_apart(table / paths, files, table / output)
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("hdfs:///logs", "hdfs:///logs"),
+        ("hdfs:///logs", "hdfs://namenode:8020/logs/"),
+        ("hdfs:///logs", "hdfs:///logs/scores"),
+        ("hdfs:///logs/day=1", "hdfs:///logs/../logs"),
+        ("hdfs:///logs/{a,b}", "hdfs:///logs/b"),
+        ("s3://bucket/logs/*", "s3a://bucket/logs/scores"),
+        ("s3://bucket/logs", "s3://bucket"),
+    ],
+)
+def test_refused_addresses(source: str, output: str) -> None:
+    with pytest.raises(InputError, match="is, holds or lies in"):
+        require_addresses_apart(source, output)
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("hdfs:///logs", "hdfs:///logs_of_scores"),
+        ("hdfs:///logs/day=*", "hdfs:///logs/scores"),
+        ("s3://one/logs", "s3://two/logs"),
+        ("hdfs:///logs", "s3://bucket/logs"),
+        ("logs", "hdfs:///logs"),
+    ],
+)
+def test_allowed_addresses(source: str, output: str) -> None:
+    require_addresses_apart(source, output)

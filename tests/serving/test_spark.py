@@ -15,7 +15,7 @@ import pytest
 
 import htlnet_tf as htl
 from htlnet_tf.errors import InputError
-from htlnet_tf.serving import spark
+from htlnet_tf.serving import spark, spark_files
 from tests.conftest import htlnet, small_frame
 
 HAS_SPARK = importlib.util.find_spec("pyspark") is not None and shutil.which("java") is not None
@@ -26,10 +26,14 @@ SCORES = ["click", "buy", "spend", "score"]
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[Any]:
-    """One session for all; each batch has a few rows, so that partitions have several."""
-    from htlnet_tf.serving.spark_files import open_session
+    """One session for all; each batch has a few rows, so that partitions have several.
 
-    opened = open_session("local[2]")
+    Java neither shows a page nor compiles to the last for the few seconds that it is there.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        options = "--conf spark.ui.enabled=false --driver-java-options -XX:TieredStopAtLevel=1"
+        patch.setenv("PYSPARK_SUBMIT_ARGS", f"{options} pyspark-shell")
+        opened = spark_files.open_session("local[2]")
     opened.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "70")
     opened.conf.set("spark.sql.session.timeZone", "UTC")
     yield opened
@@ -93,8 +97,10 @@ def test_bad_rows_on_spark(
     score += ["--engine", "spark", "--keep", "row", "--output", str(tmp_path / "scores")]
     assert htlnet(*score) == 2
     assert "partition 0, batch 0, column 'age', row 5: feature 'age'" in capsys.readouterr().err
-    assert htlnet(*score, "--overwrite", "--on_bad_rows", "skip") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]  # so that the same command may run again
+    assert htlnet(*score, "--on_bad_rows", "skip") == 0
     assert "1 bad rows were skipped" in capsys.readouterr().err
+    assert htlnet(*score, "--overwrite") == 2  # and the old scores are still there
     kept = pd.concat(map(pd.read_parquet, (tmp_path / "scores").glob("*.parquet")))["row"].sort_values().tolist()
     assert kept == [row for row in range(60) if row != 5]
 
@@ -107,11 +113,55 @@ def test_wrong_use_of_spark(session: Any, ranked_models: Path, tmp_path: Path) -
         spark.score(frame, ranked_models / "m")
     with pytest.raises(InputError, match="'spend' cannot be kept"):
         spark.score(frame, ranked_models / "m", keep=["spend"])
-    from htlnet_tf.serving.spark_files import score_on_spark
-
-    small_frame(3).to_csv(tmp_path / "rows.csv")
+    small_frame(3).to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(InputError, match="--engine local reads them all"):
-        score_on_spark(ranked_models / "m", str(tmp_path / "rows.csv"), str(tmp_path / "scores"))
+        spark_files.score_on_spark(ranked_models / "m", str(tmp_path / "rows.csv"), str(tmp_path / "scores"))
+
+
+@pytest.mark.spark
+@on_spark
+@pytest.mark.parametrize("spelled", ["{}", "file://{}", "file:{}"])
+@pytest.mark.parametrize("output", ["rows", ".", "rows/scores", "m/1"])
+def test_nothing_that_is_read_is_overwritten(
+    ranked_models: Path, tmp_path: Path, spelled: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spark_files, "open_session", lambda master: pytest.fail("it is refused before Spark starts"))
+    (tmp_path / "rows").mkdir()
+    small_frame(3).to_parquet(tmp_path / "rows" / "a.parquet")
+    shutil.copytree(ranked_models / "m", tmp_path / "m")
+    with pytest.raises(InputError, match=r"or holds it|the folder of the scores"):
+        spark_files.score_on_spark(
+            tmp_path / "m",
+            spelled.format(tmp_path / "rows"),
+            spelled.format(tmp_path / output),
+            overwrite=True,
+        )
+    assert (tmp_path / "rows" / "a.parquet").exists() and (tmp_path / "m" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.spark
+@on_spark
+def test_other_tables_are_not_overwritten(ranked_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark_files, "open_session", lambda master: pytest.fail("it is refused before Spark starts"))
+    small_frame(3).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "mine.csv").touch()
+    ask = (ranked_models / "m", str(tmp_path / "rows.parquet"), str(tmp_path / "scores"))
+    with pytest.raises(InputError, match=r"mine.csv' is no file of scores, so it stays"):
+        spark_files.score_on_spark(*ask, overwrite=True)
+
+
+@pytest.mark.spark
+@on_spark
+def test_a_wrong_master_is_told_in_a_sentence(
+    ranked_models: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small_frame(3).to_parquet(tmp_path / "rows.parquet")
+    score = ["score", "--model", str(ranked_models / "m"), "--input", str(tmp_path / "rows.parquet")]
+    score += ["--engine", "spark", "--output", str(tmp_path / "scores"), "--master"]
+    assert htlnet(*score, "local[none]") == 2
+    error = capfd.readouterr().err
+    assert error.startswith("error: --master must be local, ") and error.count("\n") == 1
 
 
 def test_without_pyspark(
