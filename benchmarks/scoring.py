@@ -25,7 +25,6 @@ TARGETS = {"score_over_loop": ">= 0.8", "peak_over_peak_of_a_quarter": "<= 1.1",
 LIMITS = {"peak_gib": "< 1.5"}
 _FILES = 8
 _KEEP = "user_0,item_0"
-_LOOP_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,12 @@ class ScoringBenchmark:
 
 
 def bench_scoring(
-    *, rows: int = 1_000_000, rounds: int = 3, jobs: int | None = None, write: Callable[[str], None] = print
+    *,
+    rows: int = 1_000_000,
+    rounds: int = 3,
+    jobs: int | None = None,
+    loop_seconds: float = 10.0,
+    write: Callable[[str], None] = print,
 ) -> ScoringBenchmark:
     """Scores random rows of KuaiRand's shape, 43 columns, half of them text, from Parquet to Parquet.
 
@@ -67,6 +71,7 @@ def bench_scoring(
       rows: In eight files.
       rounds: Turns of each case.
       jobs: Files at a time; None: as many as cores.
+      loop_seconds: Of a turn of the loop.
       write: Where progress lines go.
     """
     from htlnet_tf.benchmarks.serving import _export
@@ -81,7 +86,7 @@ def bench_scoring(
         small = _score(folder, "quarter", count)
         loops, scores, spark = [], [], []
         for number in range(rounds):
-            loops.append(_measured("loop", folder)["rate"])
+            loops.append(_measured("loop", folder, f"{loop_seconds}")["rate"])
             scores.append(_score(folder, "rows", count))
             if number == 0 and importlib.util.find_spec("pyspark") is not None and shutil.which("java"):
                 spark.append(_measured("spark", folder, f"{count}")["rate"])
@@ -152,7 +157,7 @@ def _files(folder: Path, rows: str, jobs: str) -> float:
     return done.rows / done.seconds
 
 
-def _loop(folder: Path) -> float:
+def _loop(folder: Path, seconds: str) -> float:
     """The servable in a loop of one thread, on tensors that are ready."""
     from htlnet_tf.data.raw_features import raw_features
     from htlnet_tf.serving.local_servable import loaded
@@ -162,7 +167,7 @@ def _loop(folder: Path) -> float:
     batches = servable.batches(raw_features(frame, servable.schema))
     servable.scores_of(batches, {})
     start, rows = time.perf_counter(), 0
-    while time.perf_counter() - start < _LOOP_SECONDS:
+    while time.perf_counter() - start < float(seconds):
         servable.scores_of(batches, {})
         rows += len(frame)
     return rows / (time.perf_counter() - start)

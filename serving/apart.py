@@ -40,8 +40,8 @@ def require_apart(
         pattern = pattern_parts(local_path(given))
         if any(meet(pattern, folder.parts) for folder in folders):
             raise InputError(
-                f"'{output}' lies in a folder that is read for {what}, or holds it: '{given}'; the scores would be read "
-                "by the next run, or what is read be removed: name another output folder"
+                f"'{output}' lies in a folder that is read for {what}, or holds it: '{given}'; the scores would be "
+                "read by the next run, or what is read be removed: name another output folder"
             )
 
 
