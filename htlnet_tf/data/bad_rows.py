@@ -89,12 +89,6 @@ class BadRows:
                 self.note(frame, good, error)
         return None
 
-    def extend(self, others: BadRows) -> None:
-        """Notes the rows that others have noted."""
-        for rows in list(others._rows.values()):
-            for row in rows.values():
-                self.add(row)
-
     def complete(self, file: str) -> None:
         """Notes that every row of a file has been checked."""
         self._checked.add(file)
