@@ -255,6 +255,9 @@ class MultiTaskModel(KerasCalls):
             self.optimizer.build([*self._trained_tables(), *self._other_weights()])
         return super().make_train_function(force)
 
+    # All of a step is in TensorFlow's operations. To look for conditions of Python in it, and rewrite each function on the
+    # way, would take a third of the time that the first step takes.
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
         with noise.of_step(self.noise_seed, self.optimizer.iterations):
@@ -313,6 +316,7 @@ class MultiTaskModel(KerasCalls):
             self._skipped.update_state(tf.cast(~applied, tf.float32) / num_replicas())
         return self._step_results(training=True)
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets, sample_weights = self._unpack(data)

@@ -122,15 +122,16 @@ class LabelStates:
             weights = tf.nn.softmax(tf.stack([log_weight for log_weight, _, _ in kept], axis=1), axis=1)
             given = tf.stack([output for _, _, output in kept], axis=1)
             outputs.append(self._objectives[t].mixture(weights, given) if len(kept) > 1 else kept[0][2])
-            passes.append([(weights[:, s], handed) for s, (_, handed, _) in enumerate(kept)])
+            of_states = tf.unstack(weights, axis=1)
+            passes.append([(weight, handed) for weight, (_, handed, _) in zip(of_states, kept, strict=True)])
             if t in self._classes and t < len(self._targets) - 1:
                 states = [
                     (
                         state | {t: label},
-                        log_weight + log_probabilities[:, label] if self._is_seen(t, state) else log_weight,
+                        log_weight + of_labels[label] if self._is_seen(t, state) else log_weight,
                     )
                     for (state, log_weight), (_, _, output) in zip(states, found, strict=True)
-                    for log_probabilities in [self._objectives[t].log_probabilities(output)]
+                    for of_labels in [tf.unstack(self._objectives[t].log_probabilities(output), axis=1)]
                     for label in self._labels(t, state)
                 ]
         return outputs, passes
@@ -138,10 +139,9 @@ class LabelStates:
     def _embed(self, t: int, output: tf.Tensor, state: Mapping[int, int]) -> tf.Tensor:
         """The label embedding of step t in a state, [B, L]."""
         embedding = self._embeddings[self._targets[t].name]
-        log_probabilities = self._objectives[t].log_probabilities(output)
         if not self._is_seen(t, state):
-            return embedding(log_probabilities)
-        return embedding.of_labels(tf.fill([tf.shape(output)[0]], state[t]), None, log_probabilities)
+            return embedding(self._objectives[t].log_probabilities(output))
+        return embedding.of_label(state[t], tf.shape(output)[0])
 
     def _labels(self, t: int, state: Mapping[int, int]) -> Sequence[int]:
         """The labels that step t is taken to have in a state; one, which plays no part, where it does not count."""
