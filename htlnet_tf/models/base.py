@@ -255,8 +255,8 @@ class MultiTaskModel(KerasCalls):
             self.optimizer.build([*self._trained_tables(), *self._other_weights()])
         return super().make_train_function(force)
 
-    # All of a step is in TensorFlow's operations. To look for conditions of Python in it, and rewrite each function on the
-    # way, would take a third of the time that the first step takes.
+    # A step is all TensorFlow's operations. To look for Python's conditions on tensors, and to rewrite each function on
+    # the way, would take a third of the first step's time.
     @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
@@ -361,6 +361,8 @@ class MultiTaskModel(KerasCalls):
 
     def shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
         """What all towers read; may be overridden, with layers that are trained, to put them between fields and towers.
+
+        Conditions on tensors are `tf.cond` here and in the layers: AutoGraph does not look at a step.
 
         The gradient adjustment stays at the embedding rows, which each task's gradient reaches alone through these
         layers; the layers get the gradient of the sum of the losses, as the towers do. `SingleTask` cannot have one: it

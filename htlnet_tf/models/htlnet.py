@@ -289,12 +289,11 @@ class HTLNet(MultiTaskModel):
         Returns:
           What it reads of the earlier targets, by unit; its representation, behind the stop-gradient; its output.
         """
-        handed = {
-            unit: vectors
-            for unit in ("representation", "label")
-            if self._fusion(unit, t) is not None
-            and (vectors := [own[i][unit] for i in self._after[t] if unit in own[i]])
-        }
+        handed: Handed = {}
+        for unit in ("representation", "label"):
+            vectors = [own[i][unit] for i in self._after[t] if unit in own[i]]
+            if vectors and self._fusion(unit, t) is not None:
+                handed[unit] = vectors
         fused = [self._fusion(unit, t)(vectors) for unit, vectors in handed.items()]
         representation, output = self.towers[t](view, training, fused, states)
         return handed, self._hand_on(representation), output
