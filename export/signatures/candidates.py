@@ -12,6 +12,7 @@ from htlnet_tf.encoding.encoder import FeatureEncoder, stacked
 from htlnet_tf.encoding.layout import EmbeddingLayout
 from htlnet_tf.export.signatures.serving_default import ServingDefault
 from htlnet_tf.export.signatures.signature import Arrays, Expected, Question, Scores, Traced, expected_scores, named
+from htlnet_tf.layers.input_blocks import Block, InputBlocks
 from htlnet_tf.layers.pooling import FieldPooling
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema import Schema
@@ -86,9 +87,9 @@ def item_columns(schema: Schema) -> frozenset[str]:
 def candidate_scores(model: ScoringModel, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Scores N candidates of one user in one context.
 
-    Look-up, hashing, embedding and pooling of the user's and the context's fields are done on one row, and their result
-    is repeated where it meets the candidates': e_n = concat over the fields f of (e_f if f is shared else e_f,n). A
-    cross of a shared feature and an item's has a row per candidate.
+    Look-up, hashing, embedding and pooling of the user's and the context's fields are done on one row, and so is their
+    part of the towers' first products: W e_n = W_shared e_shared + W_item e_n,item. Where something else than a dense
+    layer reads the fields, the one row is repeated. A cross of a shared feature and an item's has a row per candidate.
 
     Args:
       model: A trained model.
@@ -127,17 +128,17 @@ def embed_fields(
     rows: Mapping[str, tf.Tensor],
     shared: frozenset[str],
     count: tf.Tensor,
-) -> tf.Tensor:
-    """What a model's embedding gives, float32 [N, width].
+) -> InputBlocks:
+    """What a model's embedding gives, float32 [N, width], in blocks of neighbouring fields of one side.
 
     Args:
       layout: The encoder's.
       tables: float32 [rows, dim] each, as the layout has them.
       rows: By field, int32 [1, slots] if shared, else [N, slots].
       shared: The fields that all N rows have one row of.
-      count: N.
+      count: N, an int32 scalar.
     """
-    parts = []
+    parts: list[Block] = []
     for table, variable in zip(layout.tables, tables, strict=True):
         names = [layout.fields[i].name for i in table.fields]
         pooled: dict[bool, tf.Tensor] = {}
@@ -148,19 +149,16 @@ def embed_fields(
                 pooling = FieldPooling([f.slots for f in fields], [f.pooling for f in fields])
                 vectors = pooling.pool(tf.gather(variable, ids), ids)
                 pooled[is_shared] = tf.reshape(vectors, [-1, len(fields) * variable.shape[1]])
-        parts += _in_order(pooled, [name in shared for name in names], int(variable.shape[1]), count)
-    return tf.concat(parts, axis=1)
+        parts += _in_order(pooled, [name in shared for name in names], int(variable.shape[1]))
+    return InputBlocks(parts, count)
 
 
-def _in_order(
-    pooled: Mapping[bool, tf.Tensor], is_shared: Sequence[bool], dim: int, count: tf.Tensor
-) -> list[tf.Tensor]:
-    """Runs of neighbouring fields of one side, in the table's order, each [N, fields * dim]."""
+def _in_order(pooled: Mapping[bool, tf.Tensor], is_shared: Sequence[bool], dim: int) -> list[Block]:
+    """Runs of neighbouring fields of one side, in the table's order."""
     starts = {True: 0, False: 0}
     runs = []
     for side, members in itertools.groupby(is_shared):
         start = starts[side]
         starts[side] = end = start + len(list(members)) * dim
-        run = pooled[side][:, start:end]
-        runs.append(tf.broadcast_to(run, [count, end - start]) if side else run)
+        runs.append(Block(pooled[side][:, start:end], one_row=side))
     return runs

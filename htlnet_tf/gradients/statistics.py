@@ -47,7 +47,7 @@ class GradientStatistics(tf.keras.metrics.Metric):
 
     def result(self) -> dict[str, tf.Tensor]:
         """The means over steps, by `{task}_{quantity}`."""
-        return self._named(tf.math.divide_no_nan(self._total, self._steps))
+        return self._named(_cells_of(tf.math.divide_no_nan(self._total, self._steps)))
 
     @property
     def steps(self) -> int:
@@ -60,8 +60,9 @@ class GradientStatistics(tf.keras.metrics.Metric):
 
     def write_summaries(self, step: tf.Tensor) -> None:
         """Writes the last step's values to the default summary writer, if there is one: `{quantity}/{task}`."""
+        last = _cells_of(tf.convert_to_tensor(self._last))
         for task, quantity, i, j in self._cells():
-            tf.summary.scalar(f"{quantity}/{task}", self._last[i, j], step=step)
+            tf.summary.scalar(f"{quantity}/{task}", last[i][j], step=step)
 
     def _named(self, table: Any) -> dict[str, Any]:
         return {f"{task}_{quantity}": table[i][j] for task, quantity, i, j in self._cells()}
@@ -72,3 +73,10 @@ class GradientStatistics(tf.keras.metrics.Metric):
             for i, quantity in enumerate(self.QUANTITIES):
                 if j != self.core or quantity != "gradient_conflict_rate":
                     yield task, quantity, i, j
+
+
+def _cells_of(table: tf.Tensor) -> list[list[tf.Tensor]]:
+    """The scalars of a table, by one operation: a slice for each would be five."""
+    rows, columns = table.shape
+    cells = tf.unstack(tf.reshape(table, [-1]))
+    return [cells[i * columns : (i + 1) * columns] for i in range(rows)]

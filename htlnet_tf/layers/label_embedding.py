@@ -115,6 +115,10 @@ class LabelEmbedding(tf.keras.layers.Layer):
             weights = tf.where(observed[:, tf.newaxis], weights, tf.exp(log_probabilities))
         return tf.matmul(weights, self.table)
 
+    def of_label(self, label: int, count: tf.Tensor) -> tf.Tensor:
+        """Embeds one label in so many rows, float32 [count, L]."""
+        return tf.broadcast_to(self.table[label], [count, self.table.shape[1]])
+
     def plan(self, steps: int) -> None:
         """Lets the temperature fall to `tau_min` in so many optimizer steps from `tau_start`."""
         self._decay.assign(math.log(self.tau_start / self.tau_min) / max(steps, 1))

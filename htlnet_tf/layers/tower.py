@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from htlnet_tf.layers.dropout import Dropout
+from htlnet_tf.layers.input_blocks import InputBlocks
+from htlnet_tf.layers.input_dense import hidden_layers
 
 
 class Tower(tf.keras.layers.Layer):
@@ -33,20 +35,25 @@ class Tower(tf.keras.layers.Layer):
             raise ValueError(f"dropout must be in [0, 1), received {dropout}")
         self.num_outputs = num_outputs
         self.dropout = Dropout(dropout) if dropout else None
-        self.hidden = [tf.keras.layers.Dense(width, "relu", name=f"hidden_{i}") for i, width in enumerate(units)]
+        self.hidden = hidden_layers(units, "hidden")
         self.head = tf.keras.layers.Dense(num_outputs, name="head")
 
-    def call(self, inputs: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def call(
+        self, inputs: tf.Tensor | InputBlocks, training: bool = False, handed: Sequence[tf.Tensor] = (), states: int = 1
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs the tower.
 
         Args:
-          inputs: float32 [B, width].
+          inputs: The shared input, float32 [B, width] or its blocks.
           training: Whether to drop.
+          handed: What it reads beside it, float32 [states * B, f] each.
+          states: How often the rows of the shared input stand one below the other.
 
         Returns:
-          The representation, float32 [B, units[0]], and the output: float32 [B], or [B, K] if K > 1.
+          The representation, float32 [states * B, units[0]], and the output: float32 [states * B], or [states * B, K]
+          if K > 1.
         """
-        representation = self.hidden[0](inputs)
+        representation = self.hidden[0]([inputs, *handed], states=states)
         activation = self._dropped(representation, training)
         for layer in self.hidden[1:]:
             activation = self._dropped(layer(activation), training)

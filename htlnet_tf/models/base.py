@@ -16,6 +16,7 @@ from htlnet_tf.gradients import Adjustment, GradientSum, GramFunction
 from htlnet_tf.gradients.statistics import GradientStatistics
 from htlnet_tf.layers.cross_network import cross_network
 from htlnet_tf.layers.embedding_tables import shared_embedding
+from htlnet_tf.layers.input_blocks import InputBlocks
 from htlnet_tf.layers.tower import Tower
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.heads import Head
@@ -67,6 +68,8 @@ class MultiTaskModel(KerasCalls):
     noise_seed: tf.Variable
     #: Whether tower t's output depends on the shared input through its own copy alone.
     independent_towers = False
+    #: Whether `task_outputs` takes the shared input as blocks too, see `htlnet_tf.layers.input_blocks`.
+    reads_blocks = False
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Keeps the arguments, for whoever writes down how to build the model again."""
@@ -218,15 +221,21 @@ class MultiTaskModel(KerasCalls):
         """
         return self.predictions_of(self._outputs(features, training))
 
-    def tower_outputs(self, embedded: tf.Tensor, features: Features, training: bool = False) -> list[tf.Tensor]:
+    def tower_outputs(
+        self, embedded: tf.Tensor | InputBlocks, features: Features, training: bool = False
+    ) -> list[tf.Tensor]:
         """The towers' outputs in target order where no gradient is needed: all read one and the same shared input.
 
         Args:
-          embedded: The embedded fields, float32 [B, width].
+          embedded: The embedded fields, float32 [B, width], or their blocks.
           features: As for `shared_input`.
           training: As for `call`.
         """
-        shared = self.shared_input(embedded, features)
+        shared: Any
+        if isinstance(embedded, InputBlocks) and self.reads_blocks and self._input_is_plain:
+            shared = embedded.beside(features["numeric"]) if self.encoder.num_numeric else embedded
+        else:
+            shared = self.shared_input(embedded.dense() if isinstance(embedded, InputBlocks) else embedded, features)
         return self.task_outputs([shared] * len(self.schema.targets), training)
 
     def predictions_of(self, outputs: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -246,6 +255,9 @@ class MultiTaskModel(KerasCalls):
             self.optimizer.build([*self._trained_tables(), *self._other_weights()])
         return super().make_train_function(force)
 
+    # A step is all TensorFlow's operations. To look for Python's conditions on tensors, and to rewrite each function on
+    # the way, would take a third of the first step's time.
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step; see the class. Returns the running means of the epoch."""
         with noise.of_step(self.noise_seed, self.optimizer.iterations):
@@ -304,6 +316,7 @@ class MultiTaskModel(KerasCalls):
             self._skipped.update_state(tf.cast(~applied, tf.float32) / num_replicas())
         return self._step_results(training=True)
 
+    @tf.autograph.experimental.do_not_convert
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Losses and metrics of a batch, without noise. Returns the running means."""
         features, targets, sample_weights = self._unpack(data)
@@ -338,11 +351,18 @@ class MultiTaskModel(KerasCalls):
     def _outputs(self, features: Features, training: bool) -> list[tf.Tensor]:
         return self.tower_outputs(self.embedding(features["ids"]), features, training)
 
+    @property
+    def _input_is_plain(self) -> bool:
+        """Whether the shared input is the fields and the numbers side by side, and nothing is made of them before."""
+        return self.cross is None and type(self).shared_input is MultiTaskModel.shared_input
+
     def create_shared_layers(self) -> None:
         """Hook: makes the layers that an overridden `shared_input` uses; the constructor calls it before the towers."""
 
     def shared_input(self, embedded: tf.Tensor, features: Features) -> tf.Tensor:
         """What all towers read; may be overridden, with layers that are trained, to put them between fields and towers.
+
+        Conditions on tensors are `tf.cond` here and in the layers: AutoGraph does not look at a step.
 
         The gradient adjustment stays at the embedding rows, which each task's gradient reaches alone through these
         layers; the layers get the gradient of the sum of the losses, as the towers do. `SingleTask` cannot have one: it

@@ -52,6 +52,8 @@ class ESMM(MultiTaskModel):
       Post-Click Conversion Rate", SIGIR 2018, equations 1 and 3.
     """
 
+    reads_blocks = True
+
     def __init__(
         self,
         schema: Schema,

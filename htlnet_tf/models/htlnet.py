@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -12,10 +11,11 @@ import tensorflow as tf
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.gradients import GradientAdjustment, GradientSum, GramFunction
 from htlnet_tf.layers.information_fusion import InformationFusion
+from htlnet_tf.layers.input_blocks import InputBlocks
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.label_states import Handed, LabelStates
+from htlnet_tf.models.label_states import Handed, LabelStates, Run
 from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.models.shown_metrics import Features, Weights
 from htlnet_tf.schema import Multiclass, Schema
@@ -84,6 +84,8 @@ class HTLNet(MultiTaskModel):
       Tang, Qiao, Lyu, Liu, He: "Touch the Core: Exploring Task Dependence Among Hybrid Targets for Recommendation",
       RecSys 2024, arXiv:2403.17442, section 3.
     """
+
+    reads_blocks = True
 
     def __init__(
         self,
@@ -186,7 +188,7 @@ class HTLNet(MultiTaskModel):
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
         if self.label_states is not None:
-            return self.label_states.expect(functools.partial(self._run_tower, training=training), views)[0]
+            return self._expect(views, training)[0]
         towers = self._in_order(views, lambda t, output: self._embed(t, output, training), training)
         return [output for _, output in towers]
 
@@ -222,7 +224,7 @@ class HTLNet(MultiTaskModel):
         shared = self.shared_input(self.embedding(features["ids"]), features)
         views = [shared] * len(self.schema.targets)
         if self.label_states is not None:
-            _, passes = self.label_states.expect(self._run_tower, views)
+            _, passes = self._expect(views, training=False)
         else:
             towers = self._in_order(views, lambda t, output: self._embed(t, output, training=False), training=False)
             passes = [[(tf.ones_like(shared[:, 0]), handed)] for handed, _ in towers]
@@ -234,6 +236,17 @@ class HTLNet(MultiTaskModel):
                     attended = [p[:, tf.newaxis] * fusion.attend(handed[unit])[1] for p, handed in states]
                     found.setdefault(self.schema.targets[t].name, {})[unit] = tf.add_n(attended)
         return found
+
+    def _expect(self, views: Sequence[tf.Tensor | InputBlocks], training: bool) -> Any:
+        """See `LabelStates.expect`."""
+        assert self.label_states is not None
+        # Each tower's product with the shared input is made once, and not once per state.
+        blocks = [InputBlocks.of(view) for view in views]
+
+        def run_tower(t: int, own: Sequence[Mapping[str, tf.Tensor]], states: int) -> Run:
+            return self._run_tower(t, blocks[t], own, training, states)
+
+        return self.label_states.expect(run_tower, blocks[0].count)
 
     def _in_order(
         self, views: Sequence[tf.Tensor], embed: Callable[[int, tf.Tensor], tf.Tensor], training: bool
@@ -257,27 +270,32 @@ class HTLNet(MultiTaskModel):
         return results
 
     def _run_tower(
-        self, t: int, view: tf.Tensor, own: Sequence[Mapping[str, tf.Tensor]], training: bool = False
-    ) -> tuple[Handed, tf.Tensor, tf.Tensor]:
+        self,
+        t: int,
+        view: tf.Tensor | InputBlocks,
+        own: Sequence[Mapping[str, tf.Tensor]],
+        training: bool,
+        states: int = 1,
+    ) -> Run:
         """Runs one tower.
 
         Args:
           t: The target's position.
-          view: The shared input, [B, width].
-          own: What each earlier target hands on, by unit.
+          view: The shared input, [B, width], or its blocks.
+          own: What each earlier target hands on, by unit, [states * B, ...].
           training: Whether this is a training step.
+          states: Of the labels, each of which the tower runs all rows in.
 
         Returns:
           What it reads of the earlier targets, by unit; its representation, behind the stop-gradient; its output.
         """
-        handed = {
-            unit: vectors
-            for unit in ("representation", "label")
-            if self._fusion(unit, t) is not None
-            and (vectors := [own[i][unit] for i in self._after[t] if unit in own[i]])
-        }
-        inputs = [view, *(self._fusion(unit, t)(vectors) for unit, vectors in handed.items())]
-        representation, output = self.towers[t](tf.concat(inputs, axis=1) if len(inputs) > 1 else view, training)
+        handed: Handed = {}
+        for unit in ("representation", "label"):
+            vectors = [own[i][unit] for i in self._after[t] if unit in own[i]]
+            if vectors and self._fusion(unit, t) is not None:
+                handed[unit] = vectors
+        fused = [self._fusion(unit, t)(vectors) for unit, vectors in handed.items()]
+        representation, output = self.towers[t](view, training, fused, states)
         return handed, self._hand_on(representation), output
 
     def _embed(self, t: int, output: tf.Tensor, training: bool) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +15,8 @@ MAX_STATES = 64
 """States of the labels before the core, each of which costs a tower in serving."""
 
 Handed = dict[str, list[tf.Tensor]]
-RunTower = Callable[[int, tf.Tensor, Sequence[Mapping[str, tf.Tensor]]], tuple[Handed, tf.Tensor, tf.Tensor]]
+Run = tuple[Handed, tf.Tensor, tf.Tensor]
+RunTower = Callable[[int, Sequence[Mapping[str, tf.Tensor]], int], Run]
 
 
 class LabelStates:
@@ -71,37 +72,48 @@ class LabelStates:
             self._needed.append(needed.union(*(self._needed[i] for i in reads)))
 
     def expect(
-        self, run_tower: RunTower, views: Sequence[tf.Tensor]
+        self, run_tower: RunTower, count: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[list[tuple[tf.Tensor, Handed]]]]:
         """The outputs whose predictions are the expectations over the states.
 
+        A tower runs once for all the states that make a difference to it, whose rows lie one below the other.
+
         Args:
-          run_tower: From a target's position, its view of the shared input and what each earlier target hands on to
-            what it read, its representation and its output.
-          views: Per target, the shared input, [B, width].
+          run_tower: From a target's position, what each earlier target hands on, [S * B, u], and the number of states S
+            to what it read, its representation and its output, [S * B, ...].
+          count: B, an int32 scalar.
 
         Returns:
           The outputs in target order; and per target its states, with their probabilities [B] and what was read.
         """
-        runs: dict[Any, tuple[Handed, tf.Tensor, tf.Tensor]] = {}
+        runs: list[dict[Any, Run]] = []
 
-        def run(t: int, state: Mapping[int, int]) -> tuple[Handed, tf.Tensor, tf.Tensor]:
-            key = (t, *((i, state[i]) for i in sorted(self._needed[t])))
-            if key not in runs:
-                own: list[dict[str, tf.Tensor]] = [{} for _ in range(t)]
-                for i in self._after[t]:
-                    _, representation, output = run(i, state)
-                    own[i] = {"representation": representation}
-                    if i in self._classes:
-                        own[i]["label"] = self._embed(i, output, state)
-                runs[key] = run_tower(t, views[t], own)
-            return runs[key]
+        def key(t: int, state: Mapping[int, int]) -> tuple[int, ...]:
+            """What of a state makes a difference to tower t."""
+            return tuple(state[i] for i in sorted(self._needed[t]))
+
+        def run(t: int, states: Sequence[Mapping[int, int]]) -> dict[Any, Run]:
+            """Tower t in the states that it tells apart."""
+            distinct = list({key(t, state): state for state in states}.values())
+            own: list[dict[str, tf.Tensor]] = [{} for _ in range(t)]
+            for i in self._after[t]:
+                earlier = [runs[i][key(i, state)] for state in distinct]
+                own[i] = {"representation": _below(representation for _, representation, _ in earlier)}
+                if i in self._classes:
+                    given = zip(distinct, earlier, strict=True)
+                    own[i]["label"] = _below(self._embed(i, output, state) for state, (_, _, output) in given)
+            handed, representation, output = run_tower(t, own, len(distinct))
+            apart = {unit: [_apart(v, len(distinct)) for v in vectors] for unit, vectors in handed.items()}
+            read = [{unit: [v[s] for v in vectors] for unit, vectors in apart.items()} for s in range(len(distinct))]
+            found = zip(read, _apart(representation, len(distinct)), _apart(output, len(distinct)), strict=True)
+            return {key(t, state): of_state for state, of_state in zip(distinct, found, strict=True)}
 
         outputs: list[tf.Tensor] = []
         passes: list[list[tuple[tf.Tensor, Handed]]] = []
-        states: list[tuple[dict[int, int], tf.Tensor]] = [({}, tf.zeros_like(views[0][:, 0]))]
+        states: list[tuple[dict[int, int], tf.Tensor]] = [({}, tf.zeros([count]))]
         for t in range(len(self._targets)):
-            found = [run(t, state) for state, _ in states]
+            runs.append(run(t, [state for state, _ in states]))
+            found = [runs[t][key(t, state)] for state, _ in states]
             kept = [
                 (log_weight, handed, output)
                 for (state, log_weight), (handed, _, output) in zip(states, found, strict=True)
@@ -110,15 +122,16 @@ class LabelStates:
             weights = tf.nn.softmax(tf.stack([log_weight for log_weight, _, _ in kept], axis=1), axis=1)
             given = tf.stack([output for _, _, output in kept], axis=1)
             outputs.append(self._objectives[t].mixture(weights, given) if len(kept) > 1 else kept[0][2])
-            passes.append([(weights[:, s], handed) for s, (_, handed, _) in enumerate(kept)])
+            of_states = tf.unstack(weights, axis=1)
+            passes.append([(weight, handed) for weight, (_, handed, _) in zip(of_states, kept, strict=True)])
             if t in self._classes and t < len(self._targets) - 1:
                 states = [
                     (
                         state | {t: label},
-                        log_weight + log_probabilities[:, label] if self._is_seen(t, state) else log_weight,
+                        log_weight + of_labels[label] if self._is_seen(t, state) else log_weight,
                     )
                     for (state, log_weight), (_, _, output) in zip(states, found, strict=True)
-                    for log_probabilities in [self._objectives[t].log_probabilities(output)]
+                    for of_labels in [tf.unstack(self._objectives[t].log_probabilities(output), axis=1)]
                     for label in self._labels(t, state)
                 ]
         return outputs, passes
@@ -126,10 +139,9 @@ class LabelStates:
     def _embed(self, t: int, output: tf.Tensor, state: Mapping[int, int]) -> tf.Tensor:
         """The label embedding of step t in a state, [B, L]."""
         embedding = self._embeddings[self._targets[t].name]
-        log_probabilities = self._objectives[t].log_probabilities(output)
         if not self._is_seen(t, state):
-            return embedding(log_probabilities)
-        return embedding.of_labels(tf.fill([tf.shape(output)[0]], state[t]), None, log_probabilities)
+            return embedding(self._objectives[t].log_probabilities(output))
+        return embedding.of_label(state[t], tf.shape(output)[0])
 
     def _labels(self, t: int, state: Mapping[int, int]) -> Sequence[int]:
         """The labels that step t is taken to have in a state; one, which plays no part, where it does not count."""
@@ -138,3 +150,14 @@ class LabelStates:
     def _is_seen(self, t: int, state: Mapping[int, int]) -> bool:
         """Whether target t counts in a state."""
         return all(state[i] == 1 for i in self._conditions[t])
+
+
+def _below(states: Iterable[tf.Tensor]) -> tf.Tensor:
+    """Rows of states one below the other, [S * B, ...]."""
+    rows = list(states)
+    return rows[0] if len(rows) == 1 else tf.concat(rows, axis=0)
+
+
+def _apart(rows: tf.Tensor, states: int) -> list[tf.Tensor]:
+    """The rows of each state, [B, ...]."""
+    return [rows] if states == 1 else tf.split(rows, states)

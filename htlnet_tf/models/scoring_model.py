@@ -63,6 +63,11 @@ class ScoringModel(SavedByItsWeights, abc.ABC):
         require_encoded("predict", *args, **kwargs)
         return super().predict(*args, **kwargs)
 
+    @tf.autograph.experimental.do_not_convert  # see `MultiTaskModel.train_step`
+    def predict_step(self, data: Any) -> Any:
+        """As Keras'."""
+        return super().predict_step(data)
+
     @property
     def title(self) -> str:
         """What people call it, e.g. `"HTLNet"`."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 from typing_extensions import Unpack
 
 from htlnet_tf.encoding.encoder import FeatureEncoder
+from htlnet_tf.layers.input_dense import hidden_layers
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.options import ModelOptions
 from htlnet_tf.schema import Schema
@@ -32,6 +33,8 @@ class SharedBottom(MultiTaskModel):
       Caruana: "Multitask Learning", Machine Learning 28, 1997; a baseline of HTLNet (arXiv:2403.17442), section 4.1.
     """
 
+    reads_blocks = True
+
     def __init__(
         self,
         schema: Schema,
@@ -43,13 +46,13 @@ class SharedBottom(MultiTaskModel):
         **options: Unpack[ModelOptions],
     ) -> None:
         super().__init__(schema, encoder, name=name, **options)
-        self.bottom = [tf.keras.layers.Dense(n, "relu", name=f"bottom_{i}") for i, n in enumerate(bottom_units)]
+        self.bottom = hidden_layers(bottom_units, "bottom")
         self.towers = self.create_towers(tower_units)
         self.create_weights()
 
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
         shared = views[0]
-        for layer in self.bottom:
-            shared = layer(shared)
+        for i, layer in enumerate(self.bottom):
+            shared = layer(shared if i else [shared])
         return [tower(shared, training)[1] for tower in self.towers]

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.optimizers.averages import MovingAverages
+
+
+class _OfStep(NamedTuple):
+    """What the updates of all variables of a type share: scalars of that type."""
+
+    rate: tf.Tensor
+    beta_1: tf.Tensor
+    beta_2: tf.Tensor
+    beta_1_power: tf.Tensor
+    beta_2_power: tf.Tensor
+    epsilon: tf.Tensor
 
 
 class LazyAdam(tf.keras.optimizers.Adam):
@@ -48,6 +59,7 @@ class LazyAdam(tf.keras.optimizers.Adam):
         kwargs.setdefault("jit_compile", False)
         super().__init__(learning_rate, **kwargs)
         self._moving: MovingAverages | None = None
+        self._of_step: dict[tf.DType, _OfStep] = {}
 
     def build(self, var_list: Sequence[tf.Variable]) -> None:
         """As Keras', with what averages need beside the slots.
@@ -117,10 +129,7 @@ class LazyAdam(tf.keras.optimizers.Adam):
             them over.
           variable: The weights.
         """
-        rate = tf.cast(self.learning_rate, variable.dtype)
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        beta_1_power = tf.pow(tf.cast(self.beta_1, variable.dtype), step)
-        beta_2_power = tf.pow(tf.cast(self.beta_2, variable.dtype), step)
+        step = self._of_step.get(variable.dtype) or self._numbers(variable.dtype)
         slot = self._index_dict[self._var_key(variable)]
         m, v = self._momentums[slot], self._velocities[slot]
         if not isinstance(gradient, tf.IndexedSlices):
@@ -130,18 +139,18 @@ class LazyAdam(tf.keras.optimizers.Adam):
                 var=variable.handle,
                 m=m.handle,
                 v=v.handle,
-                beta1_power=beta_1_power,
-                beta2_power=beta_2_power,
-                lr=rate,
-                beta1=self.beta_1,
-                beta2=self.beta_2,
-                epsilon=self.epsilon,
+                beta1_power=step.beta_1_power,
+                beta2_power=step.beta_2_power,
+                lr=step.rate,
+                beta1=step.beta_1,
+                beta2=step.beta_2,
+                epsilon=step.epsilon,
                 grad=gradient,
             )
             if self._moving is not None:
                 self._moving.update(slot, before, variable.read_value())
             return
-        alpha = rate * tf.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
+        alpha = step.rate * tf.sqrt(1.0 - step.beta_2_power) / (1.0 - step.beta_1_power)
         rows, values = gradient.indices, gradient.values
         m_rows, v_rows = tf.gather(m, rows), tf.gather(v, rows)
         m_rows += (values - m_rows) * (1.0 - self.beta_1)
@@ -153,6 +162,29 @@ class LazyAdam(tf.keras.optimizers.Adam):
             before = tf.gather(variable, rows)
             self._moving.update(slot, before, before - change, rows)
         variable.scatter_sub(tf.IndexedSlices(change, rows))
+
+    def _distributed_apply_gradients_fn(
+        self, distribution: Any, grads_and_vars: Sequence[tuple[Any, tf.Variable]], **kwargs: Any
+    ) -> Any:
+        """As Keras'; what the updates share is made once, and not for each of dozens of variables."""
+        grads_and_vars = list(grads_and_vars)
+        if not self.jit_compile:  # or the function of a variable, which outlives a trace, would keep this one's
+            self._of_step = {dtype: self._numbers(dtype) for dtype in {v.dtype for _, v in grads_and_vars}}
+        try:
+            return super()._distributed_apply_gradients_fn(distribution, grads_and_vars, **kwargs)
+        finally:
+            self._of_step = {}
+
+    def _numbers(self, dtype: tf.DType) -> _OfStep:
+        beta_1, beta_2, step = (tf.cast(number, dtype) for number in (self.beta_1, self.beta_2, self.iterations + 1))
+        return _OfStep(
+            rate=tf.cast(self.learning_rate, dtype),
+            beta_1=beta_1,
+            beta_2=beta_2,
+            beta_1_power=tf.pow(beta_1, step),
+            beta_2_power=tf.pow(beta_2, step),
+            epsilon=tf.cast(self.epsilon, dtype),
+        )
 
     def _update_model_variables_moving_average(self, var_list: Sequence[tf.Variable]) -> None:
         """Keras calls it behind the steps of all variables, which have moved their averages themselves."""
