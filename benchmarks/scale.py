@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from htlnet_tf.benchmarks.scale_servers import SERVERS
 from htlnet_tf.benchmarks.scale_worker import ROWS
 from htlnet_tf.benchmarks.timing import Timing, ratio, ratios_text
 from htlnet_tf.benchmarks.training import benchmark_batches, benchmark_model
 from htlnet_tf.text_tables import aligned
 
-BATCH, STEPS = 1024, 60
+BATCH, STEPS, SERVER_STEPS = 1024, 60, 20
 
 TARGETS = {
     "two_workers_difference": "<= 1e-5",
@@ -29,6 +30,7 @@ TARGETS = {
     "two_workers_rows_over_one": "report",
     "four_workers_rows_over_one": "report",
     "gathered_bytes_over_plain": "<= T + 1 = 4",
+    "shards_over_one_table": "report",
 }
 _NAMES = {2: "two", 4: "four"}
 
@@ -70,6 +72,9 @@ class ScaleBenchmark:
 def bench_scale(*, rounds: int = 3, write: Callable[[str], None] = print) -> ScaleBenchmark:
     """Trains the model of `htlnet bench train` in one, two and four processes of this machine, on the same batches.
 
+    The weights that are compared are those of the model with smaller towers, see `scale_worker.main`. Then it trains
+    with its table on one of two parameter servers, and in shards on both: the ratio is that of the seconds per step.
+
     All share this machine's cores, so that rows per second tell what working together costs, not what machines add.
 
     Args:
@@ -93,7 +98,11 @@ def bench_scale(*, rounds: int = 3, write: Callable[[str], None] = print) -> Sca
     ratios = {f"{_NAMES[n]}_workers_difference": Timing.of(found) for n, found in differences.items()}
     ratios |= {f"{_NAMES[n]}_workers_rows_over_one": ratio(seconds[1], seconds[n]) for n in _NAMES}
     ratios["gathered_bytes_over_plain"] = Timing.of([sum(traffic.values()) / plain])
+    write("parameter servers: a table on one, and in shards on two")
+    by_shards = _by_shards(max(rounds, 3))
+    ratios["shards_over_one_table"] = ratio(by_shards[SERVERS], by_shards[1])
     cases = {f"{n} x {BATCH // n} rows": Timing.of(measured) for n, measured in seconds.items()}
+    cases |= {f"a table in {n} of {SERVERS} servers": Timing.of(measured) for n, measured in by_shards.items()}
     return ScaleBenchmark(cases, ratios, traffic)
 
 
@@ -125,6 +134,19 @@ def _trained(workers: int) -> dict[str, np.ndarray]:
                 process.wait()
         with np.load(file) as arrays:
             return dict(arrays)
+
+
+def _by_shards(rounds: int) -> dict[int, list[float]]:
+    """Seconds per step by the number of shards."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "seconds.json"
+        module = "htlnet_tf.benchmarks.scale_servers"
+        environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
+        arguments = [sys.executable, "-m", module, str(BATCH), str(SERVER_STEPS), str(rounds), str(file)]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"the process with the parameter servers failed: {done.stderr[-2000:]}")
+        return {int(number): measured for number, measured in json.loads(file.read_text(encoding="utf-8")).items()}
 
 
 def _difference(one: dict[str, np.ndarray], many: dict[str, np.ndarray]) -> float:

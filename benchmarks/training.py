@@ -152,12 +152,12 @@ def _encoder(rows: int) -> htl.FeatureEncoder:
     return htl.FeatureEncoder(statistics)
 
 
-def benchmark_model(rows: int, *, plain: bool = False) -> Any:
+def benchmark_model(rows: int, *, plain: bool = False, **options: Any) -> Any:
     """An HTLNet of 43 features with so many embedding rows; `plain`: with the plain sum of the gradients."""
     tf.keras.utils.set_random_seed(0)
     encoder = _encoder(rows)
     arguments = {"gradient_adjustment": htl.GradientSum(), "gradient_metrics": False} if plain else {}
-    model = htl.HTLNet(encoder.schema, encoder, **arguments)
+    model = htl.HTLNet(encoder.schema, encoder, **arguments, **options)
     model.compile(optimizer=htl.LazyAdam(1e-3))
     return model
 
@@ -176,7 +176,8 @@ def _zipf(random: np.random.Generator, size: int, shape: tuple[int, ...]) -> np.
     return np.searchsorted(cumulative / cumulative[-1], random.random(shape)).astype(np.int64)
 
 
-def _frame(rows: int, count: int, seed: int = 0) -> pd.DataFrame:
+def benchmark_frame(rows: int, count: int, seed: int = 0) -> pd.DataFrame:
+    """Raw rows for a `benchmark_model` with so many embedding rows."""
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(_zipf(random, rows // FEATURES, (count, FEATURES)), columns=[f"c{i}" for i in range(FEATURES)])
     frame["click"] = (random.random(count) < 0.4).astype(int)
@@ -201,7 +202,7 @@ def benchmark_batches(model: Any, batch_size: int) -> list[tuple[dict[str, tf.Te
     """Some batches of features and targets for a `benchmark_model`, the same each time."""
     encoder = model.encoder
     rows = encoder.num_rows - FEATURES
-    frame = _frame(rows, batch_size * BATCHES)
+    frame = benchmark_frame(rows, batch_size * BATCHES)
     # Each feature's block of rows: one for unknown values, then its vocabulary.
     size = (encoder.num_rows - 1) // FEATURES
     offsets = 1 + size * np.arange(FEATURES) + 1
@@ -218,7 +219,7 @@ def benchmark_batches(model: Any, batch_size: int) -> list[tuple[dict[str, tf.Te
 def _fit(model: Any, steps: int) -> Step:
     """`model.fit` on as many shuffled batches from `make_dataset`, eight steps per call from Python."""
     model.compile(optimizer=htl.LazyAdam(1e-3), steps_per_execution=8)
-    frame = _frame(60_000, 1024 * steps)
+    frame = benchmark_frame(60_000, 1024 * steps)
     dataset = htl.data.make_dataset(frame, model.schema, model.encoder, batch_size=1024, shuffle=True, seed=0)
     return lambda: model.fit(dataset, epochs=1, verbose=0)
 

@@ -188,6 +188,39 @@ def sums_over_workers(strategy: tf.distribute.Strategy, numbers: Sequence[float]
     return [float(value) for value in strategy.experimental_local_results(summed)[0].numpy()]
 
 
+def texts_of_workers(strategy: tf.distribute.Strategy, text: str) -> list[str]:
+    """The text of each process of a strategy, in the order of their numbers; all must ask for it at the same place.
+
+    Args:
+      strategy: As for `sums_over_workers`.
+      text: Of this process, of any length.
+    """
+    if not is_shared(strategy):
+        return [text]
+    # Each replica of a process gives it, with its length before it, so that none gives nothing.
+    encoded = list(text.encode("utf-8"))
+    gathered = _gathering(strategy)(tf.constant([len(encoded), *encoded], tf.int32))
+    numbers = strategy.experimental_local_results(gathered)[0].numpy()
+    texts, place = [], 0
+    while place < len(numbers):
+        end = place + 1 + int(numbers[place])
+        texts.append(bytes(numbers[place + 1 : end].astype(np.uint8)).decode("utf-8"))
+        place = end
+    return texts[:: len(strategy.extended.worker_devices)]
+
+
+def input_workers(strategy: tf.distribute.Strategy) -> int:
+    """Processes of a strategy that read rows, each for its own replicas; 1 but for `MultiWorkerMirroredStrategy`."""
+    if not is_shared(strategy):
+        return 1
+    return int(strategy.num_replicas_in_sync) // len(strategy.extended.worker_devices)
+
+
+def worker_number(strategy: tf.distribute.Strategy) -> int:
+    """Which of them this process is, from 0."""
+    return int(strategy.extended._id_in_cluster) if is_shared(strategy) else 0
+
+
 def values_for_all(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray]:
     """Of some variables, those whose reading is an exchange between processes; the others can be read by each alone.
 
@@ -212,6 +245,18 @@ def _summing(strategy: tf.distribute.Strategy) -> Any:
         return strategy.run(in_replica, args=(shares,))
 
     return summed
+
+
+@functools.lru_cache(maxsize=4)
+def _gathering(strategy: tf.distribute.Strategy) -> Any:
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def gathered(numbers: tf.Tensor) -> Any:
+        def in_replica(own: tf.Tensor) -> Any:
+            return tf.distribute.get_replica_context().all_gather(tf.identity(own), axis=0)
+
+        return strategy.run(in_replica, args=(numbers,))
+
+    return gathered
 
 
 def _replica() -> Any:

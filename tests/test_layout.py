@@ -20,7 +20,7 @@ ROOMS = [
         "_keras",
     ],  # single files, which import one another
     ["objectives", "distribution", "sharding"],
-    ["schema", "noise"],
+    ["schema", "noise", "agreement"],
     ["data"],
     ["encoding"],
     ["layers", "gradients", "optimizers", "checkpoints"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from htlnet_tf.agreement import refused_together, require_agreement
 from htlnet_tf.checkpoints.callback_states import restore_states, stateful, states
 from htlnet_tf.checkpoints.documents import packed, unpacked
 from htlnet_tf.checkpoints.folder import CheckpointFolder, RefusedError
 from htlnet_tf.checkpoints.position import Position
 from htlnet_tf.checkpoints.state import named_variables, read_arrays, read_state, restore_state, write_arrays
 from htlnet_tf.checkpoints.stops import Stops, kept_back
-from htlnet_tf.distribution import is_shared, sums_over_workers, writes
+from htlnet_tf.distribution import is_shared, sums_over_workers, texts_of_workers, worker_number, writes
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import checkpoint_path
 
@@ -120,15 +122,23 @@ class Checkpoints(tf.keras.callbacks.Callback):
         Yields:
           How to begin.
         """
-        self._position, self._others = Position(given), list(others)
         self._strategy = model.distribute_strategy
+        self._position, self._others = Position(given, self._strategy), list(others)
         self._identity = self._identify(model, given)
         self._states, self._metrics = None, {}
-        with self._folder.locked() if writes(self._strategy) else contextlib.nullcontext():
-            if self._overwrite and writes(self._strategy):
-                self._folder.clear()
-            sums_over_workers(self._strategy, [0.0])  # nobody reads before that
-            start = self._read(model, given)
+        with contextlib.ExitStack() as held:
+            with refused_together(self._strategy):  # nobody reads before its end
+                if writes(self._strategy):
+                    held.enter_context(self._folder.locked())
+                    if self._overwrite:
+                        self._folder.clear()
+            with refused_together(self._strategy):
+                start, used = self._read(model, given)
+            require_agreement(
+                self._strategy,
+                {"the checkpoint to go on from": used},
+                remedy=f"'{self._folder.path}' must be a folder that all of them share",
+            )
             with kept_back() as self._stops:
                 yield start
             if self._delete and writes(self._strategy):
@@ -147,7 +157,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
             restore_states(self._others, self._states())
             variables = named_variables(self.model)
             for name, value in self._metrics.items():
-                variables[name].assign(value)
+                variables[name].assign(value, read_value=False)
         self._states, self._metrics = None, {}
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
@@ -155,9 +165,10 @@ class Checkpoints(tf.keras.callbacks.Callback):
         if is_shared(self._strategy) and (batch + 1) % _STEPS_BETWEEN_MEETINGS:
             return
         asked = self._stops.asked and self._cost <= _CHEAP_SECONDS
+        # One whose own rows have come to an end waits for those of the others.
         possible = self._position is not None and self._position.may_stop_at(self._epoch, batch + 1)
-        wishes, vetoes = sums_over_workers(self._strategy, [self._is_due() or asked, not possible])
-        if wishes and not vetoes:
+        wishes, possibilities = sums_over_workers(self._strategy, [self._is_due() or asked, possible])
+        if wishes and possibilities:
             self._save(self._epoch, batch + 1)
         self._stops.deliver()
 
@@ -180,12 +191,14 @@ class Checkpoints(tf.keras.callbacks.Callback):
         begun = time.monotonic()
         arrays: dict[str, np.ndarray] = {}
         assert self._position is not None
+        position = self._position.at(epoch, batch)
         document = {
             "identity": self._identity,
             "epoch": epoch,
             "batch": batch,
             "stopped": bool(self.model.stop_training),
-            "position": self._position.at(epoch, batch),
+            # Of each process, whose passes over rows of its own have lengths of their own.
+            "positions": [json.loads(text) for text in texts_of_workers(self._strategy, json.dumps(position))],
             "noise_seed": str(int(self.model.noise_seed.numpy())),
             "callbacks": packed(states(self._others), arrays),
         }
@@ -204,35 +217,44 @@ class Checkpoints(tf.keras.callbacks.Callback):
         self._written_at = time.monotonic()
         self._cost = self._written_at - begun
 
-    def _read(self, model: Any, given: Mapping[str, Any]) -> Start:
-        """Puts the newest checkpoint that is whole into the model and the rows."""
-        start = Start(given.get("x"), 0, None)
+    def _read(self, model: Any, given: Mapping[str, Any]) -> tuple[Start, str]:
+        """Puts the newest checkpoint that is whole into the model and the rows; processes exchange nothing in it.
+
+        Returns:
+          How to begin, and in words which checkpoint that is from.
+        """
+        start, used = Start(given.get("x"), 0, None), "none"
+        named = named_variables(model)
+        counted = {id(variable) for metric in model.metrics for variable in metric.variables}
+        metrics = {name for name, variable in named.items() if id(variable) in counted}
 
         def use(folder: Path, document: dict[str, Any]) -> None:
-            nonlocal start
+            nonlocal start, used
             self._require_same(document["identity"])
             arrays = dict(read_arrays(folder, file=_CALLBACKS))
             unpacked(document["callbacks"], arrays)  # which must be possible before anything is changed
-            restore_state(model, folder)
+            positions = document["positions"]
+            # Where all read the same rows, those of one are those of any number.
+            position = positions[worker_number(self._strategy) if self._identity.get("workers") else 0]
+            self._metrics = restore_state(model, folder, keep=metrics)
             model.noise_seed.assign(int(document["noise_seed"]))
             epoch, batch = document["epoch"], document["batch"]
             epochs, self._within_epoch = given.get("epochs", 1), batch > 0
             # Twice, with lists of their own: callbacks go on filling them.
             self._states = lambda: unpacked(document["callbacks"], arrays)
-            reset = {id(variable) for metric in model.metrics for variable in metric.variables}
-            self._metrics = {n: v.numpy() for n, v in named_variables(model).items() if id(v) in reset}
             if document["stopped"] or epoch >= epochs:
                 start = Start(given.get("x"), 0, (epochs, 0))
                 where = "at its end"
             else:
                 assert self._position is not None
-                start = Start(*self._position.go_on(document["position"], epoch, batch), (epoch, batch))
+                start = Start(*self._position.go_on(position, epoch, batch), (epoch, batch))
                 where = f"in epoch {epoch + 1}/{epochs} behind {batch} batches"
+            used = f"{folder.name}, {where}"
             made = datetime.datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d %H:%M:%S")
             self._write(f"training goes on {where}, from the checkpoint of {made}")
 
         self._folder.read(use)
-        return start
+        return start, used
 
     def _identify(self, model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         """What a checkpoint must have in common with this training."""
@@ -250,6 +272,8 @@ class Checkpoints(tf.keras.callbacks.Callback):
             "rows": self._position.describe(),
             "callbacks": [type(callback).__name__ for callback in stateful(self._others)],
         }
+        if self._position.parts > 1:
+            identity["workers"] = self._position.parts
         return {**identity, **_plain(self._of_user)}
 
     def _require_same(self, kept: Mapping[str, Any]) -> None:

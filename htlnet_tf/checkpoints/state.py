@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from htlnet_tf.distribution import is_shared, values_for_all
+from htlnet_tf.distribution import is_shared, states_of, values_for_all
 from htlnet_tf.errors import InputError
 
 _FILE = "state.npz"
@@ -62,7 +62,22 @@ def copy_state(model: Any, other: Any) -> None:
         variables[name].assign(array)
 
 
-def restore_state(model: Any, folder: str | Path) -> None:
+def copy_own_state(model: Any, other: Any) -> None:
+    """As `copy_state`, of what this process has alone: without an exchange, where others may be gone or elsewhere.
+
+    What each process counts for itself, running metrics, is then that of this one.
+
+    Args:
+      model: As for `read_state`.
+      other: Compiled.
+    """
+    _make_slots(other)
+    variables = named_variables(other)
+    for name, variable in named_variables(model).items():
+        variables[name].assign(states_of(variable)[0].numpy().copy())
+
+
+def restore_state(model: Any, folder: str | Path, *, keep: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Puts what `save_state` wrote into a model of the same kind and size, compiled with the same kind of optimizer.
 
     Nothing is changed unless all of it fits.
@@ -70,6 +85,10 @@ def restore_state(model: Any, folder: str | Path) -> None:
     Args:
       model: Compiled; a slot that its optimizer has not made yet is made first.
       folder: Where `save_state` wrote.
+      keep: Names of variables.
+
+    Returns:
+      What was read for those, by name.
 
     Raises:
       InputError: The file is missing or damaged, or its variables are not the model's, in name, shape or dtype.
@@ -80,8 +99,13 @@ def restore_state(model: Any, folder: str | Path) -> None:
         fault = _fault(path, variables)
         if fault is not None:
             raise InputError(f"'{path}' is of another model: {fault}")
+    kept = {}
     for name, array in read_arrays(folder):
-        variables[name].assign(array)
+        # What a process counts for itself would be summed over all of them, to give back what it is now.
+        variables[name].assign(array, read_value=False)
+        if name in keep:
+            kept[name] = array
+    return kept
 
 
 def named_variables(model: Any) -> dict[str, tf.Variable]:

@@ -56,7 +56,7 @@ def make_dataset(
       drop_remainder: Leave out the last batch if it is smaller; all batches then have the static size `batch_size`.
       cache: Keep the encoded rows in memory (some 200 bytes per row); None: those of a frame, not those of a stream.
       shuffle_buffer: Rows in the buffer of a stream that is not cached.
-      num_shards: Workers that share the rows of a stream.
+      num_shards: Workers that share the rows of a stream; 1: each reads all of them and takes its part of every batch.
       shard_index: Which of them this one is: it has every `num_shards`-th file, or, where there are fewer files than
         workers, every `num_shards`-th chunk of each.
       training: The rows are those that the encoder was fitted on, for a model to learn from: history statistics leave
@@ -101,6 +101,7 @@ def make_dataset(
         drop_remainder=drop_remainder,
         files=files,
         training=is_training,
+        whole=num_shards == 1,
     )
 
 

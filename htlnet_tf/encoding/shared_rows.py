@@ -152,12 +152,13 @@ def _batches(
     drop_remainder: bool,
 ) -> tf.data.Dataset:
     """One worker's batches, without an end."""
-    own_seed = tf.cast(worker, tf.int64) + seed * workers
+    own_seed = tf.cast(worker, tf.int64) + 1
 
     def own(files: tf.data.Dataset) -> tf.data.Dataset:
         files = files.shard(workers, worker)
         if shuffle:
-            files = files.shuffle(num_blocks, seed=own_seed)
+            # Of blocks that are its own each worker may have the first, the second, ... when others have theirs.
+            files = files.shuffle(num_blocks, seed=seed)
         return files.flat_map(lambda blocks: blocks)
 
     def of_block(element: tuple[Any, Any], pass_seed: tf.Tensor) -> tf.data.Dataset:
@@ -177,7 +178,8 @@ def _batches(
         return tf.data.Dataset.range(0, stop, batch_size).map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     blocks = tf.data.Dataset.load(str(folder / _BLOCKS), reader_func=own).repeat()
-    seeds = tf.data.Dataset.random(seed=own_seed).batch(3, drop_remainder=True)
+    # tf.data takes no tensor for a seed where TensorFlow's global one is 0, and the worker's number is one.
+    seeds = tf.data.Dataset.random(seed=seed).batch(3, drop_remainder=True).map(lambda drawn: drawn * own_seed)
     return tf.data.Dataset.zip((blocks, seeds)).flat_map(of_block).prefetch(tf.data.AUTOTUNE)
 
 

@@ -42,6 +42,7 @@ def stream_dataset(
     drop_remainder: bool,
     files: list[int],
     training: bool = False,
+    whole: bool = True,
 ) -> tf.data.Dataset:
     """Batches of a stream; see `make_dataset`.
 
@@ -54,6 +55,7 @@ def stream_dataset(
       drop_remainder: Leave out a smaller last batch.
       files: Positions of the files to read.
       training: As for `make_dataset`.
+      whole: These are the rows of all workers, and not those of one.
     """
     passes = Passes(seed if shuffle_buffer else 0)
 
@@ -93,8 +95,10 @@ def stream_dataset(
 
     dataset = tf.data.Dataset.from_generator(blocks, output_signature=_signature(encoder)).flat_map(batches)
     options = tf.data.Options()
-    # Under a strategy with several workers each reads the files it was given; nothing is left to divide.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # Under a strategy with several workers each that was given rows of its own reads those, and nothing is left to
+    # divide; of rows that all of them read each takes its part of every batch.
+    policies = tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = policies.DATA if whole else policies.OFF
     dataset = dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
     if stream.is_read_once:
         setattr(dataset, READ_ONCE, True)  # for `fit`, which would read it again at its end

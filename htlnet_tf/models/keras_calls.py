@@ -9,7 +9,9 @@ from typing import Any
 import tensorflow as tf
 from absl import logging
 
+from htlnet_tf.agreement import require_agreement
 from htlnet_tf.checkpoints.callback import Start, called_last, checkpoints_of
+from htlnet_tf.checkpoints.position import parts_of_a_batch
 from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.encoding.passes import passes_of
 from htlnet_tf.encoding.streaming import stream_error
@@ -98,14 +100,24 @@ class KerasCalls(FitsLevel):
         self._resumed = None if start is None else start
         passes = passes_of(rows)
         began = None if passes is None else passes.upcoming
+        parts = 1 if passes is None else parts_of_a_batch(rows, self.distribute_strategy)
+        if passes is not None and parts == 1:
+            # Each worker takes its part of every batch, which must be the same one.
+            require_agreement(
+                self.distribute_strategy,
+                {"the seed of the order of rows": passes.seed},
+                remedy="give `make_dataset` a seed, the same on all of them",
+            )
         try:
             history = super().fit(**{**given, "x": rows, "callbacks": callbacks})
         finally:
             self._resumed = None
         if passes is not None and began is not None and given.get("steps_per_epoch") is not None:
             # Rows that are repeated are read ahead, some way into the next pass: how far must make no difference.
-            number, batch = passes.locate(began.number, began.first, int(self._train_counter))
-            passes.start_at(number + (batch > 0))
+            dropped = 0 if start is None else start.dropped
+            batches, parts_used = divmod(int(self._train_counter) + dropped, parts)
+            number, batch = passes.locate(began.number, began.first, batches)
+            passes.start_at(number + (batch > 0 or parts_used > 0))
         self._level_after_fit(given)
         return history
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Union
+from typing import Any, Union
 
+import numpy as np
 import pandas as pd
 
 from htlnet_tf.data.bad_rows import BadRows
@@ -62,6 +64,20 @@ class Prepared:
     level: Trainable | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     reference: Reference | None = None
+
+    def to_compare(self) -> dict[str, Any]:
+        """What processes that train together must have in common, by its name.
+
+        Of encoded rows the ids and labels: other numbers may differ in their last digit between machines.
+        """
+        found: dict[str, Any] = {}
+        for name, rows in (("training", self.train), ("validation", self.valid), ("level", self.level)):
+            if isinstance(rows, Stream):
+                found[f"the list of files of the {name} rows"] = list(rows.source.files)
+            elif rows is not None:
+                found[f"the number of {name} rows"] = len(rows)
+                found[f"the checksum of the {name} rows"] = _checksum(rows)
+        return found
 
 
 def prepare(config: RunConfig, *, reference_rows: int = 0, write: Write = print) -> Prepared:
@@ -174,6 +190,15 @@ def require_calibration(config: RunConfig, encoder: FeatureEncoder, valid: Train
         if config.calibration is not None:
             require_rows(config.calibration, encoder.schema, encoder, valid)
         conformal.require_rows(encoder.schema, valid)
+
+
+def _checksum(rows: EncodedRows) -> str:
+    """CRC-32 of ids and labels, in hex."""
+    features, labels = rows.tree[:2]
+    found = 0
+    for array in (features["ids"], *(labels[name] for name in sorted(labels))):
+        found = zlib.crc32(np.ascontiguousarray(array).data, found)
+    return f"{found:08x}"
 
 
 def _level_rows(config: RunConfig, rows: Rows | None, encoder: FeatureEncoder) -> Trainable | None:

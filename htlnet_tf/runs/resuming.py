@@ -22,7 +22,7 @@ from htlnet_tf.data.splits import Split
 from htlnet_tf.data.stream import Stream
 from htlnet_tf.documents import require_same
 from htlnet_tf.encoding.encoder import FeatureEncoder
-from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.errors import InputError, NonFiniteError, WorkerLostError
 from htlnet_tf.files import atomic_directory, atomic_file, local_path
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.runs.config import RunConfig
@@ -30,6 +30,7 @@ from htlnet_tf.runs.preparation import Prepared, Write
 from htlnet_tf.runs.trained import Trained
 
 _SETTINGS, _TRAINED, _HISTORIES, _FITTED = "run.json", "trained.json", "histories.npz", "fitted"
+_REFUSAL = "refusal.json"
 _INSTEAD = "--overwrite begins anew"
 
 
@@ -59,25 +60,72 @@ class Resuming:
         self.folder = final.parent / f".{final.name}.checkpoints"
         self._config, self._overwrite, self._write, self._writes = config, overwrite, write, writes
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same for a training to go on, and for processes to train together."""
+        return _settings(self._config)
+
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self, processes: int = 1) -> Iterator[None]:
         """Holds the folder while the run is made, and leaves nothing there where there is nothing to go on from.
+
+        Args:
+          processes: That train together. What one has left for the others to read stays after an error.
 
         Raises:
           InputError: What is there is of another configuration or version, or another process is at it.
         """
         with CheckpointFolder(self.folder).locked():
             try:
-                if self._overwrite:
+                (self.folder / _REFUSAL).unlink(missing_ok=True)
+                if self._overwrite or not self._has_state():
                     self._clear()
-                self._require_same(_settings(self._config))
+                self._require_same(self.settings)
                 yield
             except NonFiniteError:
                 self._clear()  # going on would lead there again
                 raise
             finally:
-                if not any(self.folder.glob("*/**/*.json")):
+                if not self._has_state() and (processes == 1 or not (self.folder / _REFUSAL).exists()):
                     shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def told_beside(self, processes: int) -> Iterator[None]:
+        """Tells the others of what this process refuses within a step, and whom they miss why.
+
+        A process that stops within a step has left the others in an exchange that never ends; all they see is that it
+        is gone. So it leaves a note in the folder.
+
+        Args:
+          processes: That train together.
+
+        Raises:
+          InputError: By each process, where another one has raised it.
+          NonFiniteError: Likewise.
+        """
+        path = self.folder / _REFUSAL
+        try:
+            yield
+        except (InputError, NonFiniteError) as error:
+            if processes > 1 and not path.exists():
+                self._leave(path, error)
+            raise
+        except WorkerLostError as lost:
+            if not path.exists():
+                raise
+            kind, sentence = json.loads(path.read_text(encoding="utf-8"))
+            raise (NonFiniteError if kind == NonFiniteError.__name__ else InputError)(sentence) from lost
+
+    def _leave(self, path: Path, error: InputError | NonFiniteError) -> None:
+        kind = NonFiniteError if isinstance(error, NonFiniteError) else InputError
+        try:
+            with atomic_file(path) as partial:
+                partial.write_text(json.dumps([kind.__name__, str(error)]), encoding="utf-8")
+        except InputError as fault:
+            self._write(f"the other workers cannot be told why this one stops: {fault}")
+
+    def _has_state(self) -> bool:
+        return any(self.folder.glob("seed_*/**/*.json"))
 
     def begin(self, prepared: Prepared) -> None:
         """Notes what the run is made of, or checks that it is made of the same as before.
@@ -85,7 +133,7 @@ class Resuming:
         Raises:
           InputError: The rows are others than before.
         """
-        settings = {**_settings(self._config), "rows": _rows(prepared)}
+        settings = {**self.settings, "rows": _rows(prepared)}
         self._require_same(settings)
         with atomic_file(self.folder / _SETTINGS) as partial:
             partial.write_text(json.dumps(settings), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pandas as pd
 import tensorflow as tf
 from absl import logging
 
+from htlnet_tf.agreement import told_as_lost
 from htlnet_tf.encoding.dataset import make_dataset
 from htlnet_tf.encoding.encoded import Rows
-from htlnet_tf.errors import InputError, NonFiniteError
+from htlnet_tf.errors import InputError, NonFiniteError, WorkerLostError
 from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import score
 from htlnet_tf.models import model_class
@@ -31,7 +33,7 @@ from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare, prep
 from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.resuming import Resuming
 from htlnet_tf.runs.trained import Trained
-from htlnet_tf.runs.workers import Workers, open_workers, told_as_lost
+from htlnet_tf.runs.workers import Workers, open_workers
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
 from htlnet_tf.scoring.conformal import conformal_targets
@@ -66,6 +68,21 @@ def train_model(
       WorkerLostError: Another process that trains along is gone.
     """
     workers = open_workers("none") if workers is None else workers
+    # A process may be gone anywhere in here: already the initial weights are exchanged.
+    with told_as_lost(workers.strategy):
+        return _trained(config, prepared, label, last_good, resuming, workers, write)
+
+
+def _trained(
+    config: RunConfig,
+    prepared: Prepared,
+    label: str,
+    last_good: Path | None,
+    resuming: Resuming | None,
+    workers: Workers,
+    write: Write,
+) -> Trained:
+    """As `train_model`."""
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     tf.keras.utils.set_random_seed(config.training.seed)
@@ -76,20 +93,41 @@ def train_model(
 
     with workers.strategy.scope():
         model = build()
-    kept_trained = None if resuming is None else resuming.trained(config.training.seed, model)
+    kept_trained = None
+    if resuming is not None:
+        if workers.count > 1:
+            model.make_train_function()  # makes the optimizer's variables, which is an exchange
+        with workers.together():
+            kept_trained = resuming.trained(config.training.seed, model)
+        workers.require_same(
+            {f"whether the network with seed {config.training.seed} was trained before": kept_trained is not None},
+            remedy=f"'{resuming.folder}' must be a folder that all of them share",
+        )
     if kept_trained is not None:
         write(f"  {label}trained before")
         return workers.ordinary(kept_trained, build)
-    rows = make_dataset(
-        prepared.train,
-        schema,
-        encoder,
-        batch_size=config.training.batch_size,
-        shuffle=True,
-        seed=config.training.seed,
-        **workers.shard(prepared.train),
-    )
-    valid = make_dataset(prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH, **workers.shard(prepared.valid))
+    with workers.together():
+        rows = make_dataset(
+            prepared.train,
+            schema,
+            encoder,
+            batch_size=config.training.batch_size,
+            shuffle=True,
+            seed=config.training.seed,
+            **workers.shard(prepared.train),
+        )
+        valid = make_dataset(
+            prepared.valid, schema, encoder, batch_size=_EVALUATION_BATCH, **workers.shard(prepared.valid)
+        )
+        if prepared.level is not None:
+            model.level_rows = make_dataset(
+                prepared.level,
+                schema,
+                encoder,
+                batch_size=_EVALUATION_BATCH,
+                training=True,
+                **workers.shard(prepared.level),
+            )
     parts = config.training.validations_per_epoch
     train, steps = rows, None
     if parts > 1:
@@ -97,35 +135,26 @@ def train_model(
         steps = config.training.steps_per_validation(encoder.statistics.num_rows)
         train = rows.repeat()
         model.level_rows = rows  # of those without an end `fit` would take a part of a pass
-    if prepared.level is not None:
-        model.level_rows = make_dataset(
-            prepared.level,
-            schema,
-            encoder,
-            batch_size=_EVALUATION_BATCH,
-            training=True,
-            **workers.shard(prepared.level),
-        )
     keep_best = KeepBest(config.training.patience * parts)
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
     progress = ProgressLines(schema, label, parts=parts, write=write)
     keeping = [] if resuming is None else [resuming.checkpoints(config.training.seed)]
     try:
-        with told_as_lost(workers.strategy):
-            history = model.fit(
-                train,
-                validation_data=valid,
-                epochs=config.training.epochs * parts,
-                steps_per_epoch=steps,
-                callbacks=[*stopping, progress, gradients, timer, *keeping],
-                verbose=0,
-            ).history
+        history = model.fit(
+            train,
+            validation_data=valid,
+            epochs=config.training.epochs * parts,
+            steps_per_epoch=steps,
+            callbacks=[*stopping, progress, gradients, timer, *keeping],
+            verbose=0,
+        ).history
     except NonFiniteError as error:
         if last_good is None or not workers.is_first:
             raise
+        good = workers.own(model, build)
         with atomic_directory(last_good, overwrite=True) as stage:
-            save_model(config, model, stage)
+            save_model(config, good, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
     trained = Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
@@ -265,7 +294,8 @@ def train(
 
     With the configuration's `training.strategy` `multi_worker` every worker calls it alike, with an `output` in a
     folder that all share. The first one reads the rows to fit the split and the encoder, judges what was trained and
-    writes the run folder; it has the result, and the others None.
+    writes the run folder; it has the result, and the others, which wait for that, None. What one of them refuses, all
+    of them refuse.
 
     On its way a training is kept in a hidden folder beside it, `.{name}.checkpoints`, see `Checkpoints`: after a kill
     the same call goes on from there. The folder is removed when the run's has appeared, and where a step was not
@@ -284,7 +314,8 @@ def train(
     Raises:
       InputError: The data, the schema or the configuration are not usable, `output` exists already, MLflow is asked for
         and not installed, or what is kept of a training that was killed is of another configuration, of other rows or
-        of another version of the package.
+        of another version of the package; or the workers
+        differ in configuration, version, rows or in what they see of a training that was killed.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
       WorkerLostError: Another worker is gone; the same call on all of them goes on from the last checkpoint.
     """
@@ -298,26 +329,73 @@ def train(
     checkpoint_path(output)
     workers = open_workers(config.training.strategy)
     resuming = Resuming(config, output, overwrite=overwrite, write=write, writes=workers.is_first)
-    if not workers.is_first:
-        workers.meet()
-        prepared = prepare_alike(config, *resuming.shared())
-        train_members(config, prepared, resuming=resuming, workers=workers, write=write)
-        write(f"trained; the first of the {workers.count} workers writes '{output}'")
+    made = _made(config, output, resuming, workers, overwrite=overwrite, write=write)
+    if made is None:
+        write(f"trained; the first of the {workers.count} workers has written '{output}'")
         return None
-    with atomic_directory(output, overwrite=overwrite) as stage, resuming.open():
-        with workers.met():
-            prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
-            resuming.begin(prepared)
-            if workers.count > 1:
-                resuming.share(prepared)
-        last_good = local_path(f"{output}.last_good")
-        run = fit(config, prepared, last_good=last_good, resuming=resuming, workers=workers, write=write)
-        write_run(run, stage)
+    run, prepared = made
     resuming.remove()
     add_page(run, prepared, output, command=command, importance_rows=importance_rows, write=write)
     if config.training.mlflow is not None:
         _track(run, config.training.mlflow, output, write)
     return run
+
+
+def _made(
+    config: RunConfig,
+    output: str | Path,
+    resuming: Resuming,
+    workers: Workers,
+    *,
+    overwrite: bool,
+    write: Write,
+) -> tuple[Run, Prepared] | None:
+    """The run, whose folder is there, and its rows; None where another process has made it.
+
+    Whatever one process does alone, the others wait for, so that they end as it does where it fails.
+    """
+    workers.require_same(resuming.settings)
+    with contextlib.ExitStack() as held:
+        with workers.together():
+            if workers.is_first:
+                stage = held.enter_context(atomic_directory(output, overwrite=overwrite))
+                held.enter_context(resuming.open(workers.count))
+        prepared = _prepared_by_all(config, resuming, workers, write)
+        last_good = local_path(f"{output}.last_good")
+        with resuming.told_beside(workers.count):
+            trained = train_members(
+                config, prepared, last_good=last_good, resuming=resuming, workers=workers, write=write
+            )
+        run = None
+        try:
+            with workers.together():
+                if workers.is_first:
+                    judged_run = judged(config, prepared, trained)
+                    write_run(judged_run, stage)
+                    held.close()  # the folder appears
+                    run = judged_run
+        except WorkerLostError as error:
+            if run is None:
+                raise
+            write(f"the run is complete; of another worker nothing was heard since its training: {error}")
+    return None if run is None else (run, prepared)
+
+
+def _prepared_by_all(config: RunConfig, resuming: Resuming, workers: Workers, write: Write) -> Prepared:
+    """The rows, which the first process prepares and the others read alike."""
+    with workers.together():
+        if workers.is_first:
+            prepared = prepare(config, reference_rows=REFERENCE_ROWS, write=write)
+            resuming.begin(prepared)
+            if workers.count > 1:
+                resuming.share(prepared)
+    with workers.together():
+        if not workers.is_first:
+            prepared = prepare_alike(config, *resuming.shared())
+    if workers.count > 1:
+        remedy = "all of them must read the same files, and the first must not write to them while they do"
+        workers.require_same(prepared.to_compare(), remedy=remedy)
+    return prepared
 
 
 def _track(run: Run, uri: str, output: str | Path, write: Write) -> None:

@@ -6,15 +6,16 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict
 
 import tensorflow as tf
 
-from htlnet_tf.checkpoints.state import copy_state
+from htlnet_tf.agreement import first_line, refused_together, require_agreement
+from htlnet_tf.checkpoints.state import copy_own_state, copy_state
 from htlnet_tf.data.stream import Stream
-from htlnet_tf.distribution import is_shared, sums_over_workers, writes
-from htlnet_tf.errors import InputError, WorkerLostError
+from htlnet_tf.distribution import writes
+from htlnet_tf.errors import InputError
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.runs.trained import Trained
 
@@ -58,29 +59,15 @@ class Workers:
         """
         return {"num_shards": self.count, "shard_index": self.index} if isinstance(rows, Stream) else Shard()
 
-    def meet(self, *, failed: bool = False) -> None:
-        """Waits for the others.
-
-        Args:
-          failed: This one gives up, and says why elsewhere.
-
-        Raises:
-          WorkerLostError: Another one gives up, or is gone.
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """What one process refuses within, all of them refuse, see `refused_together`; they wait for one another at its
+        end.
         """
-        with told_as_lost(self.strategy):
-            (failures,) = sums_over_workers(self.strategy, [float(failed)])
-        if failures and not failed:
-            raise WorkerLostError("another worker has given up before the training began; its own output says why")
+        return refused_together(self.strategy)
 
-    @contextlib.contextmanager
-    def met(self) -> Iterator[None]:
-        """Meets the others behind what is done within, also where that fails."""
-        try:
-            yield
-        except Exception:
-            self.meet(failed=True)
-            raise
-        self.meet()
+    def require_same(self, facts: Mapping[str, Any], *, remedy: str = "run the same command on all of them") -> None:
+        """Checks that all processes are about the same thing, see `require_agreement`."""
+        require_agreement(self.strategy, facts, remedy=remedy)
 
     def ordinary(self, trained: Trained, build: Callable[[], MultiTaskModel]) -> Trained:
         """What was trained, with a model of no strategy; all processes must ask for it.
@@ -94,6 +81,19 @@ class Workers:
         plain = build()
         copy_state(trained.model, plain)
         return dataclasses.replace(trained, model=plain)
+
+    def own(self, model: MultiTaskModel, build: Callable[[], MultiTaskModel]) -> MultiTaskModel:
+        """A model of no strategy with what this process alone has of one; the others need not ask for it.
+
+        Args:
+          model: Built under the strategy.
+          build: As for `ordinary`.
+        """
+        if not self.spread:
+            return model
+        plain = build()
+        copy_own_state(model, plain)
+        return plain
 
 
 def open_workers(name: StrategyName) -> Workers:
@@ -118,28 +118,8 @@ def open_workers(name: StrategyName) -> Workers:
             f"training.strategy multi_worker must come before anything else that TensorFlow does in a process: {error}"
         ) from error
     except tf.errors.OpError as error:
-        raise InputError(f"this worker cannot join those of TF_CONFIG: {_first_line(error)}") from error
+        raise InputError(f"this worker cannot join those of TF_CONFIG: {first_line(error)}") from error
     return Workers(strategy, count, index, spread=True)
-
-
-@contextlib.contextmanager
-def told_as_lost(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Tells in one sentence of a process that is gone, where TensorFlow tells of its connections."""
-    try:
-        yield
-    except (
-        tf.errors.AbortedError,
-        tf.errors.CancelledError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.InternalError,
-        tf.errors.UnavailableError,
-    ) as error:
-        if not is_shared(strategy):
-            raise
-        raise WorkerLostError(
-            "another worker of this training is gone, and without it there is no step: start the same command again on "
-            f"all of them, and it goes on from the last checkpoint ({_first_line(error)})"
-        ) from error
 
 
 def _place() -> tuple[int, int]:
@@ -170,7 +150,3 @@ def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
     if not isinstance(addresses, list) or not all(isinstance(a, str) and a.count(":") == 1 for a in addresses):
         raise InputError(f"the cluster of TF_CONFIG lists addresses, host:port; received for '{kind}': {addresses!r}")
     return addresses
-
-
-def _first_line(error: tf.errors.OpError) -> str:
-    return str(error.message).strip().splitlines()[0][:200] if str(error.message).strip() else type(error).__name__

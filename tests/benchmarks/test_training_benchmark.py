@@ -16,7 +16,7 @@ from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio
 @pytest.mark.parametrize("one_table", [True, False])
 def test_the_naive_form_does_the_same_step(one_table: bool) -> None:
     encoder = training._encoder(43 * 20)
-    frame = training._frame(43 * 20, 96)
+    frame = training.benchmark_frame(43 * 20, 96)
     assert isinstance(frame, pd.DataFrame)
     batch = next(iter(htl.data.make_dataset(frame, encoder.schema, encoder, batch_size=96)))
     tf.keras.utils.set_random_seed(0)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import htlnet_tf as htl
-from htlnet_tf.checkpoints.state import named_variables, restore_state, save_state
+from htlnet_tf.checkpoints.state import copy_own_state, named_variables, restore_state, save_state
 
 
 def values(model: Any) -> dict[str, np.ndarray]:
@@ -75,3 +76,16 @@ def test_what_does_not_fit_changes_nothing(reused_model: Any, make_model: Any, t
 def test_a_model_must_be_compiled_with_an_optimizer_of_keras(schema: htl.Schema, encoder: Any, tmp_path: Path) -> None:
     with pytest.raises(htl.InputError, match="compile it first"):
         save_state(htl.SharedBottom(schema, encoder, tower_units=(4,)), tmp_path)
+
+
+def test_a_copy_of_a_state_is_its_own(reused_model: Any, make_model: Any) -> None:
+    model, other = reused_model(), make_model()
+    other.compile()
+    copy_own_state(model, other)
+    before = values(model)
+    for name, value in values(other).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+    for variable in other.trainable_variables:
+        variable.assign_add(tf.ones_like(variable))
+    for name, value in values(model).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)

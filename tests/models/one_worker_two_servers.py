@@ -35,6 +35,7 @@ resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(cluster, rpc_lay
 strategy = tf.distribute.ParameterServerStrategy(
     resolver, variable_partitioner=htl.TablePartitioner(2, min_shard_bytes=64)
 )
+tf.random.set_seed(0)  # with which tf.data takes no tensor for a seed
 schema = htl.Schema(
     features=[htl.Categorical("user_id"), htl.Categorical("item_id", embedding_dim=6), htl.Numeric("price")],
     targets=[htl.Binary("click"), htl.Binary("buy"), htl.Continuous("spend", non_negative=True, objective="poisson")],

@@ -17,6 +17,9 @@ import pandas as pd
 import pytest
 
 import htlnet_tf as htl
+from htlnet_tf.errors import WorkerLostError
+from htlnet_tf.runs.config import RunConfig
+from htlnet_tf.runs.resuming import Resuming
 from htlnet_tf.runs.workers import open_workers
 from tests.conftest import htlnet
 
@@ -86,6 +89,36 @@ def test_a_worker_is_killed_and_the_same_command_ends_with_the_run_of_one(tmp_pa
     histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("run", "alone")]
     assert len(histories[0]) == 4
     pd.testing.assert_frame_equal(*histories, rtol=1e-4)
+
+
+@pytest.mark.slow  # half a minute: two processes import TensorFlow and find each other
+def test_what_the_first_worker_refuses_both_refuse(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("")
+    workers = start(tmp_path, "run")
+    try:
+        errors = [worker.communicate(timeout=300)[1] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    for worker, told in zip(workers, errors, strict=True):
+        assert worker.returncode == 2, told[-3000:]
+        assert [line for line in told.splitlines() if line.startswith("error: ")] == [
+            "error: 'run' exists already; name another directory or ask to overwrite it (--overwrite)"
+        ]
+
+
+def test_what_one_refuses_within_a_step_is_left_for_those_who_miss_it(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    one, other = (Resuming(RunConfig.from_yaml(tmp_path / "config.yaml"), tmp_path / "run") for _ in range(2))
+    with one.open(processes=2):
+        with pytest.raises(htl.InputError, match="gone"), other.told_beside(2):
+            raise htl.InputError("gone")
+        with pytest.raises(htl.InputError, match="gone"), one.told_beside(2):
+            raise WorkerLostError("another worker is gone")
+    with one.open(processes=2), pytest.raises(WorkerLostError), one.told_beside(2):
+        raise WorkerLostError("what was left before is no reason now")
 
 
 @pytest.mark.parametrize(
