@@ -18,12 +18,18 @@ help:
 	@echo "make docs               the documentation as a site in build/site, with its tutorial executed"
 	@echo "make lock               resolve requirements.lock and requirements-runtime.lock again from setup.py"
 
+# uv takes a tenth of pip's time; where it cannot be had, or does not find what pip is set up to find, pip does the work.
+UV := uv==0.13.9
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python -r $(1) || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(1)
+
 $(READY): requirements.lock setup.py pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.10 to 3.13 or set PYTHON=..."; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "Python 3.10 to 3.13 is needed, $(PYTHON) is another: set PYTHON=..."; exit 2; }
-	@echo "Installing into $(VENV) (once, a few minutes) ..."
+	@echo "Installing into $(VENV) (once; a minute, or a few where the connection is slow) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@-$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(call INSTALL,requirements.lock)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -39,7 +45,7 @@ test-slow: $(READY)
 # Spark is 450 MB and only these tests need it: it has a lock of its own.
 $(SPARK_READY): $(READY) requirements-spark.lock
 	@echo "Installing Spark into $(VENV) (once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.lock
+	@$(call INSTALL,requirements-spark.lock)
 	@touch $@
 
 test-spark: $(SPARK_READY)
@@ -65,7 +71,7 @@ links:
 # The second lock is for the trainer's image: the same versions, without tests, linters and tuning.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --no-emit-index-url
 lock: $(READY)
-	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m pip install --quiet $(UV)
 	@$(LOCK) --extra dev setup.py lock.in -o requirements.lock
 	@$(LOCK) --constraints requirements.lock setup.py lock.in -o requirements-runtime.lock
 

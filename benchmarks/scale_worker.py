@@ -63,9 +63,9 @@ def _trained(
         model.noise_seed.assign(7)
     batches = benchmark_batches(model, batch_size)
     rows = tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *batches)
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    dataset = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).repeat().with_options(options)
+    sharded = tf.data.Options()
+    sharded.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    dataset = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).repeat().with_options(sharded)
     model.level_rows = dataset.take(1)
     model.fit(dataset, steps_per_epoch=steps, epochs=1, callbacks=list(callbacks), verbose=0)
     return model
