@@ -26,17 +26,18 @@ class InputDense(tf.keras.layers.Dense):
         super().build([None, sum(int(shape[-1]) for shape in shapes)])
         self.input_spec = None
 
-    def call(self, inputs: Sequence[tf.Tensor | InputBlocks], states: int = 1) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor | InputBlocks], states: int = 1) -> tf.Tensor:
         """Runs the layer.
 
         Args:
-          inputs: The shared input, float32 [B, W] or its blocks; then what stands beside it, [states * B, f] each.
+          inputs: The shared input, float32 [B, W] or its blocks; then what stands beside it, [states * B, f] each. Or
+            the shared input alone, as for `Dense`.
           states: How often the rows of the shared input stand one below the other.
 
         Returns:
           float32 [states * B, units].
         """
-        shared, *beside = inputs
+        shared, *beside = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         widths = [int(shared.shape[-1]), sum(int(b.shape[-1]) for b in beside)]
         of_shared, of_beside = tf.split(self.kernel, widths) if beside else (self.kernel, None)
         product = InputBlocks.of(shared).times(of_shared, of=id(self))

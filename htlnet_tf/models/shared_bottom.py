@@ -53,6 +53,6 @@ class SharedBottom(MultiTaskModel):
     def task_outputs(self, views: Sequence[tf.Tensor], training: bool) -> list[tf.Tensor]:
         """The towers' outputs in target order; see `MultiTaskModel.task_outputs`."""
         shared = views[0]
-        for i, layer in enumerate(self.bottom):
-            shared = layer(shared if i else [shared])
+        for layer in self.bottom:
+            shared = layer(shared)
         return [tower(shared, training)[1] for tower in self.towers]

@@ -55,4 +55,6 @@ def test_a_dense_layer_of_the_concatenation(widths: list[int], states: int) -> N
     inputs = np.concatenate([np.tile(dense, (states, 1)), *beside], axis=1)
     expected = np.maximum(inputs @ layer.kernel.numpy().astype(np.float64) + 1.0, 0.0)
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+    if not widths and states == 1:
+        np.testing.assert_allclose(layer(tf.constant(dense, tf.float32)), expected, rtol=1e-5, atol=1e-5)
     assert [w.shape.as_list() for w in layer.weights] == [[inputs.shape[1], 4], [4]]
