@@ -37,7 +37,8 @@ class InputDense(tf.keras.layers.Dense):
         Returns:
           float32 [states * B, units].
         """
-        shared, *beside = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        parts: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        shared, *beside = parts
         widths = [int(shared.shape[-1]), sum(int(b.shape[-1]) for b in beside)]
         of_shared, of_beside = tf.split(self.kernel, widths) if beside else (self.kernel, None)
         product = InputBlocks.of(shared).times(of_shared, of=id(self))
