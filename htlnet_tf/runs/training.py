@@ -134,7 +134,8 @@ def _trained(
         # A part of a pass is an epoch to Keras, which validates after each; the pass goes on where it stopped.
         steps = config.training.steps_per_validation(encoder.statistics.num_rows)
         train = rows.repeat()
-        model.level_rows = rows  # of those without an end `fit` would take a part of a pass
+        if model.level_rows is None:
+            model.level_rows = rows  # of those without an end `fit` would take a part of a pass
     keep_best = KeepBest(config.training.patience * parts)
     stopping = [keep_best] if config.training.early_stopping else []
     gradients, timer = GradientHistory(), TrainingSeconds()
@@ -314,8 +315,8 @@ def train(
     Raises:
       InputError: The data, the schema or the configuration are not usable, `output` exists already, MLflow is asked for
         and not installed, or what is kept of a training that was killed is of another configuration, of other rows or
-        of another version of the package; or the workers
-        differ in configuration, version, rows or in what they see of a training that was killed.
+        of another version of the package; or the workers differ in configuration, version, rows or in what they see of
+        a training that was killed.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
       WorkerLostError: Another worker is gone; the same call on all of them goes on from the last checkpoint.
     """
