@@ -79,7 +79,7 @@ def test_a_worker_is_killed_and_the_same_command_ends_with_the_run_of_one(tmp_pa
     for worker, (_, errors) in zip(again, outputs, strict=True):
         assert worker.returncode == 0, errors[-3000:]
     assert all("training goes on in epoch" in out for out, _ in outputs)
-    assert "the first of the 2 workers writes 'run'" in outputs[1][0]
+    assert "the first of the 2 workers has written 'run'" in outputs[1][0]
     assert not (tmp_path / ".run.checkpoints").exists()
 
     assert htlnet("train", str(tmp_path / "config.yaml"), "--output", str(tmp_path / "alone"), "--importance", "0") == 0
