@@ -1,6 +1,7 @@
-"""Run by test_replicas.py: a model on 2 or 4 logical CPUs against one that has the whole batch, after 50 steps.
+"""Run by test_replicas.py: models on 2 or 4 logical CPUs against ones that have the whole batch, after 50 steps.
 
-Arguments: how many, and which model. Printed: the largest difference of a variable, relative to its largest number.
+Arguments: how many, and which models. Printed for each: the largest difference of a variable, relative to its largest
+number.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.conftest import small_frame
 
 import tensorflow as tf  # isort: skip
 
-REPLICAS, NAME = int(sys.argv[1]), sys.argv[2]
+REPLICAS, NAMES = int(sys.argv[1]), sys.argv[2:]
 ROWS, BATCH, EPOCHS = 397, 80, 10
 
 cpus = [f"CPU:{i}" for i in range(REPLICAS)]
@@ -62,10 +63,10 @@ rows = tf.data.Dataset.from_tensor_slices(
 ).batch(BATCH)
 
 
-def trained(strategy: Any) -> tuple[Any, dict[str, list[float]]]:
+def trained(name: str, strategy: Any) -> tuple[Any, dict[str, list[float]]]:
     tf.keras.utils.set_random_seed(1)
     with strategy.scope():
-        model = MODELS[NAME]()
+        model = MODELS[name]()
         # The seed of the noise is drawn in each process: on a single machine in another place of the same stream.
         model.noise_seed.assign(7)
         model.compile(optimizer=tf.keras.optimizers.SGD(0.02, momentum=0.9))
@@ -73,15 +74,18 @@ def trained(strategy: Any) -> tuple[Any, dict[str, list[float]]]:
     return model, history
 
 
-one, expected = trained(tf.distribute.get_strategy())
-many, history = trained(tf.distribute.MirroredStrategy(cpus))
-assert many.optimizer.iterations.numpy() == 50
-differences = {}
-for a, b in zip(one.trainable_variables, many.trainable_variables, strict=True):
-    moved = np.abs(a.numpy()).max()
-    differences[a.name] = float(np.abs(a.numpy() - b.numpy()).max() / moved)
-for name, values in expected.items():
-    np.testing.assert_allclose(history[name], values, rtol=2e-5, atol=1e-6, err_msg=name)
-worst = max(differences, key=lambda name: differences[name])
-print(f"{REPLICAS} {NAME}: {differences[worst]:.1e} at {worst}")
-assert differences[worst] <= 1e-5
+for name in NAMES:
+    one, expected = trained(name, tf.distribute.get_strategy())
+    many, history = trained(name, tf.distribute.MirroredStrategy(cpus))
+    assert many.optimizer.iterations.numpy() == 50
+    differences = {}
+    for a, b in zip(one.trainable_variables, many.trainable_variables, strict=True):
+        moved = np.abs(a.numpy()).max()
+        differences[a.name] = float(np.abs(a.numpy() - b.numpy()).max() / moved)
+    for metric, values in expected.items():
+        # An AUC counts by thresholds: a prediction that rounding moves over one of them moves it by a row's share.
+        near = 0.01 if metric.endswith("_auc") else 1e-6
+        np.testing.assert_allclose(history[metric], values, rtol=2e-5, atol=near, err_msg=f"{name}: {metric}")
+    worst = max(differences, key=lambda variable: differences[variable])
+    print(f"{REPLICAS} {name}: {differences[worst]:.1e} at {worst}")
+    assert differences[worst] <= 1e-5
