@@ -74,9 +74,11 @@ def trained(name: str, strategy: Any) -> tuple[Any, dict[str, list[float]]]:
     return model, history
 
 
+# One for all: the exchanges of a second one would have the names of the first one's.
+together = tf.distribute.MirroredStrategy(cpus)
 for name in NAMES:
     one, expected = trained(name, tf.distribute.get_strategy())
-    many, history = trained(name, tf.distribute.MirroredStrategy(cpus))
+    many, history = trained(name, together)
     assert many.optimizer.iterations.numpy() == 50
     differences = {}
     for a, b in zip(one.trainable_variables, many.trainable_variables, strict=True):
