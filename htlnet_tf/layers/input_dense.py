@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from htlnet_tf.layers.input_blocks import InputBlocks
+from htlnet_tf.layers.state_rows import StateRows, combined
 
 
 class InputDense(tf.keras.layers.Dense):
@@ -26,30 +27,46 @@ class InputDense(tf.keras.layers.Dense):
         super().build([None, sum(int(shape[-1]) for shape in shapes)])
         self.input_spec = None
 
-    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor | InputBlocks], states: int = 1) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor | Sequence[tf.Tensor | InputBlocks | StateRows]) -> tf.Tensor:
         """Runs the layer.
 
         Args:
-          inputs: The shared input, float32 [B, W] or its blocks; then what stands beside it, [states * B, f] each. Or
-            the shared input alone, as for `Dense`.
-          states: How often the rows of the shared input stand one below the other.
+          inputs: The shared input, float32 [B, W] or its blocks; then what stands beside it, [B, f] each, or in each of
+            S states. Or the shared input alone, as for `Dense`.
 
         Returns:
-          float32 [states * B, units].
+          float32 [B, units], or [S * B, units], a state's rows below another's.
         """
         parts: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         shared, *beside = parts
-        widths = [int(shared.shape[-1]), sum(int(b.shape[-1]) for b in beside)]
-        of_shared, of_beside = tf.split(self.kernel, widths) if beside else (self.kernel, None)
-        product = InputBlocks.of(shared).times(of_shared, of=id(self))
-        if beside:
-            of_states = tf.matmul(beside[0] if len(beside) == 1 else tf.concat(beside, axis=1), of_beside)
-            if states > 1:
-                of_states = tf.reshape(of_states, [states, -1, self.units])
-            product = tf.reshape(of_states + product, [-1, self.units])
-        elif states > 1:
-            product = tf.tile(product, [states, 1])
+        widths = [int(part.shape[-1]) for part in parts]
+        if beside and isinstance(beside[0], StateRows):
+            of_shared, *kernels = tf.split(self.kernel, widths)
+            products = [rows.project(kernel) for rows, kernel in zip(beside, kernels, strict=True)]
+            return self._in_states(InputBlocks.of(shared).times(of_shared, of=id(self)), products)
+        if not beside:
+            product = InputBlocks.of(shared).times(self.kernel, of=id(self))
+        else:
+            of_shared, of_beside = tf.split(self.kernel, [widths[0], sum(widths[1:])])
+            of_rows = tf.matmul(beside[0] if len(beside) == 1 else tf.concat(beside, axis=1), of_beside)
+            product = of_rows + InputBlocks.of(shared).times(of_shared, of=id(self))
         return self.activation(tf.nn.bias_add(product, self.bias))
+
+    def _in_states(self, product: tf.Tensor, products: Sequence[StateRows]) -> tf.Tensor:
+        """Adds what differs between states, [S, B or 1, units] each, to the product with the shared input."""
+        ones = [rows for rows in products if rows.shape[1] == 1]
+        others = [rows for rows in products if rows.shape[1] != 1]
+        bias = self.bias if not ones else self.bias + combined(ones, tf.add_n).in_states()[:, 0]
+        if others:
+            rows = combined(others, lambda of_each: product + tf.add_n(of_each))
+        else:
+            rows = StateRows(product[tf.newaxis], (0,) * len(products[0].of_state))
+        if not ones:
+            return self.activation(tf.nn.bias_add(tf.reshape(rows.in_states(), [-1, self.units]), bias))
+        # A state's rows at a time: to add [S, 1, u] to [S, B, u] at once takes TensorFlow three times as long.
+        of_states, biases = tf.unstack(rows.distinct), tf.unstack(bias)
+        added = [tf.nn.bias_add(of_states[d], b) for d, b in zip(rows.of_state, biases, strict=True)]
+        return self.activation(tf.concat(added, axis=0))
 
 
 def hidden_layers(units: Sequence[int], name: str) -> list[tf.keras.layers.Layer]:

@@ -115,9 +115,9 @@ class LabelEmbedding(tf.keras.layers.Layer):
             weights = tf.where(observed[:, tf.newaxis], weights, tf.exp(log_probabilities))
         return tf.matmul(weights, self.table)
 
-    def of_label(self, label: int, count: tf.Tensor) -> tf.Tensor:
-        """Embeds one label in so many rows, float32 [count, L]."""
-        return tf.broadcast_to(self.table[label], [count, self.table.shape[1]])
+    def of_label(self, label: int) -> tf.Tensor:
+        """Embeds one label, float32 [1, L]."""
+        return self.table[label : label + 1]
 
     def plan(self, steps: int) -> None:
         """Lets the temperature fall to `tau_min` in so many optimizer steps from `tau_start`."""

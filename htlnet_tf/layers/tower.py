@@ -9,6 +9,7 @@ import tensorflow as tf
 from htlnet_tf.layers.dropout import Dropout
 from htlnet_tf.layers.input_blocks import InputBlocks
 from htlnet_tf.layers.input_dense import hidden_layers
+from htlnet_tf.layers.state_rows import StateRows
 
 
 class Tower(tf.keras.layers.Layer):
@@ -39,21 +40,24 @@ class Tower(tf.keras.layers.Layer):
         self.head = tf.keras.layers.Dense(num_outputs, name="head")
 
     def call(
-        self, inputs: tf.Tensor | InputBlocks, training: bool = False, handed: Sequence[tf.Tensor] = (), states: int = 1
+        self,
+        inputs: tf.Tensor | InputBlocks,
+        training: bool = False,
+        handed: Sequence[tf.Tensor] | Sequence[StateRows] = (),
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs the tower.
 
         Args:
           inputs: The shared input, float32 [B, width] or its blocks.
           training: Whether to drop.
-          handed: What it reads beside it, float32 [states * B, f] each.
-          states: How often the rows of the shared input stand one below the other.
+          handed: What it reads beside it, float32 [B, f] each, or in each of S states, whose rows stand one below the
+            other in what is returned.
 
         Returns:
-          The representation, float32 [states * B, units[0]], and the output: float32 [states * B], or [states * B, K]
+          The representation, float32 [B or S * B, units[0]], and the output: float32 [B or S * B], or [B or S * B, K]
           if K > 1.
         """
-        representation = self.hidden[0]([inputs, *handed], states=states)
+        representation = self.hidden[0]([inputs, *handed])
         activation = self._dropped(representation, training)
         for layer in self.hidden[1:]:
             activation = self._dropped(layer(activation), training)

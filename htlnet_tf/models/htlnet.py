@@ -13,9 +13,10 @@ from htlnet_tf.gradients import GradientAdjustment, GradientSum, GramFunction
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.input_blocks import InputBlocks
 from htlnet_tf.layers.label_embedding import LabelEmbedding
+from htlnet_tf.layers.state_rows import StateRows, alike, combined
 from htlnet_tf.layers.uncertainty_weights import LossWeighting
 from htlnet_tf.models.base import MultiTaskModel
-from htlnet_tf.models.label_states import Handed, LabelStates, Run
+from htlnet_tf.models.label_states import Given, Handed, LabelStates, Run
 from htlnet_tf.models.nonfinite import Policy
 from htlnet_tf.models.shown_metrics import Features, Weights
 from htlnet_tf.schema import Multiclass, Schema
@@ -223,18 +224,22 @@ class HTLNet(MultiTaskModel):
         """
         shared = self.shared_input(self.embedding(features["ids"]), features)
         views = [shared] * len(self.schema.targets)
+        passes: list[tuple[list[tuple[int, tf.Tensor]], Handed]]
         if self.label_states is not None:
             _, passes = self._expect(views, training=False)
         else:
             towers = self._in_order(views, lambda t, output: self._embed(t, output, training=False), training=False)
-            passes = [[(tf.ones_like(shared[:, 0]), handed)] for handed, _ in towers]
+            passes = [([], handed) for handed, _ in towers]
         found: dict[str, dict[str, tf.Tensor]] = {}
-        for t, states in enumerate(passes):
-            for unit, inputs in states[0][1].items():
+        for t, (states, handed) in enumerate(passes):
+            for unit, inputs in handed.items():
                 fusion = self._fusion(unit, t)
                 if len(inputs) > 1 and isinstance(fusion, InformationFusion):
-                    attended = [p[:, tf.newaxis] * fusion.attend(handed[unit])[1] for p, handed in states]
-                    found.setdefault(self.schema.targets[t].name, {})[unit] = tf.add_n(attended)
+                    _, weights = fusion.attend(inputs)
+                    if isinstance(weights, StateRows):
+                        of_states = weights.in_states()
+                        weights = tf.add_n([p[:, tf.newaxis] * of_states[place] for place, p in states])
+                    found.setdefault(self.schema.targets[t].name, {})[unit] = weights
         return found
 
     def _expect(self, views: Sequence[tf.Tensor | InputBlocks], training: bool) -> Any:
@@ -243,10 +248,10 @@ class HTLNet(MultiTaskModel):
         # Each tower's product with the shared input is made once, and not once per state.
         blocks = [InputBlocks.of(view) for view in views]
 
-        def run_tower(t: int, own: Sequence[Mapping[str, tf.Tensor]], states: int) -> Run:
-            return self._run_tower(t, blocks[t], own, training, states)
+        def run_tower(t: int, own: Sequence[Mapping[str, Given]]) -> Run:
+            return self._run_tower(t, blocks[t], own, training)
 
-        return self.label_states.expect(run_tower, blocks[0].count)
+        return self.label_states.expect(run_tower)
 
     def _in_order(
         self, views: Sequence[tf.Tensor], embed: Callable[[int, tf.Tensor], tf.Tensor], training: bool
@@ -259,11 +264,11 @@ class HTLNet(MultiTaskModel):
           training: Whether this is a training step.
         """
         results: list[tuple[Handed, tf.Tensor]] = []
-        own: list[dict[str, tf.Tensor]] = []
+        own: list[dict[str, Given]] = []
         for t in range(len(views)):
             handed, representation, output = self._run_tower(t, views[t], own, training)
             results.append((handed, output))
-            given = {"representation": representation} if self.use_representation else {}
+            given: dict[str, Given] = {"representation": representation} if self.use_representation else {}
             if self.schema.targets[t].name in self.label_embeddings:
                 given["label"] = embed(t, output)
             own.append(given)
@@ -273,18 +278,16 @@ class HTLNet(MultiTaskModel):
         self,
         t: int,
         view: tf.Tensor | InputBlocks,
-        own: Sequence[Mapping[str, tf.Tensor]],
+        own: Sequence[Mapping[str, Given]],
         training: bool,
-        states: int = 1,
     ) -> Run:
         """Runs one tower.
 
         Args:
           t: The target's position.
           view: The shared input, [B, width], or its blocks.
-          own: What each earlier target hands on, by unit, [states * B, ...].
+          own: What each earlier target hands on, by unit: [B, ...], or in each of S states, which all rows are run in.
           training: Whether this is a training step.
-          states: Of the labels, each of which the tower runs all rows in.
 
         Returns:
           What it reads of the earlier targets, by unit; its representation, behind the stop-gradient; its output.
@@ -295,7 +298,7 @@ class HTLNet(MultiTaskModel):
             if vectors and self._fusion(unit, t) is not None:
                 handed[unit] = vectors
         fused = [self._fusion(unit, t)(vectors) for unit, vectors in handed.items()]
-        representation, output = self.towers[t](view, training, fused, states)
+        representation, output = self.towers[t](view, training, fused)
         return handed, self._hand_on(representation), output
 
     def _embed(self, t: int, output: tf.Tensor, training: bool) -> tf.Tensor:
@@ -323,5 +326,7 @@ class HTLNet(MultiTaskModel):
             unit.anneal()
 
 
-def _concat(inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+def _concat(inputs: Sequence[Any]) -> Any:
+    if isinstance(inputs[0], StateRows):
+        return combined(inputs, lambda of_each: tf.concat(alike(of_each), axis=-1))
     return tf.concat(list(inputs), axis=1)

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Union
 
 import tensorflow as tf
 
 from htlnet_tf.layers.label_embedding import LabelEmbedding
+from htlnet_tf.layers.state_rows import StateRows, alike
 from htlnet_tf.models.heads import Head
 from htlnet_tf.schema import Multiclass, Schema
 
 MAX_STATES = 64
 """States of the labels before the core, each of which costs a tower in serving."""
 
-Handed = dict[str, list[tf.Tensor]]
+Given = Union[tf.Tensor, StateRows]
+"""What a target hands on: of each row, or of each row in each of several states."""
+
+Handed = dict[str, list[Given]]
+"""What a tower reads of the earlier targets, by unit."""
+
 Run = tuple[Handed, tf.Tensor, tf.Tensor]
-RunTower = Callable[[int, Sequence[Mapping[str, tf.Tensor]], int], Run]
+RunTower = Callable[[int, Sequence[Mapping[str, Given]]], Run]
+
+
+class StateRun(NamedTuple):
+    """A tower in all the states that it tells apart.
+
+    Attributes:
+      places: From what of a state makes a difference to the tower, to the state's place.
+      handed: What it read, in S states.
+      representation: float32 [S, B, u].
+      outputs: Of each state, float32 [B] or [B, K].
+    """
+
+    places: dict[tuple[int, ...], int]
+    handed: Handed
+    representation: tf.Tensor
+    outputs: list[tf.Tensor]
 
 
 class LabelStates:
@@ -71,77 +93,95 @@ class LabelStates:
             needed = needed.union(*(self._conditions[i] for i in needed))
             self._needed.append(needed.union(*(self._needed[i] for i in reads)))
 
-    def expect(
-        self, run_tower: RunTower, count: tf.Tensor
-    ) -> tuple[list[tf.Tensor], list[list[tuple[tf.Tensor, Handed]]]]:
+    def expect(self, run_tower: RunTower) -> tuple[list[tf.Tensor], list[tuple[list[tuple[int, tf.Tensor]], Handed]]]:
         """The outputs whose predictions are the expectations over the states.
 
-        A tower runs once for all the states that make a difference to it, whose rows lie one below the other.
+        A tower runs once for all the states that make a difference to it.
 
         Args:
-          run_tower: From a target's position, what each earlier target hands on, [S * B, u], and the number of states S
-            to what it read, its representation and its output, [S * B, ...].
-          count: B, an int32 scalar.
+          run_tower: From a target's position and what each earlier target hands on, in S states, to what it read, its
+            representation and its output, [S * B, ...].
 
         Returns:
-          The outputs in target order; and per target its states, with their probabilities [B] and what was read.
+          The outputs in target order; and per target the states that count, by their place in what was read and with
+          their probabilities [B], and what was read.
         """
-        runs: list[dict[Any, Run]] = []
+        runs: list[StateRun] = []
 
-        def key(t: int, state: Mapping[int, int]) -> tuple[int, ...]:
-            """What of a state makes a difference to tower t."""
-            return tuple(state[i] for i in sorted(self._needed[t]))
-
-        def run(t: int, states: Sequence[Mapping[int, int]]) -> dict[Any, Run]:
-            """Tower t in the states that it tells apart."""
-            distinct = list({key(t, state): state for state in states}.values())
-            own: list[dict[str, tf.Tensor]] = [{} for _ in range(t)]
+        def run(t: int, states: Sequence[Mapping[int, int]]) -> StateRun:
+            distinct = {self._key(t, state): state for state in states}
+            own: list[dict[str, Given]] = [{} for _ in range(t)]
             for i in self._after[t]:
-                earlier = [runs[i][key(i, state)] for state in distinct]
-                own[i] = {"representation": _below(representation for _, representation, _ in earlier)}
+                of_state = tuple(runs[i].places[self._key(i, state)] for state in distinct.values())
+                own[i] = {"representation": StateRows(runs[i].representation, of_state)}
                 if i in self._classes:
-                    given = zip(distinct, earlier, strict=True)
-                    own[i]["label"] = _below(self._embed(i, output, state) for state, (_, _, output) in given)
-            handed, representation, output = run_tower(t, own, len(distinct))
-            apart = {unit: [_apart(v, len(distinct)) for v in vectors] for unit, vectors in handed.items()}
-            read = [{unit: [v[s] for v in vectors] for unit, vectors in apart.items()} for s in range(len(distinct))]
-            found = zip(read, _apart(representation, len(distinct)), _apart(output, len(distinct)), strict=True)
-            return {key(t, state): of_state for state, of_state in zip(distinct, found, strict=True)}
+                    own[i]["label"] = self._embedded(i, list(distinct.values()), [runs[i].outputs[s] for s in of_state])
+            handed, representation, output = run_tower(t, own)
+            places = {key: place for place, key in enumerate(distinct)}
+            count = len(places)
+            of_states = tf.reshape(representation, [count, -1, representation.shape[1]])
+            return StateRun(places, handed, of_states, [output] if count == 1 else tf.split(output, count))
 
         outputs: list[tf.Tensor] = []
-        passes: list[list[tuple[tf.Tensor, Handed]]] = []
-        states: list[tuple[dict[int, int], tf.Tensor]] = [({}, tf.zeros([count]))]
+        passes: list[tuple[list[tuple[int, tf.Tensor]], Handed]] = []
+        states: list[tuple[dict[int, int], tf.Tensor | None]] = [({}, None)]
         for t in range(len(self._targets)):
             runs.append(run(t, [state for state, _ in states]))
-            found = [runs[t][key(t, state)] for state, _ in states]
+            places = [runs[t].places[self._key(t, state)] for state, _ in states]
             kept = [
-                (log_weight, handed, output)
-                for (state, log_weight), (handed, _, output) in zip(states, found, strict=True)
+                (log_weight, place)
+                for (state, log_weight), place in zip(states, places, strict=True)
                 if self._is_seen(t, state)
             ]
-            weights = tf.nn.softmax(tf.stack([log_weight for log_weight, _, _ in kept], axis=1), axis=1)
-            given = tf.stack([output for _, _, output in kept], axis=1)
-            outputs.append(self._objectives[t].mixture(weights, given) if len(kept) > 1 else kept[0][2])
-            of_states = tf.unstack(weights, axis=1)
-            passes.append([(weight, handed) for weight, (_, handed, _) in zip(of_states, kept, strict=True)])
+            given = [runs[t].outputs[place] for _, place in kept]
+            if len(kept) == 1:
+                outputs.append(given[0])
+                weights = [tf.ones_like(runs[t].representation[0, :, 0])]
+            else:
+                weight = tf.nn.softmax(tf.stack([log_weight for log_weight, _ in kept], axis=1), axis=1)
+                outputs.append(self._objectives[t].mixture(weight, tf.stack(given, axis=1)))
+                weights = tf.unstack(weight, axis=1)
+            passes.append(([(place, weight) for (_, place), weight in zip(kept, weights, strict=True)], runs[t].handed))
             if t in self._classes and t < len(self._targets) - 1:
-                states = [
-                    (
-                        state | {t: label},
-                        log_weight + of_labels[label] if self._is_seen(t, state) else log_weight,
-                    )
-                    for (state, log_weight), (_, _, output) in zip(states, found, strict=True)
-                    for of_labels in [tf.unstack(self._objectives[t].log_probabilities(output), axis=1)]
-                    for label in self._labels(t, state)
-                ]
+                states = self._divided(t, states, [runs[t].outputs[place] for place in places])
         return outputs, passes
 
-    def _embed(self, t: int, output: tf.Tensor, state: Mapping[int, int]) -> tf.Tensor:
-        """The label embedding of step t in a state, [B, L]."""
+    def _key(self, t: int, state: Mapping[int, int]) -> tuple[int, ...]:
+        """What of a state makes a difference to tower t."""
+        return tuple(state[i] for i in sorted(self._needed[t]))
+
+    def _divided(
+        self, t: int, states: Sequence[tuple[dict[int, int], tf.Tensor | None]], outputs: Sequence[tf.Tensor]
+    ) -> list[tuple[dict[int, int], tf.Tensor | None]]:
+        """States, and the logarithms of their probabilities, by the labels of step t too, whose outputs these are."""
+        divided: list[tuple[dict[int, int], tf.Tensor | None]] = []
+        for (state, log_weight), output in zip(states, outputs, strict=True):
+            if not self._is_seen(t, state):
+                divided += [(state | {t: label}, log_weight) for label in self._labels(t, state)]
+                continue
+            of_labels = tf.unstack(self._objectives[t].log_probabilities(output), axis=1)
+            divided += [
+                (state | {t: label}, of_labels[label] if log_weight is None else log_weight + of_labels[label])
+                for label in self._labels(t, state)
+            ]
+        return divided
+
+    def _embedded(self, t: int, states: Sequence[Mapping[int, int]], outputs: Sequence[tf.Tensor]) -> StateRows:
+        """The label embedding of step t in some states, given its output there."""
         embedding = self._embeddings[self._targets[t].name]
-        if not self._is_seen(t, state):
-            return embedding(self._objectives[t].log_probabilities(output))
-        return embedding.of_label(state[t], tf.shape(output)[0])
+        found: dict[Any, tf.Tensor] = {}
+        keys: list[Any] = []
+        for state, output in zip(states, outputs, strict=True):
+            if self._is_seen(t, state):
+                keys.append(state[t])
+                found.setdefault(keys[-1], embedding.of_label(state[t]))
+            else:
+                keys.append((*self._key(t, state), "unseen"))
+                if keys[-1] not in found:
+                    found[keys[-1]] = embedding(self._objectives[t].log_probabilities(output))
+        order = list(found)
+        distinct = tf.concat(alike([vectors[tf.newaxis] for vectors in found.values()]), axis=0)
+        return StateRows(distinct, tuple(order.index(key) for key in keys))
 
     def _labels(self, t: int, state: Mapping[int, int]) -> Sequence[int]:
         """The labels that step t is taken to have in a state; one, which plays no part, where it does not count."""
@@ -150,14 +190,3 @@ class LabelStates:
     def _is_seen(self, t: int, state: Mapping[int, int]) -> bool:
         """Whether target t counts in a state."""
         return all(state[i] == 1 for i in self._conditions[t])
-
-
-def _below(states: Iterable[tf.Tensor]) -> tf.Tensor:
-    """Rows of states one below the other, [S * B, ...]."""
-    rows = list(states)
-    return rows[0] if len(rows) == 1 else tf.concat(rows, axis=0)
-
-
-def _apart(rows: tf.Tensor, states: int) -> list[tf.Tensor]:
-    """The rows of each state, [B, ...]."""
-    return [rows] if states == 1 else tf.split(rows, states)

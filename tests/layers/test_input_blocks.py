@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from htlnet_tf.layers.input_blocks import Block, InputBlocks
 from htlnet_tf.layers.input_dense import InputDense
+from htlnet_tf.layers.state_rows import StateRows
 
 ROWS = 5
 
@@ -44,17 +45,41 @@ def test_a_product_is_made_once() -> None:
     assert found.times(kernel, of=2) is not first
 
 
-@pytest.mark.parametrize("states", [1, 3])
 @pytest.mark.parametrize("widths", [[], [2], [2, 3]])
-def test_a_dense_layer_of_the_concatenation(widths: list[int], states: int) -> None:
+def test_a_dense_layer_of_the_concatenation(widths: list[int]) -> None:
     found, dense = blocks([True, False, True])
     random = np.random.default_rng(2)
-    beside = [random.normal(size=(states * ROWS, width)).astype("float32") for width in widths]
+    beside = [random.normal(size=(ROWS, width)).astype("float32") for width in widths]
     layer = InputDense(4, "relu", bias_initializer="ones")
-    result = layer([found, *map(tf.constant, beside)], states=states)
-    inputs = np.concatenate([np.tile(dense, (states, 1)), *beside], axis=1)
-    expected = np.maximum(inputs @ layer.kernel.numpy().astype(np.float64) + 1.0, 0.0)
-    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
-    if not widths and states == 1:
-        np.testing.assert_allclose(layer(tf.constant(dense, tf.float32)), expected, rtol=1e-5, atol=1e-5)
+    result = layer([found, *map(tf.constant, beside)])
+    inputs = np.concatenate([dense, *beside], axis=1)
+    np.testing.assert_allclose(result, reference(layer, inputs), rtol=1e-5, atol=1e-5)
+    if not widths:
+        np.testing.assert_allclose(layer(tf.constant(dense, tf.float32)), result, rtol=1e-5, atol=1e-5)
     assert [w.shape.as_list() for w in layer.weights] == [[inputs.shape[1], 4], [4]]
+
+
+@pytest.mark.parametrize("rows", [ROWS, 1])
+@pytest.mark.parametrize(
+    "kinds",
+    # Of each of what stands beside, in 3 states: whether one vector stands for all rows, and which is of which state.
+    [[(False, (0, 1, 2))], [(True, (1, 0, 1))], [(False, (0, 0, 1)), (True, (0, 1, 1)), (True, (0, 1, 2))]],
+)
+def test_a_dense_layer_in_several_states(kinds: list[tuple[bool, tuple[int, ...]]], rows: int) -> None:
+    random = np.random.default_rng(3)
+    shared = random.normal(size=(rows, 3))
+    beside = [random.normal(size=(max(s) + 1, 1 if one else rows, i + 2)) for i, (one, s) in enumerate(kinds)]
+    layer = InputDense(4, "relu", bias_initializer="ones")
+    stated = [StateRows(tf.constant(b, tf.float32), s) for b, (_, s) in zip(beside, kinds, strict=True)]
+    result = layer([tf.constant(shared, tf.float32), *stated])
+    of_states = [
+        [np.broadcast_to(b[s[i]], (rows, b.shape[2])) for b, (_, s) in zip(beside, kinds, strict=True)]
+        for i in range(3)
+    ]
+    inputs = np.concatenate([np.concatenate([shared, *of_state], axis=1) for of_state in of_states])
+    np.testing.assert_allclose(result, reference(layer, inputs), rtol=1e-5, atol=1e-5)
+
+
+def reference(layer: InputDense, inputs: np.ndarray) -> np.ndarray:
+    """In float64; the biases are 1."""
+    return np.maximum(inputs @ layer.kernel.numpy().astype(np.float64) + 1.0, 0.0)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 import htlnet_tf  # noqa: F401
 from htlnet_tf.layers.information_fusion import InformationFusion
 from htlnet_tf.layers.label_embedding import LabelEmbedding
 from htlnet_tf.layers.shared_embedding import SharedEmbedding
+from htlnet_tf.layers.state_rows import StateRows
 from htlnet_tf.layers.tower import Tower
 
 
@@ -98,6 +101,10 @@ class TestLabelEmbedding:
             LabelEmbedding(2, tau_decay=-1.0, name="l")
 
 
+FUSION = InformationFusion(4, name="f")
+FUSION([tf.zeros([1, 5])] * 3)
+
+
 class TestInformationFusion:
     @pytest.mark.parametrize("count", [2, 3])
     def test_attention_against_numpy(self, count: int) -> None:
@@ -113,6 +120,18 @@ class TestInformationFusion:
         np.testing.assert_allclose(weights, expected_weights, rtol=1e-5)
         np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(fused, result)
+
+    @given(seed=st.integers(0, 9), ones=st.tuples(st.booleans(), st.booleans(), st.booleans()))
+    def test_in_states_it_is_what_it_is_in_each(self, seed: int, ones: tuple[bool, ...]) -> None:
+        random = np.random.default_rng(seed)
+        places = [tuple(int(d) for d in random.integers(0, 2, 4)) for _ in ones]
+        vectors = [tf.constant(random.normal(size=(2, 1 if one else 3, 5)), tf.float32) for one in ones]
+        fused, weights = FUSION.attend([StateRows(v, s) for v, s in zip(vectors, places, strict=True)])
+        for state in range(4):
+            alone = [tf.broadcast_to(v[s[state]], [3, 5]) for v, s in zip(vectors, places, strict=True)]
+            expected, attended = FUSION.attend(alone)
+            np.testing.assert_allclose(fused.in_states()[state], expected[: fused.shape[1]], rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(weights.in_states()[state], attended[: fused.shape[1]], rtol=1e-4, atol=1e-5)
 
     def test_one_input_needs_no_keys_and_queries(self) -> None:
         unit = InformationFusion(3, name="f")
