@@ -158,10 +158,16 @@ class LazyAdam(tf.keras.optimizers.Adam):
         m.scatter_update(tf.IndexedSlices(m_rows, rows))
         v.scatter_update(tf.IndexedSlices(v_rows, rows))
         change = alpha * m_rows / (tf.sqrt(v_rows) + self.epsilon)
+        if parameter_servers():
+            # Two workers may move a row at the same moment; no change gets lost where the server subtracts.
+            variable.scatter_sub(tf.IndexedSlices(change, rows))
+            return
+        # Elsewhere to read the rows and to write them takes a third of the time that subtracting from them does.
+        before = tf.gather(variable, rows)
+        after = before - change
         if self._moving is not None:
-            before = tf.gather(variable, rows)
-            self._moving.update(slot, before, before - change, rows)
-        variable.scatter_sub(tf.IndexedSlices(change, rows))
+            self._moving.update(slot, before, after, rows)
+        variable.scatter_update(tf.IndexedSlices(after, rows))
 
     def _distributed_apply_gradients_fn(
         self, distribution: Any, grads_and_vars: Sequence[tuple[Any, tf.Variable]], **kwargs: Any
