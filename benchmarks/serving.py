@@ -237,16 +237,23 @@ def _embedded_server() -> Iterator[tuple[str, str]]:
     """Exports a model and serves it in a process of its own; yields the REST URL and the gRPC address."""
     with tempfile.TemporaryDirectory() as folder:
         _export(Path(folder) / MODEL)
-        command = [sys.executable, "-m", "htlnet_tf.benchmarks.serving", folder]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert process.stdout is not None
-                line = process.stdout.readline().split()
-                if len(line) != 2:
-                    raise InputError("the embedded server did not start")
-                yield line[0], line[1]
-            finally:
-                process.terminate()
+        with served(folder) as addresses:
+            yield addresses
+
+
+@contextlib.contextmanager
+def served(models: str) -> Iterator[tuple[str, str]]:
+    """Serves a MODELS folder in a process of its own; yields the REST URL and the gRPC address."""
+    command = [sys.executable, "-m", "htlnet_tf.benchmarks.serving", models]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline().split()
+            if len(line) != 2:
+                raise InputError("the embedded server did not start")
+            yield line[0], line[1]
+        finally:
+            process.terminate()
 
 
 def _export(path: Path) -> None:
