@@ -87,9 +87,11 @@ class SwitchedModel:
                 with locked_config(self._folder) as config:
                     config.remove_model(NAME)
                     config.write()
-                    self._client.reload(config.message)
-                    if was_new:
-                        config.path.unlink()
+                    try:
+                        self._client.reload(config.message)
+                    finally:
+                        if was_new:
+                            config.path.unlink()
         finally:
             self._client.close()
             shutil.rmtree(base, ignore_errors=True)
