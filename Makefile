@@ -14,7 +14,7 @@ help:
 	@echo "make test-slow          those that take minutes"
 	@echo "make test-spark         scoring on Apache Spark, which is installed for it; needs Java 17"
 	@echo "make test-stack         docker compose up and the rest on a Docker engine, if one answers (minutes)"
-	@echo "make bench              every benchmark against the committed ratios; 40 minutes of a quiet machine"
+	@echo "make bench              every benchmark against the committed ratios; half an hour of a quiet machine"
 	@echo "make lint               ruff and mypy"
 	@echo "make docs               the documentation as a site in build/site, with its tutorial executed"
 	@echo "make lock               resolve requirements.lock and requirements-runtime.lock again from setup.py"

@@ -70,7 +70,7 @@ def bench_memory(
     rounds are 200 fits, 10,000 predictions and 50 exports.
 
     Args:
-      rounds: Of the soak, at least 2.
+      rounds: Of the soak, at least 3: a warm-up, a beginning and an end.
       table_rows: Embedding rows of the large model.
       write: Where progress lines go.
 
@@ -79,7 +79,7 @@ def bench_memory(
     """
     write(f"training with {table_rows:,} embedding rows in a process of its own")
     trained = _in_a_process("tables", table_rows, STEPS)
-    count = max(rounds, 2)
+    count = max(rounds, 3)
     write(f"{count} rounds of {FITS} fits, {PREDICTS} predictions and an export in a process of its own")
     soak = _in_a_process("soak", count)
     beyond = trained["train_peak_gb"] - trained["tables_and_moments_gb"]
