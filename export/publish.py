@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from htlnet_tf.export import version_folders
 from htlnet_tf.export.models_config import locked_config, read_config
 from htlnet_tf.export.probes import probe_rows
 from htlnet_tf.export.servable import Servable
+from htlnet_tf.export.stages import Stages
 from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
@@ -63,6 +64,7 @@ def export_model(
     warmup_signatures: Sequence[str] | None = None,
     keep: int | None = None,
     measure_latency: bool = False,
+    write: Callable[[str], None] | None = None,
 ) -> ExportedVersion:
     """Exports a model under the next version number.
 
@@ -83,6 +85,8 @@ def export_model(
       keep: Remove the oldest versions, but none of the newest so many, none that a label in `MODELS/models.config`
         names, and none that a rollback would go back to. Labels in another file are not seen.
       measure_latency: Time every signature with 1, 100 and 500 rows; the report and the training summary then tell.
+      write: Where a line per stage goes, with its seconds: tracing and verifying of each signature, writing, loading.
+        None: nowhere.
 
     Returns:
       Where the version is and how it was verified.
@@ -103,14 +107,17 @@ def export_model(
         probes = {name: np.concatenate([probes[name], held_out[name]]) for name in probes}
     if keep is not None:
         read_config(base.parent)  # a damaged one is told before anything is built
+    stages = Stages(write)
     with version_folders.staged(base) as stage:
-        Servable(model).save(stage)
+        servable = Servable(model, stages)
+        with stages.stage("write"):
+            servable.save(stage)
         extra = stage / "assets.extra"
         extra.mkdir()
         model.schema.to_yaml(extra / "schema.yaml")
         if warmup_rows and warmed:
             write_warmup(stage / WARMUP_FILE, model.encoder, base.name, held_out, warmup_rows, warmed)
-        report = verify(model, stage, probes, measure_latency=measure_latency)
+        report = verify(model, stage, probes, measure_latency=measure_latency, stages=stages)
         document = training_summary(model, summary) | {"verification": report.to_dict()}
         (extra / version_folders.SUMMARY_FILE).write_text(
             json.dumps(document, indent=2, allow_nan=False), encoding="utf-8"

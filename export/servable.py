@@ -15,6 +15,7 @@ from htlnet_tf.export.examples import parse_examples
 from htlnet_tf.export.signatures import signatures_of
 from htlnet_tf.export.signatures.candidates import candidate_scores, candidate_specs
 from htlnet_tf.export.signatures.signature import Scores, Traced
+from htlnet_tf.export.stages import Stages
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.scoring.scores import final_scores
@@ -36,9 +37,10 @@ class Servable(tf.Module):
 
     Args:
       model: A trained model.
+      stages: Told of each signature that has been traced.
     """
 
-    def __init__(self, model: ScoringModel) -> None:
+    def __init__(self, model: ScoringModel, stages: Stages | None = None) -> None:
         super().__init__(name="servable")
         encoder, schema = model.encoder, model.schema
         self._tables = list(encoder.tables)
@@ -47,7 +49,8 @@ class Servable(tf.Module):
         self._signatures = signatures_of(schema)
         self._orders = {name: signature.output_order(schema) for name, signature in self._signatures.items()}
         self._functions = {}
-        for name, signature in self._signatures.items():
+        for name in (stages or Stages()).each("trace", self._signatures):
+            signature = self._signatures[name]
             outputs = functools.partial(signature.outputs, model, traced)
             function = tf.function(outputs, input_signature=[signature.spec(encoder)], autograph=False)
             self._functions[name] = function.get_concrete_function()

@@ -15,7 +15,8 @@ import tensorflow as tf
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures import SIGNATURES, signatures_of
-from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected, expected_scores
+from htlnet_tf.export.signatures.signature import TOLERANCE, Arrays, Expected, Question, expected_scores
+from htlnet_tf.export.stages import Stages
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.errors import StatusError
@@ -81,7 +82,14 @@ class VerificationReport:
         return "\n".join(lines)
 
 
-def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latency: bool = False) -> VerificationReport:
+def verify(
+    model: ScoringModel,
+    directory: Path,
+    rows: Arrays,
+    *,
+    measure_latency: bool = False,
+    stages: Stages | None = None,
+) -> VerificationReport:
     """Loads a SavedModel as Python and as TensorFlow Serving do, and compares all signatures with the model.
 
     `candidates` is asked for the items of all rows with user and context of some of them, and compared with the model's
@@ -93,42 +101,53 @@ def verify(model: ScoringModel, directory: Path, rows: Arrays, *, measure_latenc
       directory: The SavedModel.
       rows: Raw columns by name, arrays of shape [N].
       measure_latency: Also time a few calls of every signature with 1, 100 and 500 rows.
+      stages: Told of each loader and signature that is done.
 
     Raises:
       VerificationError: It cannot be loaded, a signature or output is missing, or scores differ by more than 1e-5.
     """
     signatures = signatures_of(model.schema)
     names = list(signatures)
-    with _Loaders(directory) as loaders:
+    told = stages or Stages()
+    with _Loaders(directory, told) as loaders:
         for loader, found in loaders.signatures().items():
             if set(found) - {"__saved_model_init_op"} != set(names):
                 raise VerificationError(f"{loader}: signatures {sorted(found)} where {sorted(names)} were expected")
-        requests = _replayed(loaders.session, directory)
+        with told.stage("run the warm-up requests"):
+            requests = _replayed(loaders.session, directory)
+        scores = {start: expected_scores(model, part) for start, part in parts(rows, _ROWS_PER_CALL)}
         largest = 0.0
-        for start, part in parts(rows, _ROWS_PER_CALL):
-            scores = expected_scores(model, part)
-            for name, signature in signatures.items():
-                for question in signature.questions(model, part, scores):
-                    for loader, run in loaders.runs().items():
-                        try:
-                            outputs = run(name, question.inputs)
-                        except (StatusError, tf.errors.OpError) as error:
-                            raise VerificationError(f"{loader}, '{name}' fails at row {start}: {error}") from error
-                        difference = largest_difference(f"{loader}, '{name}'", outputs, question.due(outputs), start)
-                        largest = max(largest, difference)
+        for name in told.each("verify", names):
+            for start, part in parts(rows, _ROWS_PER_CALL):
+                for question in signatures[name].questions(model, part, scores[start]):
+                    largest = max(largest, _asked(loaders, name, question, start))
         latency = {}
         if measure_latency:
-            latency = {name: _latencies(model, loaders.session.run, name, rows) for name in names}
+            with told.stage("measure the latency"):
+                latency = {name: _latencies(model, loaders.session.run, name, rows) for name in names}
         size = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
         count = len(next(iter(rows.values())))
         return VerificationReport(count, largest, requests, size, loaders.seconds, latency)
 
 
+def _asked(loaders: _Loaders, name: str, question: Question, start: int) -> float:
+    """The largest difference that either loader's answer to a question has from the one that is due."""
+    largest = 0.0
+    for loader, run in loaders.runs().items():
+        try:
+            outputs = run(name, question.inputs)
+        except (StatusError, tf.errors.OpError) as error:
+            raise VerificationError(f"{loader}, '{name}' fails at row {start}: {error}") from error
+        largest = max(largest, largest_difference(f"{loader}, '{name}'", outputs, question.due(outputs), start))
+    return largest
+
+
 class _Loaders:
     """A SavedModel, loaded twice."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stages: Stages) -> None:
         self.seconds: dict[str, float] = {}
+        self._stages = stages
         try:
             self._python = self._timed("python", lambda: tf.saved_model.load(str(directory)))
             self.session: LoadedVersion = self._timed("session", lambda: LoadedVersion(directory))
@@ -151,7 +170,8 @@ class _Loaders:
 
     def _timed(self, loader: str, load: Callable[[], Any]) -> Any:
         start = time.perf_counter()
-        loaded = load()
+        with self._stages.stage(f"load, {loader}"):
+            loaded = load()
         self.seconds[loader] = time.perf_counter() - start
         return loaded
 

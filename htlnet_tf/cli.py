@@ -502,6 +502,7 @@ def _export(arguments: argparse.Namespace) -> None:
         keep=arguments.keep,
         measure_latency=True,
         once=arguments.once,
+        write=_say_aside,
     )
     _say(
         f"{version.path}: {version.verified_rows} rows score as in training "

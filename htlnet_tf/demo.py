@@ -86,7 +86,7 @@ def run_demo(
     write(f"  pictures: {output / 'learning_curves.png'}, {output / 'gradients.png'}")
 
     write(f"[4/5] Export to {models / MODEL_NAME}")
-    version = export_run(output, models / MODEL_NAME, keep=_KEPT)
+    version = export_run(output, models / MODEL_NAME, keep=_KEPT, write=lambda line: write(f"  {line}"))
     write(
         f"  {version.path}: loaded again, {version.verified_rows} rows score as in training "
         f"(largest difference {version.largest_difference:.1e})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from htlnet_tf.export.probes import probe_rows
 from htlnet_tf.export.publish import ExportedVersion
 from htlnet_tf.export.requests import parts, repeated
 from htlnet_tf.export.signatures.signature import expected_scores
+from htlnet_tf.export.stages import Stages
 from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import LATENCY_ROWS, VerificationReport, largest_difference
 from htlnet_tf.files import local_path
@@ -38,6 +39,7 @@ def export_onnx(
     summary: Mapping[str, Any] | None = None,
     keep: int | None = None,
     measure_latency: bool = False,
+    write: Callable[[str], None] | None = None,
 ) -> ExportedVersion:
     """Exports a model for `htlnet_tf.serving.OnnxScorer`, under the next version number in `path/onnx`.
 
@@ -53,6 +55,7 @@ def export_onnx(
       summary: Added to the training summary, e.g. test metrics.
       keep: Remove the oldest versions in `path/onnx`, but none of the newest so many.
       measure_latency: Time 1, 100 and 500 rows with one thread; the report and the training summary then tell.
+      write: Where a line per stage goes, with its seconds; None: nowhere.
 
     Returns:
       Where the version is and how it was verified.
@@ -73,17 +76,21 @@ def export_onnx(
     if rows is not None:
         held_out = raw_features(rows, model.schema)
         probes = {name: np.concatenate([probes[name], held_out[name]]) for name in probes}
+    stages = Stages(write)
     with version_folders.staged(base) as stage:
         extra = stage / "assets.extra"
         extra.mkdir()
         # With everything settled: what a column's dtype is cannot be seen from a request.
         model.encoder.schema.with_outputs_of(model.schema).to_yaml(stage / folder.SCHEMA_FILE)
-        save_graph(model, stage)
-        lookups = save_tables(model.encoder, stage)
+        with stages.stage("trace and write the graph"):
+            save_graph(model, stage)
+        with stages.stage("write the lookup tables"):
+            lookups = save_tables(model.encoder, stage)
         files = {str(p.relative_to(stage)): p.stat().st_size for p in sorted(stage.rglob("*")) if p.is_file()}
         document = folder.Document(lookups, files)
         (stage / folder.DOCUMENT_FILE).write_text(document.to_json(), encoding="utf-8")
-        report = _verify(model, stage, probes, measure_latency)
+        with stages.stage("verify"):
+            report = _verify(model, stage, probes, measure_latency)
         told = training_summary(model, summary) | {"verification": report.to_dict()}
         (extra / version_folders.SUMMARY_FILE).write_text(json.dumps(told, indent=2, allow_nan=False), encoding="utf-8")
         final = version_folders.publish(stage, base)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -28,6 +28,7 @@ def export_run(
     keep: int | None = None,
     measure_latency: bool = False,
     once: bool = False,
+    write: Callable[[str], None] | None = None,
 ) -> ExportedVersion:
     """Exports a run's model under the next version number of `path`, verified on the run's held-out rows if any.
 
@@ -44,12 +45,14 @@ def export_run(
       measure_latency: Time every signature with 1, 100 and 500 rows.
       once: If `path` has a version that this very run was exported as, the latest of those is given, and nothing is
         exported: a scheduler's step that was killed behind its work does not do it twice.
+      write: Where a line per stage goes, with its seconds; None: nowhere.
 
     Raises:
       InputError: `directory` is no run folder or is damaged, or `path` cannot be written to; or the format is none.
       VerificationError: The exported model gives other scores; nothing is published.
     """
     from htlnet_tf.export import export_model, export_onnx
+    from htlnet_tf.export.stages import Stages
     from htlnet_tf.export.warmup import WARMUP_ROWS
     from htlnet_tf.serving.onnx.folder import ONNX_FOLDER
 
@@ -59,7 +62,8 @@ def export_run(
     versions_in = local_path(path) / ONNX_FOLDER if format == "onnx" else path
     if once and (found := exported_before(versions_in, digest)) is not None:
         return found
-    run = load_run(directory)
+    with Stages(write).stage("build the model"):
+        run = load_run(directory)
     summary: dict[str, Any] = {"run_sha256": digest}
     if run.report is not None:
         summary["test_metrics"] = run.report.to_dict()
@@ -72,7 +76,13 @@ def export_run(
         summary["split"] = None if run.split is None else run.split.to_dict()
     if format == "onnx":
         return export_onnx(
-            run.model, path, rows=run.held_out, summary=summary, keep=keep, measure_latency=measure_latency
+            run.model,
+            path,
+            rows=run.held_out,
+            summary=summary,
+            keep=keep,
+            measure_latency=measure_latency,
+            write=write,
         )
     return export_model(
         run.model,
@@ -83,6 +93,7 @@ def export_run(
         warmup_signatures=warmup_signatures,
         keep=keep,
         measure_latency=measure_latency,
+        write=write,
     )
 
 

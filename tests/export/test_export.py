@@ -46,8 +46,11 @@ def exported(
     models = tmp_path_factory.mktemp("models")
     tf.keras.utils.set_random_seed(0)
     model = htl.HTLNet(schema, encoder, tower_units=(16, 8))
-    asked = {"summary": {"note": "x"}, "measure_latency": True}
-    return model, models, htl.export.export_model(model, models / "htlnet", rows=frame[:50], **asked)
+    told: list[str] = []
+    asked = {"summary": {"note": "x"}, "measure_latency": True, "write": told.append}
+    version = htl.export.export_model(model, models / "htlnet", rows=frame[:50], **asked)
+    (models / "told").write_text("\n".join(told))
+    return model, models, version
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def saved_before(exported: tuple[Any, Path, ExportedVersion], monkeypatch: pytes
     def save(path: Path) -> None:
         shutil.copytree(version.path, path, ignore=shutil.ignore_patterns("assets.extra"), dirs_exist_ok=True)
 
-    monkeypatch.setattr(publish, "Servable", lambda of: SimpleNamespace(save=save))
+    monkeypatch.setattr(publish, "Servable", lambda *of: SimpleNamespace(save=save))
     return model
 
 
@@ -76,6 +79,25 @@ def test_a_version_holds_what_it_should(exported: tuple[Any, Path, ExportedVersi
     assert summary["verification"]["rows"] == 114
     assert set(summary["packages"]) >= {"htlnet-tf", "tensorflow", "tensorflow-serving-api"}
     assert set(summary["verification"]["latency_ms"]["candidates"]) == {"1", "100", "500"}
+
+
+def test_every_stage_is_told_with_its_seconds(exported: tuple[Any, Path, ExportedVersion]) -> None:
+    _, models, version = exported
+    names = list(version.report.latency_ms)
+    told = [line.rsplit(": ", 1) for line in (models / "told").read_text().splitlines()]
+    assert [name for name, _ in told] == [
+        *(f"trace {name}, {i + 1} of {len(names)}" for i, name in enumerate(names)),
+        "write",
+        "load, python",
+        "load, session",
+        "run the warm-up requests",
+        *(f"verify {name}, {i + 1} of {len(names)}" for i, name in enumerate(names)),
+        "measure the latency",
+    ]
+    seconds = [float(seconds.removesuffix(" s")) for _, seconds in told]
+    # Rounded to a tenth; the loaders' are those of the report.
+    loads = version.report.load_seconds
+    assert seconds[len(names) + 1 : len(names) + 3] == pytest.approx([loads["python"], loads["session"]], abs=0.051)
 
 
 def test_the_data_hash_is_that_of_the_encoder(model: Any, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from htlnet_tf.export import publish
 from htlnet_tf.export import verify as verification
 from htlnet_tf.export.probes import probe_rows
 from htlnet_tf.export.publish import ExportedVersion
+from htlnet_tf.export.stages import Stages
 from htlnet_tf.export.verify import VerificationError, verify
 from htlnet_tf.export.version_folders import versions
 from htlnet_tf.export.warmup import write_warmup
@@ -36,7 +37,7 @@ class _Kept(verification._Loaders):
 
 @pytest.fixture(scope="module")
 def loaders(rich_saved: Path) -> Any:
-    kept = _Kept(rich_saved)
+    kept = _Kept(rich_saved, Stages())
     yield kept
     kept.session.close()
 
@@ -49,7 +50,7 @@ def session(loaders: _Kept) -> LoadedVersion:
 @pytest.fixture
 def loaded_once(loaders: _Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     """`verify` takes `rich_saved` as it was loaded before: loading takes seconds, and is no matter of the test."""
-    monkeypatch.setattr(verification, "_Loaders", lambda directory: loaders)
+    monkeypatch.setattr(verification, "_Loaders", lambda *_: loaders)
 
 
 def test_the_report(rich_version: ExportedVersion) -> None:
@@ -125,7 +126,7 @@ def test_a_failed_verification_publishes_nothing(
     monkeypatch.setattr(
         publish,
         "Servable",
-        lambda model: SimpleNamespace(save=lambda path: shutil.copytree(rich_saved, path, dirs_exist_ok=True)),
+        lambda *_: SimpleNamespace(save=lambda path: shutil.copytree(rich_saved, path, dirs_exist_ok=True)),
     )
     monkeypatch.setattr(verification, "_python_scores", lambda *args: {})
     with pytest.raises(VerificationError):
