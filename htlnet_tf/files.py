@@ -73,6 +73,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     try:
         content.mkdir()
         yield content
+        flush(content)
         if overwrite and final.is_dir():
             final.rename(old)
         try:
@@ -83,6 +84,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # somebody else wrote there in the meantime
                 _require_free(final, overwrite)
             raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
+        flush_names(final.parent)
     finally:
         if owner is not None:
             os.close(owner)  # first: NFS keeps a deleted file's entry while it is open
@@ -105,7 +107,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         _remove_abandoned(final)
         owner = _held(partial)
         yield partial
+        if partial.exists():  # what nothing was written to is told by the rename
+            flush(partial)
         partial.replace(final)
+        flush_names(final.parent)
     except OSError as error:
         raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
     finally:
@@ -113,6 +118,36 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             os.close(owner)
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Has a file, or all files below a folder, on the disk: a rename may survive a power cut that contents do not.
+
+    Raises:
+      OSError: The disk does not take them.
+    """
+    folders = [path] if path.is_dir() else []
+    for entry in [path] if path.is_file() else sorted(path.rglob("*")):
+        if entry.is_dir():
+            folders.append(entry)
+            continue
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for folder in folders:
+        flush_names(folder)
+
+
+def flush_names(folder: Path) -> None:
+    """Has on the disk what is in a folder by name, a rename say, where the system and its file systems can."""
+    with contextlib.suppress(OSError):  # folders cannot be opened on Windows, nor flushed on some network disks
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _stage(final: Path) -> tuple[Path, int | None]:

@@ -11,20 +11,21 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from pathlib import Path
 
 from absl import logging
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file, local_path
+from htlnet_tf.files import atomic_directory, atomic_file, local_path
 
 SUMS = "SHA256SUMS"
-"""The file's name. In a SavedModel's folder it is in `assets.extra/`, which TensorFlow Serving does not look at."""
+SUMS_OF_VERSION = f"assets.extra/{SUMS}"
+"""Where the list is in a SavedModel's folder, in which TensorFlow Serving does not look at it."""
 
-_PLACES = (Path(SUMS), Path("assets.extra", SUMS))
+_PLACES = (SUMS, SUMS_OF_VERSION)
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
-_CHECKED: ContextVar[bool] = ContextVar("_CHECKED", default=True)
+_UNCHECKED: list[bool] = []
+"""One entry per `unchecked` that this process is in, in whatever thread: a server loads versions in its own threads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,22 @@ class Difference:
 
     name: str
     what: str
+
+
+@contextlib.contextmanager
+def sealed_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """As `atomic_directory`, with the checksums of what is in it when the block ends.
+
+    Args:
+      path: As for `atomic_directory`, as the following.
+      overwrite: Replace an existing directory.
+
+    Raises:
+      InputError: As `atomic_directory`.
+    """
+    with atomic_directory(path, overwrite=overwrite) as stage:
+        yield stage
+        write_manifest(stage)
 
 
 def write_manifest(folder: Path, place: str = SUMS) -> None:
@@ -72,39 +89,49 @@ def record(folder: Path, names: Iterable[str]) -> None:
         _write(partial, sums | {name: _digest(folder / name) for name in names})
 
 
+def accept(folder: Path, names: Iterable[str]) -> None:
+    """As `record`, of files that a user names.
+
+    Raises:
+      InputError: There is no list of checksums, or no such file in the folder.
+    """
+    listed = list(names)
+    if not folder.is_dir() or _place(folder) is None:
+        raise InputError(f"'{folder}' has no {SUMS}: it is no run and no version, or an earlier version wrote it")
+    for name in listed:
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not inside or not (folder / name).is_file():
+            raise InputError(f"'{folder}' has no file '{name}'")
+    record(folder, listed)
+
+
 def require_intact(folder: str | Path, *names: str) -> None:
     """Checks files of a folder before they are used.
 
-    A folder without a list of checksums, which an earlier version wrote, is taken as it is, with a warning.
+    A folder without a list of checksums, which an earlier version or another program wrote, is taken as it is, and so
+    is a file that is not listed, which was put there later.
 
     Args:
       folder: A run, a checkpoint, or a version of a servable.
       *names: Files, or folders of files, relative to it, those that exist; none: all that are listed.
 
     Raises:
-      InputError: A file is not what was written, is missing or is not listed.
+      InputError: A file is not what was written, or is missing; or the list is damaged.
     """
-    if not _CHECKED.get():
+    if any(_UNCHECKED):
         return
     root = local_path(folder)
     place = _place(root)
     if place is None:
-        if root.is_dir():
-            logging.warning("'%s' has no %s, which earlier versions did not write: it cannot be checked", root, SUMS)
+        logging.info("'%s' has no %s: it cannot be checked", root, SUMS)
         return
     sums = _read(place)
-    listed = list(sums) if not names else []
-    for name in names:
-        found = [n for n in sums if n == name or n.startswith(f"{name}/")]
-        if not found and (root / name).exists():
-            raise InputError(
-                f"'{root / name}' is not listed in '{place}': it was put there later, or the list is damaged"
-            )
-        listed += found
+    listed = [n for n in sums if not names or any(n == name or n.startswith(f"{name}/") for name in names)]
     for difference in _differences(root, {name: sums[name] for name in listed}):
         raise InputError(
             f"'{root / difference.name}' is {difference.what}: it is not the file that was written with the others in "
-            f"'{root}' (`htlnet verify {root}` names all such files; --no_verify uses it all the same)"
+            f"'{root}'. `htlnet verify {root}` names all such files; if the change is yours, `htlnet verify {root} "
+            f"--accept {difference.name}` keeps it; --no_verify uses it all the same"
         )
 
 
@@ -123,12 +150,16 @@ def differences(folder: str | Path) -> list[Difference]:
 
 @contextlib.contextmanager
 def unchecked(really: bool = True) -> Iterator[None]:
-    """Within, files are used whatever their checksums are."""
-    token = _CHECKED.set(_CHECKED.get() and not really)
+    """Within, this process uses files whatever their checksums are.
+
+    Args:
+      really: False: nothing changes.
+    """
+    _UNCHECKED.append(really)
     try:
         yield
     finally:
-        _CHECKED.reset(token)
+        _UNCHECKED.remove(really)
 
 
 def _place(root: Path) -> Path | None:

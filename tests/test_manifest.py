@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from htlnet_tf.errors import InputError
-from htlnet_tf.manifest import SUMS, differences, record, require_intact, unchecked, write_manifest
+from htlnet_tf.manifest import SUMS, accept, differences, record, require_intact, unchecked, write_manifest
 
 FILES = {"a.json": b"{}", "weights/model.data": bytes(range(256)), "weights/empty": b""}
 
@@ -78,18 +78,26 @@ def test_all_that_differs_is_named(folder: Path) -> None:
 def test_what_is_written_later(folder: Path) -> None:
     (folder / "report.html").write_bytes(b"page")
     require_intact(folder)
-    with pytest.raises(InputError, match=r"report\.html' is not listed"):
-        require_intact(folder, "report.html")
+    require_intact(folder, "report.html")
     (folder / "a.json").write_bytes(b"[1]")
     record(folder, ["report.html", "a.json"])
     require_intact(folder, "report.html", "a.json")
     assert differences(folder) == []
+    (folder / "report.html").write_bytes(b"")
+    with pytest.raises(InputError, match=r"report\.html' is changed"):
+        require_intact(folder, "report.html")
+    accept(folder, ["report.html"])
+    require_intact(folder, "report.html")
+    for outside in ("../run/a.json", str(folder / "a.json"), "weights"):
+        with pytest.raises(InputError, match="has no file"):
+            accept(folder, [outside])
 
 
-def test_a_folder_without_checksums(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_without_checksums(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     require_intact(tmp_path, "a")
-    assert "cannot be checked" in caplog.text
+    with pytest.raises(InputError, match="has no SHA256SUMS"):
+        accept(tmp_path, ["a"])
     record(tmp_path, ["a"])
     assert [d.what for d in differences(tmp_path)] == ["no list of checksums"]
     with pytest.raises(InputError, match="is no folder"):

@@ -23,7 +23,8 @@ from htlnet_tf.data.stream import Stream
 from htlnet_tf.documents import require_same
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError, NonFiniteError, WorkerLostError
-from htlnet_tf.files import atomic_directory, atomic_file, local_path
+from htlnet_tf.files import atomic_file, local_path
+from htlnet_tf.manifest import sealed_directory
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
@@ -140,7 +141,7 @@ class Resuming:
 
     def share(self, prepared: Prepared) -> None:
         """Leaves the fitted split and encoder for those that train along."""
-        with atomic_directory(self.folder / _FITTED, overwrite=True) as stage:
+        with sealed_directory(self.folder / _FITTED, overwrite=True) as stage:
             prepared.split.to_yaml(stage / "split.yaml")
             prepared.encoder.save(stage / "encoder.json")
 
@@ -174,7 +175,7 @@ class Resuming:
         facts = {f.name: getattr(trained, f.name) for f in dataclasses.fields(trained) if f.name != "model"}
         document = packed(facts, arrays)
         try:
-            with atomic_directory(self._member(trained.seed) / "trained", overwrite=True) as stage:
+            with sealed_directory(self._member(trained.seed) / "trained", overwrite=True) as stage:
                 save_state(trained.model, stage)
                 write_arrays(stage, arrays.items(), file=_HISTORIES)
                 (stage / _TRAINED).write_text(json.dumps(document), encoding="utf-8")

@@ -15,8 +15,9 @@ from htlnet_tf.agreement import told_as_lost
 from htlnet_tf.encoding.dataset import make_dataset
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError, WorkerLostError
-from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.judging.evaluation import score
+from htlnet_tf.manifest import sealed_directory
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.ensemble import Ensemble
@@ -154,7 +155,7 @@ def _trained(
         if last_good is None or not workers.is_first:
             raise
         good = workers.own(model, build)
-        with atomic_directory(last_good, overwrite=True) as stage:
+        with sealed_directory(last_good, overwrite=True) as stage:
             save_model(config, good, stage)
         raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
@@ -359,7 +360,7 @@ def _made(
     with contextlib.ExitStack() as held:
         with workers.together():
             if workers.is_first:
-                stage = held.enter_context(atomic_directory(output, overwrite=overwrite))
+                stage = held.enter_context(sealed_directory(output, overwrite=overwrite))
                 held.enter_context(resuming.open(workers.count))
         prepared = _prepared_by_all(config, resuming, workers, write)
         last_good = local_path(f"{output}.last_good")
