@@ -67,7 +67,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """
     final = local_path(path)
     _remove_abandoned(final)
-    _require_free(final, overwrite)
+    require_free(final, overwrite=overwrite)
     stage, owner = _stage(final)
     content, old = stage / "content", stage / "old"
     try:
@@ -82,7 +82,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             if old.is_dir():
                 old.rename(final)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # somebody else wrote there in the meantime
-                _require_free(final, overwrite)
+                require_free(final, overwrite=overwrite)
             raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
         flush_names(final.parent)
     finally:
@@ -150,6 +150,23 @@ def flush_names(folder: Path) -> None:
             os.close(descriptor)
 
 
+def require_free(path: str | Path, *, overwrite: bool = False) -> None:
+    """Checks that `atomic_directory` may create a directory.
+
+    Args:
+      path: As for `atomic_directory`, as the following.
+      overwrite: Replace an existing directory.
+
+    Raises:
+      InputError: It is a file, or has something in it and `overwrite` is False.
+    """
+    final = local_path(path)
+    if final.exists() and not final.is_dir():
+        raise InputError(f"'{final}' is a file; a directory is needed")
+    if final.is_dir() and any(final.iterdir()) and not overwrite:
+        raise InputError(f"'{final}' exists already; name another directory or ask to overwrite it (--overwrite)")
+
+
 def _stage(final: Path) -> tuple[Path, int | None]:
     """A directory beside `final` and the descriptor that holds its lock, None where there are no locks."""
     new, stage = _beside(final, "new"), _beside(final, "partial")
@@ -186,10 +203,3 @@ def _remove_abandoned(final: Path) -> None:
 
 def _beside(final: Path, ending: str) -> Path:
     return final.parent / f".{final.name}.{uuid.uuid4().hex}.{ending}"
-
-
-def _require_free(final: Path, overwrite: bool) -> None:
-    if final.exists() and not final.is_dir():
-        raise InputError(f"'{final}' is a file; a directory is needed")
-    if final.is_dir() and any(final.iterdir()) and not overwrite:
-        raise InputError(f"'{final}' exists already; name another directory or ask to overwrite it (--overwrite)")

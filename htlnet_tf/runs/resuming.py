@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import yaml
 
 from htlnet_tf import __version__
+from htlnet_tf.checkpoints.by_epoch import EpochCheckpoints
 from htlnet_tf.checkpoints.callback import Checkpoints
 from htlnet_tf.checkpoints.documents import packed, unpacked
 from htlnet_tf.checkpoints.folder import CheckpointFolder
@@ -163,6 +165,15 @@ class Resuming:
         """The callback for the network with this seed."""
         minutes = self._config.training.checkpoint_minutes
         return Checkpoints(self._member(seed) / "steps", minutes, delete_checkpoint=False, write=self._write)
+
+    def epoch_checkpoints(self, seed: int, early_stopping: tf.keras.callbacks.EarlyStopping | None) -> EpochCheckpoints:
+        """As `checkpoints`, of a network that is trained over parameter servers.
+
+        Args:
+          seed: Of the network.
+          early_stopping: Says which epoch is best; None: the last one.
+        """
+        return EpochCheckpoints(self._member(seed) / "epochs", early_stopping, write=self._write)
 
     def keep(self, trained: Trained) -> None:
         """Keeps a network that is trained, in place of its checkpoints; without a warning nothing is lost.
