@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SPARK_READY := $(VENV)/.spark_ready
 
-.PHONY: demo test test-slow test-spark test-stack lint docs links lock clean
+.PHONY: demo test test-slow test-spark test-stack bench lint docs links lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test-slow          those that take minutes"
 	@echo "make test-spark         scoring on Apache Spark, which is installed for it; needs Java 17"
 	@echo "make test-stack         docker compose up and the rest on a Docker engine, if one answers (minutes)"
+	@echo "make bench              every benchmark against the committed ratios; 40 minutes of a quiet machine"
 	@echo "make lint               ruff and mypy"
 	@echo "make docs               the documentation as a site in build/site, with its tutorial executed"
 	@echo "make lock               resolve requirements.lock and requirements-runtime.lock again from setup.py"
@@ -53,6 +54,10 @@ test-spark: $(SPARK_READY)
 
 test-stack: $(READY)
 	@$(BIN)/python -m pytest -n 0 -m docker $(ARGS) tests/serving/test_docker.py
+
+# make bench ARGS=--update commits the ratios that were measured.
+bench: $(READY)
+	@$(BIN)/htlnet bench all $(ARGS)
 
 lint: $(READY) links
 	@$(BIN)/ruff check .

@@ -136,6 +136,7 @@ setup(
     },
     package_data={
         "htlnet_tf": ["py.typed"],
+        "htlnet_tf.benchmarks": ["committed.json"],
         "htlnet_tf.configs": ["*.yaml"],
         "htlnet_tf.page": ["templates/*"],
         "htlnet_tf.serving": [

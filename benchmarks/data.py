@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import pandas as pd
 import tensorflow as tf
 
 import htlnet_tf as htl
+from htlnet_tf.benchmarks.resident import peak_bytes
 from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio, ratios_text
 from htlnet_tf.text_tables import aligned
 
@@ -188,30 +188,20 @@ def _peak_memory(folder: Path, count: int, encoder: htl.FeatureEncoder) -> dict[
     return {
         "stream_rows": rows,
         "stream_seconds": seconds,
-        "stream_base_gib": base / 2**20,
-        "stream_peak_gib": peak / 2**20,
+        "stream_base_gib": base / 2**30,
+        "stream_peak_gib": peak / 2**30,
     }
 
 
 def _encode_file(path: str, saved: str) -> None:
-    """Encodes every row of a file and prints resident memory (KiB) before and at its peak, rows and seconds."""
+    """Encodes every row of a file and prints resident memory (bytes) before and at its peak, rows and seconds."""
     encoder = htl.FeatureEncoder.load(saved)
     stream = htl.data.open_stream(path, encoder.schema)
-    base = _peak_kib()
+    base = peak_bytes()
     start, rows = time.perf_counter(), 0
     for frame in stream:
         rows += len(encoder.encode(frame)["ids"])
-    print(base, _peak_kib(), rows, time.perf_counter() - start)
-
-
-def _peak_kib() -> int:
-    """The largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # ru_maxrss would begin with what the parent process had when it started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(base, peak_bytes(), rows, time.perf_counter() - start)
 
 
 if __name__ == "__main__":

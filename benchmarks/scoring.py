@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from htlnet_tf import cores
+from htlnet_tf.benchmarks.resident import peak_bytes
 from htlnet_tf.benchmarks.timing import Timing, ratios_text
 from htlnet_tf.serving.exported import version_folder
 from htlnet_tf.text_tables import aligned
@@ -136,15 +137,13 @@ def _measured(case: str, folder: Path, *arguments: str) -> dict[str, float]:
     """Runs a case in a process of its own: rows per second, and the peak of its resident memory in GiB."""
     command = [sys.executable, "-m", "htlnet_tf.benchmarks.scoring", case, str(folder), *arguments]
     rate, peak = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-2:]
-    return {"rate": float(rate), "peak_gib": float(peak) / 2**20}
+    return {"rate": float(rate), "peak_gib": float(peak) / 2**30}
 
 
 def _case(case: str, folder: Path, *arguments: str) -> None:
-    from htlnet_tf.benchmarks.data import _peak_kib
-
     cases: dict[str, Callable[..., float]] = {"loop": _loop, "score": _files, "spark": _spark}
     rate = cases[case](folder, *arguments)
-    print(rate, _peak_kib())
+    print(rate, peak_bytes())
 
 
 def _files(folder: Path, rows: str, jobs: str) -> float:

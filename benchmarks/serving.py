@@ -150,7 +150,7 @@ def bench_serving(
             write("in process, one thread each, in turn")
             alone = in_process_seconds(folder / MODEL, rounds)
             write("starting a server")
-            url, grpc = stack.enter_context(_embedded_server(folder))
+            url, grpc = stack.enter_context(served(str(folder)))
         rest = stack.enter_context(RestClient(url, model_name or MODEL, timeout=60.0))
         remote = stack.enter_context(GrpcClient(grpc, model_name or MODEL, timeout=60.0)) if grpc else None
         kinds = {count: _calls(rest, remote, count) for count in CANDIDATES}
@@ -260,9 +260,9 @@ def _load(kind: str, call: Call, candidates: int, concurrency: int, requests: in
 
 
 @contextlib.contextmanager
-def _embedded_server(folder: Path) -> Iterator[tuple[str, str]]:
-    """Serves the models of a folder in a process of its own; yields the REST URL and the gRPC address."""
-    command = [sys.executable, "-m", "htlnet_tf.benchmarks.serving", str(folder)]
+def served(models: str) -> Iterator[tuple[str, str]]:
+    """Serves a MODELS folder in a process of its own; yields the REST URL and the gRPC address."""
+    command = [sys.executable, "-m", "htlnet_tf.benchmarks.serving", models]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -61,11 +61,27 @@ class ModelsConfig:
         before = [versions[-1] for versions in self.history.get(name, {}).values() if versions]
         return {*self.labels(name).values(), *before}
 
-    def add_models(self, base_paths: Mapping[str, str]) -> None:
-        """Lists models that are not listed yet, each by where the server finds it."""
+    def add_models(self, base_paths: Mapping[str, str], *, all_versions: bool = False) -> None:
+        """Lists models that are not listed yet, each by where the server finds it.
+
+        Args:
+          base_paths: By name, the folder.
+          all_versions: Have the server load every version; False: the newest alone.
+        """
         for name, base_path in base_paths.items():
             if self._model(name) is None:
-                self.message.model_config_list.config.add(name=name, base_path=base_path, model_platform="tensorflow")
+                model = self.message.model_config_list.config.add(name=name, base_path=base_path)
+                model.model_platform = "tensorflow"
+                if all_versions:
+                    model.model_version_policy.all.SetInParent()
+
+    def remove_model(self, name: str) -> None:
+        """Lists a model no more, and forgets its labels."""
+        listed = self.message.model_config_list.config
+        kept = [model for model in listed if model.name != name]
+        del listed[:]
+        listed.extend(kept)
+        self.history.pop(name, None)
 
     def set_label(self, name: str, label: str, version: int, *, base_path: str) -> None:
         """Has a label name a version; a model that is not listed is added.

@@ -271,8 +271,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     bench = _add(commands, "bench", _bench, "measure, as ratios of interleaved timings")
     bench.add_argument(
         "what",
-        choices=["data", "scale", "score", "serve", "train"],
-        help="the input pipelines, several workers, scoring of files, serving, or the step",
+        choices=["all", *sorted(_BENCHES)],
+        help="the step, the input pipelines, serving, several workers, scoring of files, versions that come and go "
+        "under load, memory, how long a start takes; or all, with exit code 1 if a ratio is worse than committed",
     )
     bench.add_argument(
         "--rows", type=int, default=1_000_000, metavar="N", help="score: rows of the files (%(default)s)"
@@ -282,11 +283,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--rounds",
         type=int,
         metavar="N",
-        help="turns of each case (train: 15, data: 7, scale: 3, score: 3, serve: 30)",
+        help="turns of each case (train: 15, data: 7, scale: 3, score: 3, serve: 30, switch: 10, memory: 50, start: 3)",
     )
-    bench.add_argument("--url", help="serve: the REST port of a server that is there, http://host:port")
-    bench.add_argument("--grpc", metavar="TARGET", help="serve: the gRPC port of that server, host:port")
+    bench.add_argument("--url", help="serve, switch: the REST port of a server that is there, http://host:port")
+    bench.add_argument("--grpc", metavar="TARGET", help="serve, switch: the gRPC port of that server, host:port")
     bench.add_argument("--name", default="htlnet", help="serve: the model's name there (%(default)s)")
+    bench.add_argument("--models", metavar="MODELS", help="switch: the folder that the server serves")
+    bench.add_argument("--base_path_prefix", default="/models", help="switch: where it has MODELS (%(default)s)")
+    bench.add_argument("--update", action="store_true", help="all: commit the ratios that are measured")
     return parser.parse_args(argv[1:])
 
 
@@ -711,36 +715,100 @@ def _compare_logs(arguments: argparse.Namespace) -> None:
     _say(json.dumps(comparison.to_dict(), indent=2, allow_nan=False) if arguments.json else comparison.to_text())
 
 
-def _bench(arguments: argparse.Namespace) -> None:
+def _bench(arguments: argparse.Namespace) -> int:
+    what = arguments.what
     if arguments.rounds is not None and arguments.rounds < 1:
         raise InputError(f"--rounds must be at least 1, received {arguments.rounds}")
-    result: Any
-    if arguments.what == "train":
-        from htlnet_tf.benchmarks.training import bench_training
-
-        result = bench_training(rounds=arguments.rounds or 15, write=_say_aside)
-    elif arguments.what == "serve":
-        from htlnet_tf.benchmarks.serving import bench_serving
-
-        name = arguments.name if arguments.url else None
-        result = bench_serving(
-            url=arguments.url, grpc=arguments.grpc, model_name=name, rounds=arguments.rounds or 30, write=_say_aside
-        )
-    elif arguments.what == "scale":
-        from htlnet_tf.benchmarks.scale import bench_scale
-
-        result = bench_scale(rounds=arguments.rounds or 3, write=_say_aside)
-    elif arguments.what == "score":
-        from htlnet_tf.benchmarks.scoring import bench_scoring
-
-        if arguments.rows < 10_000:
-            raise InputError(f"--rows must be at least 10000, received {arguments.rows}")
-        result = bench_scoring(rows=arguments.rows, rounds=arguments.rounds or 3, write=_say_aside)
-    else:
-        from htlnet_tf.benchmarks.data import bench_data
-
-        result = bench_data(rounds=arguments.rounds or 7, write=_say_aside)
+    if what != "all":
+        _refuse(arguments, what, "all", update=False)
+    if what != "switch":
+        _refuse(arguments, what, "switch", models=None, base_path_prefix="/models")
+    if what == "all":
+        return _bench_all(arguments)
+    result = _BENCHES[what](arguments)
     _say(json.dumps(result.to_dict(), indent=2) if arguments.json else result.to_text())
+    return 0
+
+
+def _bench_all(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.benchmarks.all_of_them import bench_all
+
+    result = bench_all(rounds=arguments.rounds, update=arguments.update, write=_say_aside)
+    color = sys.stdout.isatty()
+    _say(json.dumps(result.to_dict(), indent=2) if arguments.json else result.to_text(color=color))
+    return 0 if result.ok or (arguments.update and not result.failed) else 1
+
+
+def _bench_train(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.training import bench_training
+
+    return bench_training(rounds=arguments.rounds or 15, write=_say_aside)
+
+
+def _bench_data(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.data import bench_data
+
+    return bench_data(rounds=arguments.rounds or 7, write=_say_aside)
+
+
+def _bench_serve(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.serving import bench_serving
+
+    name = arguments.name if arguments.url else None
+    return bench_serving(
+        url=arguments.url, grpc=arguments.grpc, model_name=name, rounds=arguments.rounds or 30, write=_say_aside
+    )
+
+
+def _bench_scale(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.scale import bench_scale
+
+    return bench_scale(rounds=arguments.rounds or 3, write=_say_aside)
+
+
+def _bench_score(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.scoring import bench_scoring
+
+    if arguments.rows < 10_000:
+        raise InputError(f"--rows must be at least 10000, received {arguments.rows}")
+    return bench_scoring(rows=arguments.rows, rounds=arguments.rounds or 3, write=_say_aside)
+
+
+def _bench_switch(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.switch import ROUNDS, bench_switch
+
+    return bench_switch(
+        url=arguments.url,
+        grpc=arguments.grpc,
+        models_folder=arguments.models,
+        base_path_prefix=arguments.base_path_prefix,
+        rounds=arguments.rounds or ROUNDS,
+        write=_say_aside,
+    )
+
+
+def _bench_memory(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.memory import ROUNDS, bench_memory
+
+    return bench_memory(rounds=arguments.rounds or ROUNDS, write=_say_aside)
+
+
+def _bench_start(arguments: argparse.Namespace) -> Any:
+    from htlnet_tf.benchmarks.start import ROUNDS, bench_start
+
+    return bench_start(rounds=arguments.rounds or ROUNDS, write=_say_aside)
+
+
+_BENCHES: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "train": _bench_train,
+    "data": _bench_data,
+    "serve": _bench_serve,
+    "scale": _bench_scale,
+    "score": _bench_score,
+    "switch": _bench_switch,
+    "memory": _bench_memory,
+    "start": _bench_start,
+}
 
 
 def _command() -> str:

@@ -180,6 +180,23 @@ def test_a_new_file_lists_every_model(models: Path) -> None:
     assert not configs["other"].version_labels
 
 
+def test_a_model_that_is_listed_for_a_while_leaves_nothing(models: Path) -> None:
+    promote(models, "m", 1)
+    promote(models, "m", 2)
+    before = (models / CONFIG_FILE).read_text()
+    config = read_config(models)
+    config.add_models({"m": "/elsewhere", "guest": "/models/guest"}, all_versions=True)
+    listed = {model.name: model for model in config.message.model_config_list.config}
+    assert listed["m"].base_path == "/models/m"  # it was there
+    assert listed["guest"].model_version_policy.WhichOneof("policy_choice") == "all"
+    config.set_label("guest", "stable", 7, base_path="")
+    config.history["guest"] = {"stable": [5]}
+    config.write()
+    assert read_config(models).labels("guest") == {"stable": 7}
+    config.remove_model("guest")
+    assert config.to_text() == before
+
+
 def test_a_server_that_does_not_answer_in_time_may_have_taken_it(
     models: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
