@@ -15,7 +15,7 @@ from absl import logging
 
 from htlnet_tf import locks
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_directory
+from htlnet_tf.manifest import require_intact, sealed_directory
 
 _KEPT = 2
 _DOCUMENT, _LOCK = "training.json", ".lock"
@@ -77,13 +77,9 @@ class CheckpointFolder:
           OSError: It could not be written; those that are there stay.
           InputError: Likewise.
         """
-        with atomic_directory(self.checkpoint(self.upcoming)) as stage:
+        with sealed_directory(self.checkpoint(self.upcoming)) as stage:
             write_arrays(stage)
-            with (stage / _DOCUMENT).open("w", encoding="utf-8") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-        self._sync()
+            (stage / _DOCUMENT).write_text(json.dumps(document), encoding="utf-8")
         for old in self._numbers()[:-_KEPT]:
             if old not in keep:
                 shutil.rmtree(self.checkpoint(old), ignore_errors=True)
@@ -101,6 +97,7 @@ class CheckpointFolder:
         for number in reversed(numbers):
             folder = self.checkpoint(number)
             try:
+                require_intact(folder)
                 use(folder, json.loads((folder / _DOCUMENT).read_text(encoding="utf-8")))
             except RefusedError:
                 raise
@@ -128,14 +125,6 @@ class CheckpointFolder:
         if not self.path.is_dir():
             return []
         return sorted(int(entry.name) for entry in os.scandir(self.path) if re.fullmatch(r"\d{8}", entry.name))
-
-    def _sync(self) -> None:
-        """Brings the rename onto the disk."""
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class RefusedError(InputError):
