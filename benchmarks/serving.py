@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -17,20 +18,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from htlnet_tf.benchmarks import in_process
+from htlnet_tf.benchmarks.in_process import in_process_seconds
 from htlnet_tf.benchmarks.timing import Timing, interleaved, ratio, ratios_text
 from htlnet_tf.errors import InputError
 from htlnet_tf.serving import GrpcClient, RestClient
 from htlnet_tf.serving.signatures import DEFAULT_SIGNATURE, Signature
 from htlnet_tf.text_tables import aligned
 
-CANDIDATES = (1, 100, 500)
+CANDIDATES = (1, 100, 500, 2000)
 CONCURRENCY = (1, 4, 16)
 BEST = 10
 VALUES = 1000
 MODEL = "bench"
 
 TARGETS = {
-    "rest_over_grpc_500": "<= 1.5",
+    "rest_over_grpc_500": "<= 1.25",
     "rest_candidates_over_grpc_candidates_500": "report",
     "default_over_candidates_500": ">= 1.3",
     "grpc_default_over_candidates_500": "report",
@@ -38,6 +41,9 @@ TARGETS = {
     "rows_body_over_candidates_body_500": ">= 5",
     "columns_body_over_candidates_body_500": "report",
     "one_row_p50_ms": "<= 5",
+    "candidates_over_default_in_process": "<= 0.6",
+    "onnx_over_default_in_process": "report",
+    "boosted_over_default_in_process": "report",
 }
 
 Call = Callable[[], object]
@@ -73,28 +79,38 @@ class ServingBenchmark:
       loads: Every kind, number of candidates and concurrency.
       ratios: By the keys of `TARGETS`, from requests one at a time, the kinds in turn.
       url: The server that answered.
+      in_process: Seconds for 500 candidates without a server, by case, see `htlnet_tf.benchmarks.in_process`; empty for
+        a server that was there.
     """
 
     loads: tuple[Load, ...]
     ratios: dict[str, Timing]
     url: str
+    in_process: dict[str, Timing] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the loads, and `ratios` as plain numbers with their quartiles."""
         return {
             "url": self.url,
             "loads": [dataclasses.asdict(load) for load in self.loads],
+            "seconds_in_process": {name: dataclasses.asdict(t) for name, t in self.in_process.items()},
             "ratios": {name: round(t.median, 4) for name, t in self.ratios.items()},
             "ratio_spread": {name: [round(t.low, 4), round(t.high, 4)] for name, t in self.ratios.items()},
         }
 
     def to_text(self) -> str:
-        """Two tables: the loads, and the ratios beside what is to be reached."""
+        """Tables: the loads, what is measured in process, and the ratios beside what is to be reached."""
         loads = [["request", "candidates", "concurrency", "p50 ms", "p99 ms", "per second"]]
         for load in self.loads:
             speed = (f"{load.p50 * 1e3:.1f}", f"{load.p99 * 1e3:.1f}", f"{load.requests_per_second:,.0f}")
             loads.append([load.kind, f"{load.candidates}", f"{load.concurrency}", *speed])
-        return f"{aligned(loads)}\n\n{ratios_text('one at a time', self.ratios, TARGETS)}"
+        tables = [aligned(loads), ratios_text("one at a time", self.ratios, TARGETS)]
+        if self.in_process:
+            alone = [["500 candidates in process, one thread", "ms", "quartiles"]]
+            for name, t in self.in_process.items():
+                alone.append([name, f"{t.median * 1e3:.2f}", f"{t.low * 1e3:.2f} .. {t.high * 1e3:.2f}"])
+            tables.insert(1, aligned(alone, left=(0, 2)))
+        return "\n\n".join(tables)
 
 
 def bench_serving(
@@ -125,10 +141,16 @@ def bench_serving(
     """
     if url is None and grpc is not None:
         raise InputError("--grpc is the other port of the server at --url; received --grpc alone")
+    alone: dict[str, list[float]] = {}
     with contextlib.ExitStack() as stack:
         if url is None:
-            write("exporting a model of KuaiRand's shape (26 user, 12 item, 5 context columns) and starting a server")
-            url, grpc = stack.enter_context(_embedded_server())
+            write("exporting a model of KuaiRand's shape (26 user, 12 item, 5 context columns)")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _export(folder / MODEL)
+            write("in process, one thread each, in turn")
+            alone = in_process_seconds(folder / MODEL, rounds)
+            write("starting a server")
+            url, grpc = stack.enter_context(served(str(folder)))
         rest = stack.enter_context(RestClient(url, model_name or MODEL, timeout=60.0))
         remote = stack.enter_context(GrpcClient(grpc, model_name or MODEL, timeout=60.0)) if grpc else None
         kinds = {count: _calls(rest, remote, count) for count in CANDIDATES}
@@ -138,7 +160,12 @@ def bench_serving(
             write(f"{concurrency} requests at a time")
             for count, calls in kinds.items():
                 loads += [_load(kind, call, count, concurrency, requests) for kind, call in calls.items()]
-    return ServingBenchmark(tuple(loads), ratios, url)
+    if alone:
+        ratios["candidates_over_default_in_process"] = ratio(alone[in_process.CANDIDATES], alone[in_process.DEFAULT])
+        for name, case in (("onnx", in_process.ONNX), ("boosted", in_process.BOOSTED)):
+            if case in alone:
+                ratios[f"{name}_over_default_in_process"] = ratio(alone[case], alone[in_process.DEFAULT])
+    return ServingBenchmark(tuple(loads), ratios, url, {name: Timing.of(seconds) for name, seconds in alone.items()})
 
 
 def _ratios(
@@ -233,15 +260,6 @@ def _load(kind: str, call: Call, candidates: int, concurrency: int, requests: in
 
 
 @contextlib.contextmanager
-def _embedded_server() -> Iterator[tuple[str, str]]:
-    """Exports a model and serves it in a process of its own; yields the REST URL and the gRPC address."""
-    with tempfile.TemporaryDirectory() as folder:
-        _export(Path(folder) / MODEL)
-        with served(folder) as addresses:
-            yield addresses
-
-
-@contextlib.contextmanager
 def served(models: str) -> Iterator[tuple[str, str]]:
     """Serves a MODELS folder in a process of its own; yields the REST URL and the gRPC address."""
     command = [sys.executable, "-m", "htlnet_tf.benchmarks.serving", models]
@@ -275,6 +293,8 @@ def _export(path: Path) -> None:
     frame = frame.assign(click=numbers["user_0"] % 2, long_view=0, watch_time=random.exponential(1e4, VALUES))
     model = htl.HTLNet(schema, htl.FeatureEncoder.fit(schema, frame))
     htl.export.export_model(model, path, rows=frame.head(100))
+    if all(importlib.util.find_spec(name) is not None for name in ("tf2onnx", "onnxruntime")):
+        htl.export.export_onnx(model, path, rows=frame.head(100))
 
 
 def _serve(models: str) -> None:

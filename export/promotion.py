@@ -12,6 +12,7 @@ from htlnet_tf.errors import InputError
 from htlnet_tf.export.models_config import ModelsConfig, locked_config
 from htlnet_tf.export.version_folders import model_names, versions
 from htlnet_tf.files import local_path
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.serving.clients.model_service_client import ModelServiceClient
 from htlnet_tf.serving.errors import RefusedError, UnavailableError
 
@@ -71,7 +72,8 @@ def promote(
       base_path_prefix: Where the server has the MODELS folder, for a model that the file does not list yet.
 
     Raises:
-      InputError: There is no such version, the label is no plain name, or the file is damaged or cannot be written.
+      InputError: There is no such version, a file of it is not as it was written, the label is no plain name, or the
+        configuration is damaged or cannot be written.
       ServingError: The server does not have the version AVAILABLE, refuses the configuration, or does not answer.
     """
     folder = local_path(models)
@@ -79,6 +81,7 @@ def promote(
         raise InputError(f"a label is letters, digits, '_', '-' and '.'; received {label!r}")
     with locked_config(_models(folder)) as config:
         _require_version(folder, name, version)
+        require_intact(versions(folder / name)[version])
         previous = config.labels(name).get(label)
         if previous is not None and previous != version:
             config.history.setdefault(name, {}).setdefault(label, []).append(previous)
@@ -104,8 +107,8 @@ def rollback(models: str | Path, name: str, label: str = "stable", server: str |
       server: As for `promote`.
 
     Raises:
-      InputError: The label is not set or named nothing before, that version is gone, or the file is damaged or cannot
-        be written.
+      InputError: The label is not set or named nothing before, that version is gone or not as it was written, or the
+        file is damaged or cannot be written.
       ServingError: As for `promote`.
     """
     folder = local_path(models)
@@ -122,6 +125,7 @@ def rollback(models: str | Path, name: str, label: str = "stable", server: str |
         if not before:
             raise InputError(f"the versions that label '{label}' of model '{name}' named before are no longer there")
         version = before[-1]
+        require_intact(kept[version])
         config.history[name][label] = before[:-1]
         config.set_label(name, label, version, base_path="")
         _apply(config, name, version, server)

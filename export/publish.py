@@ -23,6 +23,7 @@ from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import VerificationReport, verify
 from htlnet_tf.export.warmup import WARMUP_ROWS, require_warmup, write_warmup
 from htlnet_tf.files import checkpoint_path, local_path
+from htlnet_tf.manifest import SUMS_OF_VERSION, write_manifest
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.serving.server.warmup import WARMUP_FILE
 
@@ -122,6 +123,7 @@ def export_model(
         (extra / version_folders.SUMMARY_FILE).write_text(
             json.dumps(document, indent=2, allow_nan=False), encoding="utf-8"
         )
+        write_manifest(stage, SUMS_OF_VERSION)
         final = version_folders.publish(stage, base)
     removed: list[int] = []
     if keep is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from htlnet_tf import locks
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_file
+from htlnet_tf.files import atomic_file, flush, flush_names
 from htlnet_tf.serving.server.version_folders import MAX_VERSION, version_folders
 
 LOCK_FILE = ".lock"
@@ -76,7 +76,7 @@ def publish(content: Path, base: Path) -> Path:
     Returns:
       The version's folder.
     """
-    _flush(content)
+    flush(content)
     with locks.exclusive(base / LOCK_FILE):
         while True:
             taken = [int(child.name) for child in base.iterdir() if child.name.isascii() and child.name.isdigit()]
@@ -85,9 +85,10 @@ def publish(content: Path, base: Path) -> Path:
                 raise InputError(f"version numbers end at {MAX_VERSION}, and '{base}' has used that one")
             with atomic_file(base / LAST_VERSION_FILE) as partial:
                 partial.write_text(f"{number}\n", encoding="ascii")
-                _flush(partial)
             try:
-                return content.rename(base / str(number))
+                final = content.rename(base / str(number))
+                flush_names(base)
+                return final
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
@@ -141,13 +142,3 @@ def _clean(base: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif path.is_file():  # of `.last_version`, which is only written under the lock that is held here
             path.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """Has everything on disk: a rename may survive a power cut that the renamed files' contents do not."""
-    for file in [path] if path.is_file() else [child for child in path.rglob("*") if child.is_file()]:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -93,6 +93,11 @@ def told_as_lost(strategy: tf.distribute.Strategy) -> Iterator[None]:
         tf.errors.InternalError,
         tf.errors.UnavailableError,
     ) as error:
+        if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+            raise WorkerLostError(
+                "a parameter server of this training is gone, and with it its part of the weights: start the same "
+                f"command again on all tasks, and it goes on from the last checkpoint ({first_line(error)})"
+            ) from error
         if not is_shared(strategy):
             raise
         raise WorkerLostError(
@@ -105,7 +110,8 @@ def first_line(error: tf.errors.OpError) -> str:
     """The beginning of what TensorFlow says, past where in the program it was."""
     where = ("Graph execution error", "Detected at node", "File ", "<stack traces")
     lines = [line.strip() for line in str(error.message).splitlines()]
-    return next((line[:200] for line in lines if line and not line.startswith(where)), type(error).__name__)
+    told = (line for line in lines if line and not line.startswith(where) and "root error(s) found" not in line)
+    return next(told, type(error).__name__)[:200]
 
 
 def _exchange(strategy: tf.distribute.Strategy, text: str) -> list[str]:

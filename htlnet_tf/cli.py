@@ -15,7 +15,13 @@ from absl.flags import argparse_flags
 
 from htlnet_tf import __version__
 from htlnet_tf.errors import InputError, NonFiniteError, VerificationError, WorkerLostError
+from htlnet_tf.manifest import unchecked
 from htlnet_tf.stopping import stop_by_unwinding
+
+_READ_WHAT_WAS_WRITTEN = {
+    *("update", "evaluate", "drift", "gate", "rank-search", "report", "export", "promote", "serve", "score", "parity")
+}
+"""Commands that read run folders or versions, each file of which is held against its checksum."""
 
 
 def run() -> None:
@@ -34,7 +40,8 @@ def _main(arguments: argparse.Namespace) -> int:
         # Keras and TensorFlow report through absl on every save and load; `--verbosity=0` shows it.
         logging.set_verbosity(logging.WARNING)
     try:
-        return command(arguments) or 0
+        with unchecked(getattr(arguments, "no_verify", False)):
+            return command(arguments) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -132,6 +139,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     drift.add_argument("--data", metavar="NEW", required=True, help="later rows; their labels may be absent")
     _add_set(drift, "drift.FIELD=VALUE", "in place of a threshold of the run's configuration, drift.psi=0.1")
     drift.add_argument("--json", action="store_true", help="one JSON document on standard output")
+
+    verify = _add(
+        commands, "verify", _verify, "whether a run folder or a version is as it was written; exit code 1 if it is not"
+    )
+    verify.add_argument("folder", metavar="RUN|VERSION", help="a run folder, or MODELS/NAME/VERSION")
+    verify.add_argument("--accept", metavar="FILES", help="files that you have changed yourself, with commas between")
+    verify.add_argument("--json", action="store_true", help="one JSON document on standard output")
 
     gate = _add(
         commands, "gate", _gate, "whether a run is as good as another on the same rows; exit code 1 if it is worse"
@@ -285,6 +299,8 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
+    if name in _READ_WHAT_WAS_WRITTEN:
+        parser.add_argument("--no_verify", action="store_true", help="use files whatever their checksums are")
     return parser
 
 
@@ -453,6 +469,22 @@ def _drift(arguments: argparse.Namespace) -> int:
     report = drift(arguments.run, arguments.data, changes=arguments.set)
     _say(json.dumps(report.to_dict(), indent=2, allow_nan=False) if arguments.json else report.to_text())
     return 0 if report.ok else 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from htlnet_tf.files import local_path
+    from htlnet_tf.manifest import accept, differences
+
+    if arguments.accept is not None:
+        accept(local_path(arguments.folder), arguments.accept.split(","))
+    found = differences(arguments.folder)
+    if arguments.json:
+        print(json.dumps({"folder": arguments.folder, "differences": {d.name: d.what for d in found}}, indent=2))
+    elif found:
+        print("\n".join(f"{d.name}: {d.what}" for d in found))
+    else:
+        print(f"'{arguments.folder}' is as it was written")
+    return 1 if found else 0
 
 
 def _gate(arguments: argparse.Namespace) -> int:

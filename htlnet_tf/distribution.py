@@ -235,6 +235,48 @@ def values_for_all(variables: Mapping[str, tf.Variable]) -> dict[str, np.ndarray
     }
 
 
+def start_task(addresses: Mapping[str, Sequence[str]], job: str, index: int) -> None:
+    """Makes this process a worker or a parameter server, which serves a coordinator until it ends.
+
+    Args:
+      addresses: By job, `host:port` of its tasks.
+      job: Of this task.
+      index: Of this task within its job.
+
+    Raises:
+      tf.errors.OpError: It cannot listen at its address.
+    """
+    cluster = tf.train.ClusterSpec({name: list(listed) for name, listed in addresses.items()})
+    # TensorFlow cannot end a server; what its deletion would do is not defined.
+    _STARTED.append(tf.distribute.Server(cluster, job_name=job, task_index=index, protocol="grpc"))
+
+
+def over_parameter_servers(addresses: Mapping[str, Sequence[str]], partitioner: Any) -> tf.distribute.Strategy:
+    """The strategy of the coordinator of workers and parameter servers that are there.
+
+    Args:
+      addresses: By job, `host:port` of its tasks; this process is the one of `chief`.
+      partitioner: Splits variables over the parameter servers.
+
+    Raises:
+      tf.errors.OpError: It cannot listen at its address, or a task cannot be reached.
+      RuntimeError: TensorFlow was used before in this process.
+    """
+    cluster = tf.train.ClusterSpec({name: list(listed) for name, listed in addresses.items()})
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        cluster, task_type="chief", task_id=0, rpc_layer="grpc"
+    )
+    return tf.distribute.ParameterServerStrategy(resolver, variable_partitioner=partitioner)
+
+
+def tasks_of(variables: Sequence[tf.Variable]) -> set[int]:
+    """The numbers of the parameter servers that hold some variables."""
+    return {int(tf.DeviceSpec.from_string(variable.device).task or 0) for variable in variables}
+
+
+_STARTED: list[Any] = []
+
+
 @functools.lru_cache(maxsize=4)
 def _summing(strategy: tf.distribute.Strategy) -> Any:
     @tf.function

@@ -67,12 +67,13 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     """
     final = local_path(path)
     _remove_abandoned(final)
-    _require_free(final, overwrite)
+    require_free(final, overwrite=overwrite)
     stage, owner = _stage(final)
     content, old = stage / "content", stage / "old"
     try:
         content.mkdir()
         yield content
+        flush(content)
         if overwrite and final.is_dir():
             final.rename(old)
         try:
@@ -81,8 +82,9 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
             if old.is_dir():
                 old.rename(final)
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # somebody else wrote there in the meantime
-                _require_free(final, overwrite)
+                require_free(final, overwrite=overwrite)
             raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
+        flush_names(final.parent)
     finally:
         if owner is not None:
             os.close(owner)  # first: NFS keeps a deleted file's entry while it is open
@@ -105,7 +107,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         _remove_abandoned(final)
         owner = _held(partial)
         yield partial
+        if partial.exists():  # what nothing was written to is told by the rename
+            flush(partial)
         partial.replace(final)
+        flush_names(final.parent)
     except OSError as error:
         raise InputError(f"cannot write '{final}': {error.strerror or error}") from error
     finally:
@@ -113,6 +118,53 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             os.close(owner)
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Has a file, or all files below a folder, on the disk: a rename may survive a power cut that contents do not.
+
+    Raises:
+      OSError: The disk does not take them.
+    """
+    folders = [path] if path.is_dir() else []
+    for entry in [path] if path.is_file() else sorted(path.rglob("*")):
+        if entry.is_dir():
+            folders.append(entry)
+            continue
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for folder in folders:
+        flush_names(folder)
+
+
+def flush_names(folder: Path) -> None:
+    """Has on the disk what is in a folder by name, a rename say, where the system and its file systems can."""
+    with contextlib.suppress(OSError):  # folders cannot be opened on Windows, nor flushed on some network disks
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def require_free(path: str | Path, *, overwrite: bool = False) -> None:
+    """Checks that `atomic_directory` may create a directory.
+
+    Args:
+      path: As for `atomic_directory`, as the following.
+      overwrite: Replace an existing directory.
+
+    Raises:
+      InputError: It is a file, or has something in it and `overwrite` is False.
+    """
+    final = local_path(path)
+    if final.exists() and not final.is_dir():
+        raise InputError(f"'{final}' is a file; a directory is needed")
+    if final.is_dir() and any(final.iterdir()) and not overwrite:
+        raise InputError(f"'{final}' exists already; name another directory or ask to overwrite it (--overwrite)")
 
 
 def _stage(final: Path) -> tuple[Path, int | None]:
@@ -151,10 +203,3 @@ def _remove_abandoned(final: Path) -> None:
 
 def _beside(final: Path, ending: str) -> Path:
     return final.parent / f".{final.name}.{uuid.uuid4().hex}.{ending}"
-
-
-def _require_free(final: Path, overwrite: bool) -> None:
-    if final.exists() and not final.is_dir():
-        raise InputError(f"'{final}' is a file; a directory is needed")
-    if final.is_dir() and any(final.iterdir()) and not overwrite:
-        raise InputError(f"'{final}' exists already; name another directory or ask to overwrite it (--overwrite)")

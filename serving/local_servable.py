@@ -14,6 +14,7 @@ import tensorflow as tf
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.request_rows import schema_of_model
 from htlnet_tf.errors import InputError
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.schema.names import argument_name
 from htlnet_tf.serving.exported import exported_schema, version_digest
 from htlnet_tf.serving.signatures import CANDIDATES_SIGNATURE, DEFAULT_SIGNATURE
@@ -42,10 +43,12 @@ class LocalServable:
       shared: The columns of which a call has one value for all rows.
 
     Raises:
-      InputError: The folder holds no SavedModel of this package, or one without the signature.
+      InputError: A file of it is not as it was written; the folder holds no SavedModel of this package, or
+        one without the signature.
     """
 
     def __init__(self, folder: Path, signature: str = DEFAULT_SIGNATURE) -> None:
+        require_intact(folder)
         declared = exported_schema(folder)
         try:
             self._loaded = tf.saved_model.load(str(folder))  # the functions hold its variables by weak references

@@ -23,6 +23,7 @@ from htlnet_tf.export.stages import Stages
 from htlnet_tf.export.summary import training_summary
 from htlnet_tf.export.verify import LATENCY_ROWS, VerificationReport, largest_difference
 from htlnet_tf.files import local_path
+from htlnet_tf.manifest import SUMS_OF_VERSION, write_manifest
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.serving.onnx import folder
 from htlnet_tf.serving.onnx.scorer import OnnxScorer
@@ -93,6 +94,7 @@ def export_onnx(
             report = _verify(model, stage, probes, measure_latency)
         told = training_summary(model, summary) | {"verification": report.to_dict()}
         (extra / version_folders.SUMMARY_FILE).write_text(json.dumps(told, indent=2, allow_nan=False), encoding="utf-8")
+        write_manifest(stage, SUMS_OF_VERSION)
         final = version_folders.publish(stage, base)
     removed = [] if keep is None else version_folders.remove_old(base, keep, ())
     return ExportedVersion(final, int(final.name), report, tuple(removed))

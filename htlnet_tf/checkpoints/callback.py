@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,7 @@ from htlnet_tf.agreement import refused_together, require_agreement
 from htlnet_tf.checkpoints.callback_states import restore_states, stateful, states
 from htlnet_tf.checkpoints.documents import packed, unpacked
 from htlnet_tf.checkpoints.folder import CheckpointFolder, RefusedError
+from htlnet_tf.checkpoints.keeping import Keeping, Start
 from htlnet_tf.checkpoints.position import Position
 from htlnet_tf.checkpoints.state import named_variables, read_arrays, read_state, restore_state, write_arrays
 from htlnet_tf.checkpoints.stops import Stops, kept_back
@@ -32,21 +33,7 @@ _STEPS_BETWEEN_MEETINGS = 16
 """Of processes that train together, which must decide alike."""
 
 
-class Start(NamedTuple):
-    """How a `fit` begins.
-
-    Attributes:
-      rows: What it reads.
-      dropped: How many batches of them it drops first.
-      place: The epoch, and the batch in it, that it goes on from; None: it begins at the beginning.
-    """
-
-    rows: Any
-    dropped: int
-    place: tuple[int, int] | None
-
-
-class Checkpoints(tf.keras.callbacks.Callback):
+class Checkpoints(Keeping):
     """Keeps a training in a folder, so that the same `fit` goes on from there after a kill, as if there had been none.
 
     A checkpoint has the variables of model and optimizer, averaged weights and running metrics among them; the place in
@@ -290,35 +277,6 @@ class Checkpoints(tf.keras.callbacks.Callback):
                     f"the checkpoints in '{self._folder.path}' are of another training, whose {name} is another{told}; "
                     "overwrite=True (--overwrite) begins anew"
                 )
-
-
-def checkpoints_of(callbacks: Sequence[Any]) -> Checkpoints | None:
-    """The one among the callbacks of a `fit`; None if there is none.
-
-    Raises:
-      InputError: There are several.
-    """
-    found = [callback for callback in callbacks if isinstance(callback, Checkpoints)]
-    if len(found) > 1:
-        raise InputError(f"a fit takes one callback Checkpoints, received {len(found)}")
-    return found[0] if found else None
-
-
-def called_last(checkpoints: Checkpoints, callbacks: Any) -> Any:
-    """The callbacks of a `fit`, the checkpoints' last: Keras' History too has gathered what it gathers by then.
-
-    Args:
-      checkpoints: Among them.
-      callbacks: A callback, a list of them, or Keras' `CallbackList`.
-    """
-    if isinstance(callbacks, tf.keras.callbacks.CallbackList):
-        callbacks.callbacks.remove(checkpoints)
-        callbacks.callbacks.append(checkpoints)
-        return callbacks
-    others = [callback for callback in tf.nest.flatten(callbacks) if callback is not checkpoints]
-    if not any(isinstance(callback, tf.keras.callbacks.History) for callback in others):
-        others.append(tf.keras.callbacks.History())
-    return [*others, checkpoints]
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from absl import logging
 
 from htlnet_tf import locks
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_directory
+from htlnet_tf.manifest import require_intact, sealed_directory
 
 _KEPT = 2
 _DOCUMENT, _LOCK = "training.json", ".lock"
@@ -54,27 +54,35 @@ class CheckpointFolder:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def write(self, document: dict[str, Any], write_arrays: Callable[[Path], None]) -> None:
+    @property
+    def upcoming(self) -> int:
+        """The number of the next checkpoint."""
+        return max(self._numbers(), default=0) + 1
+
+    def checkpoint(self, number: int) -> Path:
+        """Where a checkpoint is."""
+        return self.path / f"{number:08d}"
+
+    def write(
+        self, document: dict[str, Any], write_arrays: Callable[[Path], None], *, keep: Collection[int] = ()
+    ) -> None:
         """Writes a checkpoint, and removes all but the newest two.
 
         Args:
           document: What is not arrays, as JSON.
           write_arrays: Writes the rest into an existing folder.
+          keep: Numbers of others that stay.
 
         Raises:
           OSError: It could not be written; those that are there stay.
           InputError: Likewise.
         """
-        number = max(self._numbers(), default=0) + 1
-        with atomic_directory(self.path / f"{number:08d}") as stage:
+        with sealed_directory(self.checkpoint(self.upcoming)) as stage:
             write_arrays(stage)
-            with (stage / _DOCUMENT).open("w", encoding="utf-8") as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-        self._sync()
+            (stage / _DOCUMENT).write_text(json.dumps(document), encoding="utf-8")
         for old in self._numbers()[:-_KEPT]:
-            shutil.rmtree(self._checkpoint(old), ignore_errors=True)
+            if old not in keep:
+                shutil.rmtree(self.checkpoint(old), ignore_errors=True)
 
     def read(self, use: Callable[[Path, dict[str, Any]], None]) -> bool:
         """Uses the newest checkpoint that is whole.
@@ -87,8 +95,9 @@ class CheckpointFolder:
         """
         numbers = self._numbers()
         for number in reversed(numbers):
-            folder = self._checkpoint(number)
+            folder = self.checkpoint(number)
             try:
+                require_intact(folder)
                 use(folder, json.loads((folder / _DOCUMENT).read_text(encoding="utf-8")))
             except RefusedError:
                 raise
@@ -103,7 +112,7 @@ class CheckpointFolder:
     def clear(self) -> None:
         """Removes all checkpoints."""
         for number in self._numbers():
-            shutil.rmtree(self._checkpoint(number), ignore_errors=True)
+            shutil.rmtree(self.checkpoint(number), ignore_errors=True)
 
     def remove(self) -> None:
         """Removes all checkpoints, and the folder unless something else is in it."""
@@ -116,17 +125,6 @@ class CheckpointFolder:
         if not self.path.is_dir():
             return []
         return sorted(int(entry.name) for entry in os.scandir(self.path) if re.fullmatch(r"\d{8}", entry.name))
-
-    def _checkpoint(self, number: int) -> Path:
-        return self.path / f"{number:08d}"
-
-    def _sync(self) -> None:
-        """Brings the rename onto the disk."""
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class RefusedError(InputError):

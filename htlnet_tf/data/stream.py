@@ -40,7 +40,7 @@ class Stream:
       bad_rows: Where skipped rows are noted; parts of one stream share it.
       by_time: Whether a row needs a timestamp, as for a split by time.
       chunk_rows: At most so many rows per frame.
-      piece: `(n, i)`: of every file only the rows of every n-th chunk, from the i-th on.
+      piece: `(n, i)`: of every file only the i-th of n parts, see `Source.chunks`.
 
     Example:
       >>> rows = open_stream("logs/*.parquet", schema)
@@ -82,20 +82,19 @@ class Stream:
             files=files,
             on_bad_lines=self.on_bad_rows,
             report=lambda file, row, reason: self.bad_rows.add(bad_line(file, row, reason)),
+            piece=self.piece,
         )
         if columns is not None:
             for chunk in chunks:
                 chunk.frame.attrs["file"] = chunk.file
                 yield chunk.frame
             return
-        last, (pieces, own) = None, self.piece
+        last = None
         for chunk in chunks:
-            if chunk.first_row // self.chunk_rows % pieces != own:
-                continue
             if last is not None and chunk.file != last:
                 self.bad_rows.complete(last)
             # A file of which this reads a piece is never known to have no further bad rows.
-            last = chunk.file if pieces == 1 else None
+            last = chunk.file if self.piece[0] == 1 else None
             frame = self._of_part(chunk)
             if len(frame):
                 yield frame
@@ -120,8 +119,9 @@ class Stream:
     def shard(self, count: int, index: int) -> tuple[Stream, list[int]]:
         """The rows of one of `count` workers, and the files that they are in.
 
-        They are every count-th file, from `index` on. Where there are fewer files than workers all of them read all
-        files, each its own chunks, which are small enough that every worker has rows of any file of some size.
+        They are every count-th file, from `index` on. Where there are fewer files than workers each reads a part of
+        every file: of a Parquet file row groups of its own, if it has enough of them; of any other all of them read all
+        and keep their own chunks, which are small enough that every worker has rows of any file of some size.
 
         Raises:
           InputError: There is no such worker.

@@ -58,7 +58,7 @@ def make_dataset(
       shuffle_buffer: Rows in the buffer of a stream that is not cached.
       num_shards: Workers that share the rows of a stream; 1: each reads all of them and takes its part of every batch.
       shard_index: Which of them this one is: it has every `num_shards`-th file, or, where there are fewer files than
-        workers, every `num_shards`-th chunk of each.
+        workers, a part of each, see `Stream.shard`.
       training: The rows are those that the encoder was fitted on, for a model to learn from: history statistics leave
         out a row's own label. None: as `shuffle`.
 

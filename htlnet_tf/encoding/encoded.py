@@ -12,6 +12,7 @@ import pandas as pd
 from htlnet_tf.data.columns import Arrays
 from htlnet_tf.data.labels import label_values
 from htlnet_tf.data.stream import Stream
+from htlnet_tf.encoding.ahead import in_order
 from htlnet_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -117,5 +118,5 @@ def encode_rows(rows: Rows, encoder: FeatureEncoder, *, training: bool = False) 
       InputError: There are no rows, or as for `encode_frame`.
     """
     if isinstance(rows, Stream):
-        return EncodedRows.concatenate(encode_frame(frame, encoder, training=training) for frame in rows)
+        return EncodedRows.concatenate(in_order(rows, lambda frame: encode_frame(frame, encoder, training=training)))
     return encode_frame(rows, encoder, training=training)

@@ -141,6 +141,22 @@ def encoded_for_workers(
     return tf.keras.utils.experimental.DatasetCreator(dataset)
 
 
+def batches_of_all(path: str | Path, batch_size: int) -> int:
+    """How many batches of what `save_encoded` wrote all workers together have in a pass.
+
+    Args:
+      path: The folder.
+      batch_size: Rows per batch; the last one of a block may be smaller.
+
+    Raises:
+      InputError: There are no such rows in the folder.
+    """
+    about = _about(local_path(path).absolute())
+    smallest, larger = divmod(about["num_rows"], about["num_blocks"])
+    sizes = ((smallest + 1, larger), (smallest, about["num_blocks"] - larger))
+    return sum(math.ceil(size / batch_size) * count for size, count in sizes)
+
+
 def _batches(
     folder: Path,
     num_blocks: int,

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from htlnet_tf.data.stream import READ_ONCE, Stream
+from htlnet_tf.encoding.ahead import in_order
 from htlnet_tf.encoding.encoded import EncodedRows, encode_frame
 from htlnet_tf.encoding.passes import Passes, remember
 from htlnet_tf.errors import InputError
@@ -64,7 +65,7 @@ def stream_dataset(
         random = np.random.default_rng(passes.entropy(number))
         try:
             order = list(random.permutation(files)) if shuffle_buffer else files
-            encoded = (encode_frame(frame, encoder, training=training) for frame in stream.frames(order))
+            encoded = in_order(stream.frames(order), lambda frame: encode_frame(frame, encoder, training=training))
             rows = shuffled(encoded, shuffle_buffer, random) if shuffle_buffer else encoded
             # The batches before the first one that is wanted are read too: only so the buffer is what it was.
             count, left_out = 0, first * batch_size

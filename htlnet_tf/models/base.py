@@ -242,17 +242,21 @@ class MultiTaskModel(KerasCalls):
         """What `call` gives, of the towers' outputs."""
         return {name: head.predict(o) for (name, head), o in zip(self.heads.items(), outputs, strict=True)}
 
-    def make_train_function(self, force: bool = False) -> Any:
-        """As Keras', with the optimizer's slots made first: a step that makes them on its way is traced twice.
+    def make_state(self) -> None:
+        """Makes the variables that a first step would make on its way: the optimizer's slots and the adjustment's own.
 
-        So that a checkpoint can be read before the first step, the adjustment's variables are made here too.
+        A step that makes them is traced twice; and a checkpoint can be read before the first one.
         """
         if isinstance(self.gradient_adjustment, Adjustment):
             self.gradient_adjustment.build(len(self.schema.targets))
-        made = self.train_function is not None and not force
         # The legacy optimizers make theirs in their own way.
-        if not made and isinstance(self.optimizer, tf.keras.optimizers.Optimizer):
+        if isinstance(self.optimizer, tf.keras.optimizers.Optimizer):
             self.optimizer.build([*self._trained_tables(), *self._other_weights()])
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """As Keras', with the state made first."""
+        if self.train_function is None or force:
+            self.make_state()
         return super().make_train_function(force)
 
     # A step is all TensorFlow's operations. To look for Python's conditions on tensors, and to rewrite each function on

@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import logging
 
 from htlnet_tf.agreement import require_agreement
-from htlnet_tf.checkpoints.callback import Start, called_last, checkpoints_of
+from htlnet_tf.checkpoints.keeping import Start, called_last, checkpoints_of
 from htlnet_tf.checkpoints.position import parts_of_a_batch
 from htlnet_tf.distribution import parameter_servers
 from htlnet_tf.encoding.passes import passes_of

@@ -21,6 +21,9 @@ class FitsLevel(ShowsMetrics):
     level_rows: tf.data.Dataset | None = None
     """Training rows that `fit` brings the level to at its end; None: those that it is given."""
 
+    levels_after_fit = True
+    """Whether `fit` does so; else `fit_level` is to be called."""
+
     def fit_level(self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs: Any) -> dict[str, float]:
         """Brings the total of each amount that has a level to that of rows, which should be the training rows.
 
@@ -50,6 +53,8 @@ class FitsLevel(ShowsMetrics):
 
     def _level_after_fit(self, given: Mapping[str, Any]) -> None:
         """Fits the level on `level_rows`, or on what `fit` was given: on one epoch's steps where that has no end."""
+        if not self.levels_after_fit:
+            return
         if self.level_rows is not None:
             self.fit_level(self.level_rows)
             return

@@ -23,10 +23,11 @@ class KeepBest(tf.keras.callbacks.EarlyStopping):
 
     Args:
       patience: Epochs without a better validation before training stops.
+      keep_weights: False: stop and remember which epoch was best, but leave its weights to who keeps them elsewhere.
     """
 
-    def __init__(self, patience: int = 1) -> None:
-        super().__init__(monitor="val_relative_loss", mode="min", patience=patience, restore_best_weights=True)
+    def __init__(self, patience: int = 1, *, keep_weights: bool = True) -> None:
+        super().__init__(monitor="val_relative_loss", mode="min", patience=patience, restore_best_weights=keep_weights)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Puts the best weights back."""
@@ -60,6 +61,35 @@ class TrainingSeconds(tf.keras.callbacks.Callback):
         now = time.monotonic()
         self.seconds[-1] += now - self._read
         self._read = now
+
+
+class EpochSeconds(tf.keras.callbacks.Callback):
+    """As `TrainingSeconds`, where workers make steps of their own and nobody is called after each.
+
+    Attributes:
+      seconds: One value per epoch.
+    """
+
+    checkpointed = ("seconds",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self._started: float | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._started = time.monotonic()
+
+    def on_test_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Stops it."""
+        if self._started is not None:
+            self.seconds.append(time.monotonic() - self._started)
+            self._started = None
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Stops it, where nothing is validated."""
+        self.on_test_begin()
 
 
 class GradientHistory(tf.keras.callbacks.Callback):
@@ -96,45 +126,27 @@ class GradientHistory(tf.keras.callbacks.Callback):
             self.history.setdefault(name, []).append(value if applied else math.nan)
 
 
-class ProgressLines(tf.keras.callbacks.Callback):
-    """One line per epoch, and one every few seconds within it: plain text that a log file keeps readable.
+class EpochLines(tf.keras.callbacks.Callback):
+    """One line per epoch: plain text that a log file keeps readable.
 
     Args:
       schema: Says which metrics to show: the validation metric of each target.
       label: Put before each line.
       parts: Keras' epochs in a pass over the training rows; lines count passes.
-      every: Seconds between lines within an epoch.
       write: Where the lines go.
     """
 
     def __init__(
-        self,
-        schema: Schema,
-        label: str = "",
-        *,
-        parts: int = 1,
-        every: float = 5.0,
-        write: Callable[[str], None] = print,
+        self, schema: Schema, label: str = "", *, parts: int = 1, write: Callable[[str], None] = print
     ) -> None:
         super().__init__()
         self._metrics = headline_metrics(schema)
-        self._label, self._parts, self._every, self._write = label, parts, every, write
-        self._epoch, self._started, self._spoke = 0, 0.0, 0.0
+        self._label, self._parts, self._write = label, parts, write
+        self._epoch, self._started = 0, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Starts the clock."""
-        self._epoch, self._started, self._spoke = epoch, time.monotonic(), time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Says how far the epoch is, every few seconds."""
-        now = time.monotonic()
-        if now - self._spoke >= self._every:
-            self._spoke = now
-            steps = self.params.get("steps")
-            loss = (logs or {}).get("loss", float("nan"))
-            self._write(
-                f"  {self._label}epoch {self._passes(self._epoch)}: step {batch + 1}/{steps or '?'}, loss {loss:.4f}"
-            )
+        self._epoch, self._started = epoch, time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Sums the epoch up."""
@@ -155,6 +167,46 @@ class ProgressLines(tf.keras.callbacks.Callback):
 
     def _passes(self, epoch: int) -> str:
         return f"{(epoch + 1) / self._parts:g}"
+
+
+class ProgressLines(EpochLines):
+    """Beside the line per epoch, one every few seconds within it.
+
+    Args:
+      schema: As for `EpochLines`, as the following.
+      label: Put before each line.
+      parts: Keras' epochs in a pass.
+      every: Seconds between lines within an epoch.
+      write: Where the lines go.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        label: str = "",
+        *,
+        parts: int = 1,
+        every: float = 5.0,
+        write: Callable[[str], None] = print,
+    ) -> None:
+        super().__init__(schema, label, parts=parts, write=write)
+        self._every, self._spoke = every, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        super().on_epoch_begin(epoch, logs)
+        self._spoke = self._started
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Says how far the epoch is, every few seconds."""
+        now = time.monotonic()
+        if now - self._spoke >= self._every:
+            self._spoke = now
+            steps = self.params.get("steps")
+            loss = (logs or {}).get("loss", float("nan"))
+            self._write(
+                f"  {self._label}epoch {self._passes(self._epoch)}: step {batch + 1}/{steps or '?'}, loss {loss:.4f}"
+            )
 
 
 def _number(value: float) -> str:

@@ -132,7 +132,11 @@ class TrainingConfig:
       level_share: Fit the level of amounts on the latest share of the training rows in order of time, in (0, 1], which
         the following days are like; None: on all of them. Needs a `timestamp`.
       strategy: `"mirrored"` spreads each step over the GPUs of this machine, `"multi_worker"` over the processes of
-        `TF_CONFIG`, each of which runs the same command; `batch_size` is that of all together. `"none"`: neither.
+        `TF_CONFIG`, each of which runs the same command; `batch_size` is that of all together. `"parameter_server"` has
+        the workers of `TF_CONFIG` make steps of their own, of `batch_size` rows each, on tables that lie on its
+        parameter servers. `"none"`: none of these.
+      shards: Parts that an embedding table is split into, at most, with `"parameter_server"`; None: as many as there
+        are parameter servers.
       seed: Of the initial weights, the order of the rows and the Gumbel noise.
       ensemble: Models to train, with the seeds `seed`, `seed + 1`, ...; each stops by its own validation, and what is
         judged, saved and exported is the one model whose predictions are their mean, see `htlnet_tf.models.Ensemble`.
@@ -153,7 +157,8 @@ class TrainingConfig:
     early_stopping: bool = True
     validations_per_epoch: int = Field(default=1, ge=1)
     level_share: float | None = Field(default=None, gt=0, le=1)
-    strategy: Literal["none", "mirrored", "multi_worker"] = "none"
+    strategy: Literal["none", "mirrored", "multi_worker", "parameter_server"] = "none"
+    shards: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     ensemble: int = Field(default=1, ge=1)
     checkpoint_minutes: float = Field(default=5.0, ge=0)
@@ -168,6 +173,12 @@ class TrainingConfig:
     def steps_per_validation(self, num_rows: int) -> int:
         """Steps from one validation to the next: the part of a pass over so many training rows, at least 1."""
         return max(1, round(math.ceil(num_rows / self.batch_size) / self.validations_per_epoch))
+
+    @model_validator(mode="after")
+    def _shards_are_on_servers(self) -> TrainingConfig:
+        if self.shards is not None and self.strategy != "parameter_server":
+            raise ValueError(f"shards are for the strategy 'parameter_server', not for '{self.strategy}'")
+        return self
 
     @field_validator("schedule", mode="before")
     @classmethod

@@ -19,15 +19,17 @@ from htlnet_tf.data.splits import Split
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
+from htlnet_tf.files import checkpoint_path, local_path
 from htlnet_tf.judging.calibration import calibration_table
 from htlnet_tf.judging.evaluation import Scored
 from htlnet_tf.judging.reports import Report
 from htlnet_tf.judging.uncertainty import uncertainty_tables
+from htlnet_tf.manifest import require_intact, sealed_directory
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.plots import plot_calibration, plot_gradients, plot_learning_curves
 from htlnet_tf.runs.building import compile_model, create_model, learning_rate, model_config
 from htlnet_tf.runs.config import DataConfig, RunConfig, TrainingConfig
+from htlnet_tf.runs.parts import load_split
 from htlnet_tf.runs.reference import REFERENCE_ROWS, Reference
 from htlnet_tf.runs.trained import Trained, write_histories
 from htlnet_tf.scoring.calibration import Calibration
@@ -122,6 +124,7 @@ def load_config(directory: str | Path, changes: Sequence[str] = ()) -> RunConfig
     path = local_path(directory) / "config.yaml"
     if not path.is_file():
         raise InputError(f"'{directory}' is no run folder: it has no config.yaml")
+    require_intact(directory, path.name)
     return RunConfig.from_yaml(path, changes)
 
 
@@ -133,6 +136,7 @@ def load_model(directory: str | Path) -> tuple[RunConfig, ScoringModel]:
     """
     folder = checkpoint_path(directory)
     config = load_config(folder)
+    require_intact(folder, "encoder.json", "weights", _CALIBRATION)
     encoder = FeatureEncoder.load(folder / "encoder.json")
     schema = encoder.schema if config.schema is None else encoder.schema.with_outputs_of(config.schema)
     model = create_model(config, schema, encoder)
@@ -210,7 +214,7 @@ def save_run(
         training=training if rate is None else dataclasses.replace(training, learning_rate=rate),
         calibration=None if calibration is None else calibration.settings,
     )
-    with atomic_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
+    with sealed_directory(checkpoint_path(directory), overwrite=overwrite) as stage:
         # By way of a model built from the configuration: what is written can be read, and whatever optimizer the model
         # has, none of its state is met by another one later.
         with tempfile.TemporaryDirectory() as folder:
@@ -246,7 +250,7 @@ def load_run(directory: str | Path) -> LoadedRun:
         config,
         None if metrics is None else Report.from_dict(metrics, model.schema),
         load_held_out(directory) if (folder / "held_out.parquet").exists() else None,
-        Split.from_yaml(folder / "split.yaml") if (folder / "split.yaml").exists() else None,
+        load_split(folder),
     )
 
 
@@ -259,6 +263,7 @@ def load_metrics(folder: Path) -> dict[str, Any] | None:
     path = folder / "metrics.json"
     if not path.exists():
         return None
+    require_intact(folder, path.name)
     try:
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -273,6 +278,7 @@ def load_held_out(directory: str | Path) -> pd.DataFrame:
       InputError: The file is missing or damaged.
     """
     path = local_path(directory) / "held_out.parquet"
+    require_intact(directory, path.name)
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:

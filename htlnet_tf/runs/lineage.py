@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from htlnet_tf.files import local_path
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.page.facts import RunFacts
 from htlnet_tf.page.lineage import LearnedDay, Lineage, Parent
 
@@ -23,6 +24,7 @@ def load_lineage(directory: str | Path) -> Lineage | None:
     Raises:
       InputError: The file is damaged.
     """
+    require_intact(directory, LINEAGE)
     return Lineage.load(local_path(directory) / LINEAGE)
 
 

@@ -11,6 +11,7 @@ from htlnet_tf.data.splits import Split
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.judging.reports import Report
+from htlnet_tf.manifest import record, require_intact
 from htlnet_tf.page.facts import RunFacts
 from htlnet_tf.page.render import render
 from htlnet_tf.page.run_inputs import RunInputs
@@ -33,9 +34,11 @@ def write_run_page(facts: RunFacts, stage: Path, name: str) -> None:
     """
     with atomic_file(stage / FACTS) as path:
         path.write_text(facts.to_json(), encoding="utf-8")
+    record(stage, [FACTS])
     page = render(run_page(run_inputs(stage, name=name)))
     with atomic_file(stage / PAGE) as path:
         path.write_text(page, encoding="utf-8")
+    record(stage, [FACTS, PAGE])
 
 
 def run_inputs(directory: str | Path, *, name: str | None = None) -> RunInputs:
@@ -49,6 +52,8 @@ def run_inputs(directory: str | Path, *, name: str | None = None) -> RunInputs:
       InputError: It is no run folder, or a file in it is damaged.
     """
     folder = local_path(directory)
+    # All that the page tells, and not the weights, of which it tells nothing.
+    require_intact(folder, FACTS, "history.csv", "gradient_history.csv", "out_of_vocabulary.csv", "split.yaml")
     config = load_config(folder)
     schema = _schema(config, folder)
     metrics, facts = load_metrics(folder), RunFacts.load(folder / FACTS)

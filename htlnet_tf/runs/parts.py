@@ -11,6 +11,7 @@ from htlnet_tf.data.splits import Split
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.runs.lineage import load_lineage
 
 
@@ -21,6 +22,7 @@ def load_split(directory: str | Path) -> Split | None:
       InputError: The file is damaged.
     """
     rule = local_path(directory) / "split.yaml"
+    require_intact(directory, rule.name)
     return Split.from_yaml(rule) if rule.exists() else None
 
 

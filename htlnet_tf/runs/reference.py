@@ -13,6 +13,7 @@ from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
 from htlnet_tf.judging.first_met import first_met
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.schema import Schema
 
 REFERENCE_ROWS = 10_000
@@ -74,6 +75,7 @@ class Reference:
             damaged.
         """
         folder = local_path(directory)
+        require_intact(folder, *(_path(folder, part).name for part in _PARTS))
         if not _path(folder, "valid").exists():
             raise InputError(
                 f"'{directory}' has no reference rows ({_path(folder, 'valid').name}), which later rows are compared "

@@ -11,6 +11,7 @@ from typing import Any
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import atomic_file, local_path
 from htlnet_tf.judging.evaluation import score
+from htlnet_tf.manifest import record
 from htlnet_tf.page.render import render
 from htlnet_tf.page.run_inputs import RunInputs, Servable
 from htlnet_tf.page.run_page import run_page
@@ -64,6 +65,8 @@ def report_run(
     path = local_path(directory) / PAGE if output is None else local_path(output)
     with atomic_file(path) as partial:
         partial.write_text(render(run_page(inputs)), encoding="utf-8")
+    if output is None:
+        record(path.parent, [path.name])
     return path
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import yaml
 
 from htlnet_tf import __version__
+from htlnet_tf.checkpoints.by_epoch import EpochCheckpoints
 from htlnet_tf.checkpoints.callback import Checkpoints
 from htlnet_tf.checkpoints.documents import packed, unpacked
 from htlnet_tf.checkpoints.folder import CheckpointFolder
@@ -23,7 +25,8 @@ from htlnet_tf.data.stream import Stream
 from htlnet_tf.documents import require_same
 from htlnet_tf.encoding.encoder import FeatureEncoder
 from htlnet_tf.errors import InputError, NonFiniteError, WorkerLostError
-from htlnet_tf.files import atomic_directory, atomic_file, local_path
+from htlnet_tf.files import atomic_file, local_path
+from htlnet_tf.manifest import sealed_directory
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.runs.config import RunConfig
 from htlnet_tf.runs.preparation import Prepared, Write
@@ -140,7 +143,7 @@ class Resuming:
 
     def share(self, prepared: Prepared) -> None:
         """Leaves the fitted split and encoder for those that train along."""
-        with atomic_directory(self.folder / _FITTED, overwrite=True) as stage:
+        with sealed_directory(self.folder / _FITTED, overwrite=True) as stage:
             prepared.split.to_yaml(stage / "split.yaml")
             prepared.encoder.save(stage / "encoder.json")
 
@@ -163,6 +166,15 @@ class Resuming:
         minutes = self._config.training.checkpoint_minutes
         return Checkpoints(self._member(seed) / "steps", minutes, delete_checkpoint=False, write=self._write)
 
+    def epoch_checkpoints(self, seed: int, early_stopping: tf.keras.callbacks.EarlyStopping | None) -> EpochCheckpoints:
+        """As `checkpoints`, of a network that is trained over parameter servers.
+
+        Args:
+          seed: Of the network.
+          early_stopping: Says which epoch is best; None: the last one.
+        """
+        return EpochCheckpoints(self._member(seed) / "epochs", early_stopping, write=self._write)
+
     def keep(self, trained: Trained) -> None:
         """Keeps a network that is trained, in place of its checkpoints; without a warning nothing is lost.
 
@@ -174,7 +186,7 @@ class Resuming:
         facts = {f.name: getattr(trained, f.name) for f in dataclasses.fields(trained) if f.name != "model"}
         document = packed(facts, arrays)
         try:
-            with atomic_directory(self._member(trained.seed) / "trained", overwrite=True) as stage:
+            with sealed_directory(self._member(trained.seed) / "trained", overwrite=True) as stage:
                 save_state(trained.model, stage)
                 write_arrays(stage, arrays.items(), file=_HISTORIES)
                 (stage / _TRAINED).write_text(json.dumps(document), encoding="utf-8")

@@ -15,25 +15,30 @@ from htlnet_tf.agreement import told_as_lost
 from htlnet_tf.encoding.dataset import make_dataset
 from htlnet_tf.encoding.encoded import Rows
 from htlnet_tf.errors import InputError, NonFiniteError, WorkerLostError
-from htlnet_tf.files import atomic_directory, checkpoint_path, local_path
+from htlnet_tf.files import checkpoint_path, local_path, require_free
 from htlnet_tf.judging.evaluation import score
+from htlnet_tf.manifest import sealed_directory
 from htlnet_tf.models import model_class
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.ensemble import Ensemble
 from htlnet_tf.models.scoring_model import ScoringModel
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import GradientHistory, KeepBest, ProgressLines, TrainingSeconds
+from htlnet_tf.runs.cluster import read_cluster
 from htlnet_tf.runs.config import RunConfig, load_rows
-from htlnet_tf.runs.folder import Run, load_config, save_model, write_run
+from htlnet_tf.runs.folder import Run, load_config, write_run
+from htlnet_tf.runs.last_good import leave_last_good
 from htlnet_tf.runs.mlflow_tracking import require_mlflow, track_run
+from htlnet_tf.runs.over_servers import require_possible, train_over_servers
 from htlnet_tf.runs.page import write_run_page
 from htlnet_tf.runs.page_facts import run_facts
 from htlnet_tf.runs.parts import rows_of_part, split_rule
 from htlnet_tf.runs.preparation import Prepared, Trainable, Write, prepare, prepare_alike
 from htlnet_tf.runs.reference import REFERENCE_ROWS
 from htlnet_tf.runs.resuming import Resuming
+from htlnet_tf.runs.tasks import serve
 from htlnet_tf.runs.trained import Trained
-from htlnet_tf.runs.workers import Workers, open_workers
+from htlnet_tf.runs.workers import Workers, coordinate, open_workers
 from htlnet_tf.scoring.calibration import CalibrationSettings
 from htlnet_tf.scoring.calibration.fitting import calibrate
 from htlnet_tf.scoring.conformal import conformal_targets
@@ -91,6 +96,12 @@ def _trained(
     def build() -> MultiTaskModel:
         return build_model(config, schema, encoder)
 
+    if workers.served_by is not None:
+        if resuming is None:
+            raise ValueError("training over parameter servers takes `resuming`: its rows and checkpoints go there")
+        return train_over_servers(
+            config, prepared, workers, resuming, build, label=label, last_good=last_good, write=write
+        )
     with workers.strategy.scope():
         model = build()
     kept_trained = None
@@ -153,10 +164,7 @@ def _trained(
     except NonFiniteError as error:
         if last_good is None or not workers.is_first:
             raise
-        good = workers.own(model, build)
-        with atomic_directory(last_good, overwrite=True) as stage:
-            save_model(config, good, stage)
-        raise NonFiniteError(f"{error}. The last good weights are in '{last_good}'") from None
+        leave_last_good(config, workers.own(model, build), last_good, error)
     kept = keep_best.best_epoch + 1 if stopping else len(timer.seconds)
     trained = Trained(model, config.training.seed, history, gradients.history, kept, timer.seconds)
     trained = workers.ordinary(trained, build)
@@ -298,6 +306,10 @@ def train(
     writes the run folder; it has the result, and the others, which wait for that, None. What one of them refuses, all
     of them refuse.
 
+    With `parameter_server` every task of the cluster calls it alike. The `chief` does all that the first worker does
+    above, and has the steps made; a `worker` or `ps` serves it until it has ended, and has None. See
+    `docs/scale_parameter_servers.md`.
+
     On its way a training is kept in a hidden folder beside it, `.{name}.checkpoints`, see `Checkpoints`: after a kill
     the same call goes on from there. The folder is removed when the run's has appeared, and where a step was not
     finite.
@@ -318,7 +330,8 @@ def train(
         of another version of the package; or the workers differ in configuration, version, rows or in what they see of
         a training that was killed.
       NonFiniteError: A loss or gradient is not finite; the last good weights are left in `{output}.last_good`.
-      WorkerLostError: Another worker is gone; the same call on all of them goes on from the last checkpoint.
+      WorkerLostError: Another worker is gone, or a parameter server, or, in a task that serves, the coordinator without
+        having written the run; the same call on all of them goes on from the last checkpoint.
     """
     config = config.with_data(data or config.data.path)
     if importance_rows is not None and importance_rows < 0:
@@ -328,7 +341,16 @@ def train(
     if config.training.mlflow is not None:
         require_mlflow()
     checkpoint_path(output)
-    workers = open_workers(config.training.strategy)
+    if config.training.strategy == "parameter_server":
+        require_possible(config)
+        require_free(output, overwrite=overwrite)
+        cluster = read_cluster("parameter_server")
+        if cluster.job != "chief":
+            serve(cluster, output, write=write)
+            return None
+        workers = coordinate(cluster, config.training.shards, write=write)
+    else:
+        workers = open_workers(config.training.strategy)
     resuming = Resuming(config, output, overwrite=overwrite, write=write, writes=workers.is_first)
     made = _made(config, output, resuming, workers, overwrite=overwrite, write=write)
     if made is None:
@@ -359,7 +381,7 @@ def _made(
     with contextlib.ExitStack() as held:
         with workers.together():
             if workers.is_first:
-                stage = held.enter_context(atomic_directory(output, overwrite=overwrite))
+                stage = held.enter_context(sealed_directory(output, overwrite=overwrite))
                 held.enter_context(resuming.open(workers.count))
         prepared = _prepared_by_all(config, resuming, workers, write)
         last_good = local_path(f"{output}.last_good")

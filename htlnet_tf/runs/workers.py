@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict
 
@@ -14,13 +13,15 @@ import tensorflow as tf
 from htlnet_tf.agreement import first_line, refused_together, require_agreement
 from htlnet_tf.checkpoints.state import copy_own_state, copy_state
 from htlnet_tf.data.stream import Stream
-from htlnet_tf.distribution import writes
+from htlnet_tf.distribution import over_parameter_servers, writes
 from htlnet_tf.errors import InputError
 from htlnet_tf.models.base import MultiTaskModel
+from htlnet_tf.runs.cluster import Cluster, answers, read_cluster
+from htlnet_tf.runs.preparation import Write
 from htlnet_tf.runs.trained import Trained
+from htlnet_tf.sharding import TablePartitioner
 
 StrategyName = Literal["none", "mirrored", "multi_worker"]
-_EXAMPLE = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
 class Shard(TypedDict, total=False):
@@ -39,12 +40,15 @@ class Workers:
       count: How many processes there are.
       index: Which of them this one is, from 0.
       spread: Whether the strategy is one of the configuration, so that the model is no ordinary one.
+      served_by: The tasks that make the steps and hold the weights where this process is their coordinator; None: those
+        that train make the steps.
     """
 
     strategy: tf.distribute.Strategy
     count: int = 1
     index: int = 0
     spread: bool = False
+    served_by: Cluster | None = None
 
     @property
     def is_first(self) -> bool:
@@ -110,7 +114,8 @@ def open_workers(name: StrategyName) -> Workers:
         return Workers(tf.distribute.get_strategy())
     if name == "mirrored":
         return Workers(tf.distribute.MirroredStrategy(), spread=True)
-    count, index = _place()
+    cluster = read_cluster("multi_worker")
+    count, index = len(cluster.tasks), cluster.tasks.index((cluster.job, cluster.index))
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
@@ -122,31 +127,38 @@ def open_workers(name: StrategyName) -> Workers:
     return Workers(strategy, count, index, spread=True)
 
 
-def _place() -> tuple[int, int]:
-    """The number of workers, and this one's, from `TF_CONFIG`."""
-    text = os.environ.get("TF_CONFIG", "")
-    if not text:
-        raise InputError(f"training.strategy multi_worker needs the variable TF_CONFIG, such as {_EXAMPLE}")
+def coordinate(cluster: Cluster, shards: int | None = None, *, write: Write = print) -> Workers:
+    """Makes this process the coordinator of workers and parameter servers, and waits until all of them are there.
+
+    Args:
+      cluster: This task, the chief, and the others.
+      shards: Of an embedding table, at most; None: as many as there are parameter servers.
+      write: Where the line goes that says who is waited for.
+
+    Raises:
+      InputError: This process cannot listen at its address, or TensorFlow was used before in it.
+    """
+    _wait_for_all(cluster, write)
     try:
-        config: Any = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"TF_CONFIG is not JSON ({error}); received {text!r}, it should be like {_EXAMPLE}") from error
-    cluster = config.get("cluster") if isinstance(config, dict) else None
-    task = config.get("task") if isinstance(config, dict) else None
-    if not isinstance(cluster, dict) or not isinstance(task, dict):
-        raise InputError(f"TF_CONFIG has a 'cluster' and a 'task'; received {text!r}, it should be like {_EXAMPLE}")
-    unknown = sorted(set(cluster) - {"chief", "worker"})
-    names = [(kind, i) for kind in ("chief", "worker") for i in range(len(_addresses(cluster, kind)))]
-    if unknown or not names:
-        raise InputError(f"the cluster of TF_CONFIG has workers, and at most one chief; received {sorted(cluster)}")
-    place = (task.get("type"), task.get("index"))
-    if place not in names:
-        raise InputError(f"the task of TF_CONFIG is none of its cluster: {task}; there are {names}")
-    return len(names), names.index(place)
+        partitioner = TablePartitioner(shards or len(cluster.addresses["ps"]))
+        strategy = over_parameter_servers(cluster.addresses, partitioner)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            "training.strategy parameter_server must come before anything else that TensorFlow does in a process: "
+            f"{error}"
+        ) from error
+    except tf.errors.OpError as error:
+        raise InputError(f"the coordinator cannot join the tasks of TF_CONFIG: {first_line(error)}") from error
+    return Workers(strategy, spread=True, served_by=cluster)
 
 
-def _addresses(cluster: dict[str, Any], kind: str) -> list[str]:
-    addresses = cluster.get(kind, [])
-    if not isinstance(addresses, list) or not all(isinstance(a, str) and a.count(":") == 1 for a in addresses):
-        raise InputError(f"the cluster of TF_CONFIG lists addresses, host:port; received for '{kind}': {addresses!r}")
-    return addresses
+def _wait_for_all(cluster: Cluster, write: Write) -> None:
+    """Waits until all others listen: TensorFlow would give up after a while."""
+    told = ""
+    others = {f"{job} {i} at {cluster.addresses[job][i]}": cluster.addresses[job][i] for job, i in cluster.tasks[1:]}
+    while missing := [name for name, address in others.items() if not answers(address)]:
+        line = f"waiting for {', '.join(missing)}"
+        if line != told:
+            write(line)
+            told = line
+        time.sleep(1.0)

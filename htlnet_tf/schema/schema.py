@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from htlnet_tf.documents import read_yaml, validate, yaml_text
 from htlnet_tf.errors import InputError
 from htlnet_tf.files import local_path
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.objectives import Objective, declared
 from htlnet_tf.schema.features import Categorical, Feature, Input, TimeFormat, Timestamp
 from htlnet_tf.schema.history import CountEncoding, History, HistoryStatistics, TargetEncoding
@@ -300,6 +301,7 @@ def load_schema(path: str | Path) -> Schema:
     source = folder / "config.yaml"
     if not source.is_file():
         raise InputError(f"'{path}' is no run folder: it has no config.yaml")
+    require_intact(folder, source.name)
     document = read_yaml(source)
     declared = document.get("schema") if isinstance(document, dict) else None
     if declared is None:

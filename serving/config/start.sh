@@ -2,6 +2,7 @@
 # Starts TensorFlow Serving in the container and in the pod, where one damaged version does not stop the start.
 #
 #   MODELS_CONFIG  the file that says what is served and is polled (default: /models/models.config)
+#   VERIFY         0: versions are loaded whatever their checksums are
 #   MODEL_NAME     without that file: the model whose newest version is served, /models/MODEL_NAME (default: htlnet)
 #   arguments      further flags of tensorflow_model_server
 #
@@ -9,6 +10,9 @@
 # only listed as failed, and all others are served. So after such an exit it starts once more, from a copy of the file
 # without the versions that failed, and reads the real file when it is up. Nothing in the models' folder is touched:
 # it may be mounted read-only, and servers that have the version loaded share it.
+#
+# A version with a file that is not as it was written, by the checksums that `htlnet export` leaves with it, is left out
+# for as long as the server runs: it would load the version and answer with wrong scores.
 set -u
 
 config=${MODELS_CONFIG:-/models/models.config}
@@ -102,9 +106,34 @@ failed() {
         -e "s/.*version ([0-9]+) of model '(.+)' does not load:.*/\2=\1/p" "$scratch/failed" | sort -u
 }
 
+# The versions that are not as they were written, as NAME=VERSION. One without checksums is taken as it is.
+changed() {
+    if [[ ${VERIFY:-1} == 0 ]]; then return; fi
+    local sums folder version
+    for sums in "${base%/*}"/*/*/assets.extra/SHA256SUMS; do
+        version=${sums%/assets.extra/SHA256SUMS}
+        folder=${version%/*}
+        if [[ ! -f $sums || ! ${version##*/} =~ ^[0-9]+$ ]]; then continue; fi
+        (cd "$version" && sha256sum --check --quiet assets.extra/SHA256SUMS >&2) ||
+            echo "${folder##*/}=$((10#${version##*/}))"
+    done
+}
+
+# What is to be served, without some versions, given as NAME=VERSION.
+real_without() {
+    { [[ -f $config ]] && cat "$config" || echo "$newest"; } | perl -e "$without" "$@"
+}
+
 # Once the server is up it is to read what it would have read at its start.
 use_real_config() {
     until (exec 3<>"/dev/tcp/127.0.0.1/$rest_port") 2>/dev/null; do sleep 1; done
+    # But for versions that it would load and must not, whatever is promoted or exported from now on.
+    while ((${#wrong[@]})); do
+        if real_without "${wrong[@]}" >"$scratch/next" && ! cmp -s "$scratch/next" "$reduced"; then
+            mv -T "$scratch/next" "$reduced"
+        fi
+        sleep 1
+    done
     if [[ ! -f $config ]]; then
         echo "$newest" >"$scratch/newest" && mv -T "$scratch/newest" "$reduced"
         until [[ -f $config ]]; do sleep 1; done
@@ -119,27 +148,38 @@ else
 fi
 left_out=()
 code=143 # of a stop before the first start
+mapfile -t wrong < <(changed)
+damaged=(${wrong[@]+"${wrong[@]}"})
+why='is not as it was written (its files are above)'
+if ((${#wrong[@]})); then code=1; fi
 while [[ -z $stopping ]]; do
-    serve "${models[@]}" "$@"
-    code=$?
-    mapfile -t damaged < <(failed)
+    if ((${#damaged[@]} == 0)); then
+        serve "${models[@]}" "$@"
+        code=$?
+        mapfile -t damaged < <(failed)
+        why='cannot be loaded (the reason is above)'
+    fi
     if [[ -n $stopping || ${#damaged[@]} -eq 0 ]]; then break; fi
     before=${#left_out[@]}
     mapfile -t left_out < <(printf '%s\n' ${left_out[@]+"${left_out[@]}"} "${damaged[@]}" | sort -u)
     # The same versions again: leaving them out does not help.
     if ((${#left_out[@]} == before)); then break; fi
     for version in "${damaged[@]}"; do
-        say "version ${version##*=} of ${version%=*} cannot be loaded (the reason is above): starting without it"
+        say "version ${version##*=} of ${version%=*} $why: starting without it"
     done
-    if ! { [[ -f $config ]] && cat "$config" || echo "$newest"; } | perl -e "$without" "${left_out[@]}" >"$reduced"; then
+    if ! real_without "${left_out[@]}" >"$reduced"; then
         say "no other version is left: export a new one, or move a label with htlnet rollback and start again"
         break
     fi
     if [[ -n ${follower:-} ]]; then kill "$follower" 2>/dev/null; fi
     models=(--model_config_file="$reduced" --model_config_file_poll_wait_seconds="$poll")
+    damaged=()
     use_real_config &
     follower=$!
 done
-if [[ -n ${follower:-} ]]; then kill "$follower" 2>/dev/null; fi
+if [[ -n ${follower:-} ]]; then
+    kill "$follower" 2>/dev/null
+    wait "$follower" 2>/dev/null # or it writes into what is removed
+fi
 rm -rf "$scratch"
 exit "$code"

@@ -13,6 +13,7 @@ from htlnet_tf.data.columns import require_columns
 from htlnet_tf.data.raw_features import Distinct, distinct_values, raw_numbers
 from htlnet_tf.data.score_frame import score_frame
 from htlnet_tf.errors import InputError
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.schema import Categorical, Schema
 from htlnet_tf.serving.clients.rows import Rows, columns_of
 from htlnet_tf.serving.onnx import folder
@@ -47,6 +48,7 @@ class OnnxScorer:
         if threads < 1:
             raise InputError(f"threads must be at least 1, received {threads}")
         self.path = folder.latest(path)
+        require_intact(self.path)
         document = folder.read_document(self.path)
         self.schema = Schema.from_yaml(self.path / folder.SCHEMA_FILE)
         self._session = _session(self.path / folder.GRAPH_FILE, threads)

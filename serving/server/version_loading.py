@@ -6,6 +6,9 @@ import logging
 import time
 from pathlib import Path
 
+from htlnet_tf.errors import InputError
+from htlnet_tf.manifest import require_intact
+from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.batching import read_batching_rules
 from htlnet_tf.serving.server.monitoring import Metrics
 from htlnet_tf.serving.server.servables import LoadedVersion
@@ -50,11 +53,16 @@ class VersionLoader:
           The servable.
 
         Raises:
-          StatusError: It cannot be loaded, or does not answer one of its warm-up requests.
+          StatusError: A file is not as it was written; it cannot be loaded, or does not answer one of its warm-up
+            requests.
         """
         started = time.perf_counter()
         loaded = False
         try:
+            try:
+                require_intact(folder)
+            except InputError as error:
+                raise StatusError("DATA_LOSS", str(error)) from error
             check = None if self._rules is None else self._rules.check
             servable = LoadedVersion(folder, timeout_seconds=self._timeout_seconds, check=check)
             records = replay_warmup(servable, folder) if self._warmup else 0

@@ -24,7 +24,8 @@ def test_every_kind_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     # 43 columns, 12 of them the items': by bytes, a list per column is some 43 / 12 of the user's columns sent once.
     assert 3 < document["ratios"]["columns_body_over_candidates_body_500"] < 4
     assert document["ratios"]["rows_body_over_candidates_body_500"] > 5
-    assert ">= 1.3" in result.to_text()
+    assert {"serving_default", "candidates"} <= set(document["seconds_in_process"])
+    assert ">= 1.3" in result.to_text() and "in process, one thread" in result.to_text()
 
 
 def test_a_grpc_port_needs_its_server() -> None:

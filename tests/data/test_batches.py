@@ -47,6 +47,8 @@ def test_batches_are_the_same_rows_as_a_file(
     larger = [chunk.first_row for chunk in rows.source.chunks(["tab"], chunk_rows=40)]
     assert larger[:4] == [0, 40, 80, 0]
     assert next(iter(rows)).attrs["file"] == "batch 0"
+    shares = [sum(len(part) for part in rows.shard(2, i)[0]) for i in range(2)]
+    assert sum(shares) == len(frame) and min(shares) > len(frame) // 4  # however small the batches are
 
 
 def test_lists_are_joined_as_in_files() -> None:

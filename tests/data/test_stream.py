@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import htlnet_tf as htl
@@ -190,16 +191,59 @@ def test_fewer_files_than_workers_are_shared_by_chunks(
     assert [row for part in stream.shard(count, 0)[0].frames([0]) for row in part.index] == rows[0]
 
 
-def test_bad_rows_of_a_piece(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:
+@pytest.mark.parametrize(
+    ("group_rows", "count", "owners"),
+    [
+        (50, 2, [0, 1, 0, 1, 0, 1, 0, 1]),  # 400 rows: 8 groups
+        (50, 4, [0, 1, 2, 3, 0, 1, 2, 3]),
+        (60, 3, [0, 1, 2, 0, 1, 2, 0]),  # the last group has 40 rows
+        (150, 2, [0, 1, 0]),  # 250 rows and 150: the first has 5/4 of 200
+        (130, 2, None),  # 260 and 140
+        (400, 2, None),
+        (200, 3, None),
+    ],
+)
+def test_workers_read_row_groups_of_their_own(
+    tmp_path: Path,
+    schema: htl.Schema,
+    frame: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+    group_rows: int,
+    count: int,
+    owners: list[int] | None,
+) -> None:
+    frame.to_parquet(tmp_path / "rows.parquet", row_group_size=group_rows)
+    read: list[Any] = []
+
+    class Counting(pq.ParquetFile):  # type: ignore[misc, unused-ignore]
+        def iter_batches(self, *arguments: Any, row_groups: Any = None, **further: Any) -> Any:
+            read.append(row_groups)
+            return super().iter_batches(*arguments, row_groups=row_groups, **further)
+
+    monkeypatch.setattr(pq, "ParquetFile", Counting)
+    stream, rows = open_stream(tmp_path / "rows.parquet", schema), []
+    for index in range(count):
+        read.clear()
+        own, files = stream.shard(count, index)
+        rows += [row for part in own.frames(files) for row in part.index]
+        expected = None if owners is None else [[g] for g, owner in enumerate(owners) if owner == index]
+        assert read == ([None] if expected is None else expected)
+    assert sorted(rows) == list(range(len(frame)))
+
+
+@pytest.mark.parametrize("group_rows", [40, 400])
+def test_bad_rows_of_a_piece(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame, group_rows: int) -> None:
     """Who reads a piece of a file does not know the others' bad rows: they are found when those are read."""
     frame = frame.assign(click=frame["click"].astype(object))
     frame.loc[[3, 150], "click"] = 7
     path = tmp_path / "rows.parquet"
-    frame.astype({"click": int}).to_parquet(path)
+    frame.astype({"click": int}).to_parquet(path, row_group_size=group_rows)
     stream = dataclasses.replace(open_stream(path, schema, on_bad_rows="skip"), chunk_rows=100)
     for _ in range(2):
         found = [row for i in range(2) for part in stream.shard(2, i)[0].frames() for row in part.index]
         assert sorted(found) == [row for row in range(len(frame)) if row not in (3, 150)]
+    assert len(stream.bad_rows) == 2
+    assert list(stream.bad_rows.to_frame()["row"]) == [3, 150]
 
 
 def test_wrong_use(tmp_path: Path, schema: htl.Schema, frame: pd.DataFrame) -> None:

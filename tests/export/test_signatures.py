@@ -68,7 +68,7 @@ def test_the_user_is_looked_up_in_one_row(rich_model: Any) -> None:
     assert sorted(str(op.inputs[1].shape) for op in finds) == ["(1,)", "(1,)", "(None,)", "(None,)", "(None,)"]
     (hashed,) = [op for op in operations if op.type == "StringToHashBucketFast" and op.inputs[0].shape == [1]]
     assert hashed.get_attr("num_buckets") == 16
-    gathers = [op for op in operations if op.type in ("GatherV2", "ResourceGather") and op.outputs[0].shape.rank == 3]
+    gathers = [op for op in operations if op.type == "ResourceGather" and op.outputs[0].shape.rank == 3]
     assert len(gathers) == 4  # two tables, of each a gather for the user's and one for the items' rows
 
 

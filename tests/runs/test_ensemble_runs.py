@@ -52,7 +52,7 @@ def test_the_folder_has_one_model_and_the_histories_of_its_members(trained: tupl
         *("config.yaml", "encoder.json", "weights", "metrics.json", "held_out.parquet", "split.yaml"),
         *("reference_train.parquet", "reference_valid.parquet"),
         *("out_of_vocabulary.csv", "history.csv", "gradient_history.csv"),
-        *("calibration.png", "page.json", "report.html"),
+        *("calibration.png", "page.json", "report.html", "SHA256SUMS"),
         *(f"{picture}_seed_{seed}.png" for picture in ("learning_curves", "gradients") for seed in (4, 5)),
     }
     history = pd.read_csv(folder / "history.csv")

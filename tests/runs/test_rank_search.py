@@ -19,6 +19,7 @@ from htlnet_tf.data.splits import Split
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.errors import InputError
 from htlnet_tf.judging.evaluation import Scored
+from htlnet_tf.manifest import record
 from htlnet_tf.runs.folder import load_model
 from htlnet_tf.runs.rank_search import _on_test, rank_search
 from htlnet_tf.schema import Schema
@@ -134,6 +135,9 @@ def test_another_ranking_needs_no_training(saved: Path, tmp_path: Path) -> None:
     assert document["schema"]["ranking"] == RANKING.to_dict()
     document["schema"]["ranking"] = {"purchase": 2.0, "floor": {"purchase": 0.5}}
     path.write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError, match=r"config\.yaml' is changed: .*--accept config\.yaml"):
+        load_model(tmp_path / "run")
+    record(tmp_path / "run", ["config.yaml"])
     _, other = load_model(tmp_path / "run")
     scores, before = (htl.predict(m, FUNNEL.frame[:50]) for m in (other, model))
     pd.testing.assert_frame_equal(scores.drop(columns="score"), before.drop(columns="score"))

@@ -16,6 +16,7 @@ import htlnet_tf as htl
 from htlnet_tf.data.split_config import RandomSplit
 from htlnet_tf.data.synthetic import generate_funnel
 from htlnet_tf.files import atomic_directory, atomic_file
+from htlnet_tf.manifest import record
 from htlnet_tf.runs.building import build_model
 from htlnet_tf.runs.callbacks import KeepBest, ProgressLines
 from htlnet_tf.runs.config import DataConfig, RunConfig, ScheduleConfig, find_config, load_rows, shipped
@@ -71,6 +72,7 @@ def test_a_run_folder_starts_evaluate_and_export(trained: tuple[Run, Path, list[
         "gradients.png",
         "split.yaml",
         "out_of_vocabulary.csv",
+        "SHA256SUMS",
     }
     shares = pd.read_csv(folder / "out_of_vocabulary.csv", index_col="feature")
     assert list(shares) == ["train", "valid", "test"]
@@ -248,7 +250,7 @@ def test_a_damaged_run_folder_is_an_input_error(trained: tuple[Run, Path, list[s
     shutil.copytree(trained[1], tmp_path / "run")
     weights = next((tmp_path / "run" / "weights").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(htl.InputError, match=r"weights .* damaged"):
+    with pytest.raises(htl.InputError, match=r"weights.* is changed"):
         load_model(tmp_path / "run")
     (tmp_path / "run" / "held_out.parquet").write_bytes(b"PAR1")
     with pytest.raises(htl.InputError, match="held_out"):
@@ -268,6 +270,7 @@ def test_weights_of_another_architecture_are_refused(trained: tuple[Run, Path, l
     shutil.copytree(trained[1], tmp_path / "run")
     path = tmp_path / "run" / "config.yaml"
     path.write_text(path.read_text().replace("[16, 8]", "[16, 8, 8]"))
+    record(tmp_path / "run", ["config.yaml"])
     with pytest.raises(htl.InputError, match="weights"):
         load_model(tmp_path / "run")
 

@@ -1,4 +1,4 @@
-"""`htlnet train` on two workers of this machine: the run of one, a worker that is killed, and what TF_CONFIG may be."""
+"""`htlnet train` on two workers of this machine: the run of one and a worker that is killed."""
 
 from __future__ import annotations
 
@@ -119,28 +119,6 @@ def test_what_one_refuses_within_a_step_is_left_for_those_who_miss_it(tmp_path: 
             raise WorkerLostError("another worker is gone")
     with one.open(processes=2), pytest.raises(WorkerLostError), one.told_beside(2):
         raise WorkerLostError("what was left before is no reason now")
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (None, "needs the variable TF_CONFIG"),
-        ("{", "TF_CONFIG is not JSON"),
-        ("[]", "has a 'cluster' and a 'task'"),
-        ('{"cluster": {"worker": ["a:1"]}}', "has a 'cluster' and a 'task'"),
-        ('{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}', "has workers, and at most one chief"),
-        ('{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}', "host:port"),
-        ('{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}', "host:port"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', "is none of its cluster"),
-        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "0"}}', "is none of its cluster"),
-    ],
-)
-def test_what_tf_config_may_be(value: str | None, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    if value is not None:
-        monkeypatch.setenv("TF_CONFIG", value)
-    with pytest.raises(htl.InputError, match=message):
-        open_workers("multi_worker")
 
 
 def test_multi_worker_comes_before_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:

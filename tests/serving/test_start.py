@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from htlnet_tf.errors import InputError
+from htlnet_tf.manifest import write_manifest
 from htlnet_tf.serving import EmbeddedServer
 from tests.conftest import REPO
 from tests.serving.stack import FLAGS, SERVING, flags
@@ -166,6 +167,37 @@ def test_without_a_file_the_newest_sound_version_starts_and_a_file_that_appears_
         new.write_text(TWO_MODELS.format(models=models, policy="specific { versions: 1 }"), encoding="utf-8")
         new.rename(models / "models.config")
         assert run.lines(5)[-1] == {"polled": {"ctr": [1], "other": [1]}}
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
+def test_a_version_that_is_not_as_it_was_written_is_never_served(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    versions(models, "ctr", 1, 2, 3)
+    versions(models, "other", 5)
+    for number in (1, 2):
+        version = models / "ctr" / str(number)
+        (version / "assets.extra").mkdir()
+        (version / "saved_model.pb").write_bytes(bytes(range(99)))
+        write_manifest(version, "assets.extra/SHA256SUMS")
+    flipped = bytearray(range(99))
+    flipped[40] ^= 4
+    (models / "ctr" / "2" / "saved_model.pb").write_bytes(flipped)
+    config = TWO_MODELS.format(models=models, policy="all {}")
+    with started(tmp_path, config) as run:
+        assert run.lines(1)[0]["start"] == {"ctr": [1, 3], "other": [5]}
+        # Nor when the file changes.
+        new = models / ".new"
+        new.write_text(config.replace("all {}", "specific { versions: 1 versions: 2 }"), encoding="utf-8")
+        new.rename(models / "models.config")
+        wanted = {"polled": {"ctr": [1], "other": [5]}}
+        lines = run.lines(2)
+        if lines[-1] != wanted:  # the server was quicker than the new file
+            assert lines[-1] == {"polled": {"ctr": [1, 3], "other": [5]}}
+            lines = run.lines(3)
+        assert lines[-1] == wanted
+        _, errors = run.end()
+    assert "saved_model.pb: FAILED" in errors
+    assert "version 2 of ctr is not as it was written (its files are above): starting without it" in errors
 
 
 def test_a_model_without_a_sound_version_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ class BatchSource:
         files: Sequence[int] | None = None,
         on_bad_lines: OnBadLines = "error",
         report: Report | None = None,
+        piece: tuple[int, int] = (1, 0),
     ) -> Iterator[Chunk]:
         """Reads the rows, batch by batch; larger ones in parts. Values become what `Source.chunks` makes of Parquet's.
 
@@ -69,6 +70,7 @@ class BatchSource:
           files: Positions in `files`; without the one there is, nothing is read.
           on_bad_lines: Not used: a batch has no lines.
           report: Not used.
+          piece: `(n, i)`: only every n-th chunk, from the i-th on.
 
         Raises:
           InputError: An iterator was read before, a batch is no table, lacks a column or has it twice, or has it in a
@@ -85,7 +87,7 @@ class BatchSource:
         self._is_read = True
         names = None if columns is None else list(columns)
         known: dict[str, tuple[pa.DataType, int]] = {}
-        cache, empty = CategoryCache(), True
+        cache, count = CategoryCache(), 0
         for number, batch in enumerate(self._batches() if callable(self._batches) else self._batches):
             file = f"batch {number}"
             if names is None:
@@ -100,11 +102,12 @@ class BatchSource:
             first = 0
             for frame in frames:
                 if len(frame):
-                    empty = False
                     rows = pd.RangeIndex(first, first + len(frame))
-                    yield Chunk(frame.set_axis(rows), file, first)
+                    if count % piece[0] == piece[1]:
+                        yield Chunk(frame.set_axis(rows), file, first)
+                    count += 1
                     first += len(frame)
-        if empty:
+        if not count:
             raise InputError("there are no rows in the batches")
 
 

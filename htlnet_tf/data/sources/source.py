@@ -48,6 +48,7 @@ class RowSource(Protocol):
         files: Sequence[int] | None = None,
         on_bad_lines: OnBadLines = "error",
         report: Report | None = None,
+        piece: tuple[int, int] = (1, 0),
     ) -> Iterator[Chunk]:
         """The rows, see `Source.chunks`."""
 
@@ -124,6 +125,7 @@ class Source:
         files: Sequence[int] | None = None,
         on_bad_lines: OnBadLines = "error",
         report: Report | None = None,
+        piece: tuple[int, int] = (1, 0),
     ) -> Iterator[Chunk]:
         """Reads the rows, file by file.
 
@@ -153,6 +155,8 @@ class Source:
             `"skip"`, which leaves their row numbers out of the frame's index.
           report: Called with file, row number and reason for each line skipped; it may be called before the chunk
             of the rows around it is given.
+          piece: `(n, i)`: of each file only the i-th of n parts, which together are all of it: every n-th chunk; of a
+            Parquet file that has row groups enough some of these, and nothing else of it is read.
 
         Raises:
           InputError: A file cannot be read, lacks a column, or has it in a type that the others do not have or that no
@@ -173,7 +177,11 @@ class Source:
             # Where only columns of folders are wanted, any other one says how many rows there are.
             read = [name for name in names if name in header.names] or unambiguous(header.names)[:1]
             types = self._types({name: header.field(name).type for name in read}, of_text)
-            for rows, batch in self._blocks(file, types, chunk_rows, on_bad_lines, report):
+            groups = parquet_source.own_row_groups(file, *piece) if self.format == "parquet" and piece[0] > 1 else None
+            for rows, batch in self._blocks(file, types, chunk_rows, on_bad_lines, report, groups):
+                empty = empty and not len(rows)
+                if groups is None and len(rows) and rows[0] // chunk_rows % piece[0] != piece[1]:
+                    continue
                 frame: dict[str, Column] = {}
                 for name in names:
                     is_folder = name in constants
@@ -186,7 +194,6 @@ class Source:
                         array = column_of(array, Place(file, name, rows), rules[name], cache)
                     frame[name] = array
                 if len(rows):
-                    empty = False
                     yield Chunk(pd.DataFrame(frame, index=rows, copy=False), file, int(rows[0]))
         if empty and files is None:
             raise InputError(f"no rows in {_shortened(self.files)}")
@@ -334,6 +341,7 @@ class Source:
         chunk_rows: int,
         on_bad_lines: OnBadLines,
         report: Report | None,
+        row_groups: Sequence[int] | None = None,
     ) -> Iterator[tuple[pd.Index, pa.RecordBatch]]:
         if not len(self._header(file)):
             return iter(())
@@ -346,8 +354,9 @@ class Source:
                 on_bad_lines=on_bad_lines,
                 report=report,
             )
-        read = parquet_source.blocks if self.format == "parquet" else tfrecord_source.blocks
-        return read(file, types, chunk_rows=chunk_rows)
+        if self.format == "parquet":
+            return parquet_source.blocks(file, types, chunk_rows=chunk_rows, row_groups=row_groups)
+        return tfrecord_source.blocks(file, types, chunk_rows=chunk_rows)
 
     def _list_rule(self, name: str, schema: Schema | None) -> ListRule:
         # A TFRecord file does not say which features are lists.

@@ -17,7 +17,8 @@ from htlnet_tf.encoding.encoded import EncodedRows, Rows, encode_rows
 from htlnet_tf.encoding.growth import Growth, grow
 from htlnet_tf.encoding.tally import Aging
 from htlnet_tf.errors import InputError
-from htlnet_tf.files import atomic_directory, checkpoint_path
+from htlnet_tf.files import checkpoint_path
+from htlnet_tf.manifest import sealed_directory
 from htlnet_tf.models.base import MultiTaskModel
 from htlnet_tf.models.carrying import moved_weights
 from htlnet_tf.models.scoring_model import ScoringModel
@@ -115,7 +116,7 @@ def update(
     folder, clock = checkpoint_path(run), Clock()
     if checkpoint_path(output).resolve() == folder.resolve():
         raise InputError(f"an update writes another run folder; '{output}' is the run's own")
-    with atomic_directory(output, overwrite=overwrite) as stage:
+    with sealed_directory(output, overwrite=overwrite) as stage:
         config, before = load_model(folder)
         config = config if settings is None else dataclasses.replace(config, update=settings)
         clock.passed("load")
