@@ -129,6 +129,7 @@ _PARTS: dict[str, Callable[[Any], Cells]] = {
     "seconds_per_row": _timings("case, rows per second", lambda s: 1.0 / s),
     "bytes_per_step": _values("a worker of two gives per step, kB", lambda size: size / 1e3),
     "loads": _loads,
+    "seconds_in_process": _timings("500 candidates in process, ms on one thread", lambda s: 1e3 * s),
     "latency_ms": _latencies,
     "seconds": _timings("until the server has it, seconds", lambda s: s),
 }
