@@ -17,6 +17,7 @@ from htlnet_tf.export.version_folders import model_names, versions
 from htlnet_tf.files import local_path
 from htlnet_tf.judging.gate import GateReport, gate, require_same_targets
 from htlnet_tf.judging.gate_settings import GateSettings
+from htlnet_tf.manifest import require_intact
 from htlnet_tf.schema import Schema
 from htlnet_tf.serving.errors import StatusError
 from htlnet_tf.serving.server.servables import LoadedVersion
@@ -49,8 +50,8 @@ def gate_version(
       The report; None where there is nothing to compare with, as the label names no version, or this one already.
 
     Raises:
-      InputError: There is no such version, one was exported without its schema, they predict other targets, or the rows
-        are not usable.
+      InputError: There is no such version, one has a file that is not as it was written or was exported without its
+        schema, they predict other targets, or the rows are not usable.
       VerificationError: A version cannot be loaded, or fails.
     """
     folder = local_path(models)
@@ -93,6 +94,7 @@ def _frame(rows: pd.DataFrame | str | Path, schema: Schema) -> pd.DataFrame:
 
 
 def _scores(version: Path, schema: Schema, frame: pd.DataFrame) -> pd.DataFrame:
+    require_intact(version)
     try:
         servable = LoadedVersion(version)
         try:
