@@ -15,6 +15,7 @@ import htlnet_tf as htl
 from htlnet_tf.errors import VerificationError
 from htlnet_tf.export import gate_version
 from htlnet_tf.export.models_config import read_config
+from htlnet_tf.manifest import SUMS_OF_VERSION, unchecked, write_manifest
 from tests.conftest import htlnet, small_frame
 
 
@@ -41,6 +42,7 @@ def models(ranked_models: Path, ranked_model: Any, tmp_path_factory: pytest.Temp
     constant = Constant(ranked_model)
     tf.saved_model.save(constant, str(folder / "m" / "3"), signatures={"serving_default": constant.function})
     shutil.copytree(folder / "m" / "1" / "assets.extra", folder / "m" / "3" / "assets.extra")
+    write_manifest(folder / "m" / "3", SUMS_OF_VERSION)
     return folder
 
 
@@ -76,7 +78,9 @@ def test_only_what_is_no_worse_is_promoted(
     assert found["click", "auc"] == pytest.approx(expected.value("click", "auc"))
     assert found["spend", "lift"] == pytest.approx(expected.value("spend", "lift"), rel=1e-4)
     (folder / "m" / "3" / "saved_model.pb").write_bytes(b"no protocol buffer")
-    with pytest.raises(VerificationError, match="m/3' does not score the rows"):
+    with pytest.raises(htl.InputError, match=r"saved_model\.pb' is changed"):
+        gate_version(folder, "m", 3, rows(ranked_model))
+    with unchecked(), pytest.raises(VerificationError, match="m/3' does not score the rows"):
         gate_version(folder, "m", 3, rows(ranked_model))
     shutil.rmtree(folder / "m" / "2" / "assets.extra")
     with pytest.raises(htl.InputError, match="only versions that `htlnet export` wrote"):

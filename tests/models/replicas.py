@@ -38,6 +38,8 @@ schema = htl.Schema(
 )
 frame = small_frame(ROWS)
 encoder = htl.FeatureEncoder.fit(schema, frame)
+# Small layers: of the hundreds of thousands of activations of large ones some lie within rounding of the bend of a
+# ReLU, and from there on two trainings are two.
 MODELS: dict[str, Callable[[], Any]] = {
     # Everything that is drawn: soft labels and dropout.
     "htlnet": lambda: htl.HTLNet(schema, encoder, tower_units=(8,), dropout=0.2, label_embedding="soft"),
@@ -47,8 +49,10 @@ MODELS: dict[str, Callable[[], Any]] = {
     "pcgrad": lambda: htl.HTLNet(schema, encoder, tower_units=(8,), gradient_adjustment=htl.PCGrad()),
     "nash_mtl": lambda: htl.HTLNet(schema, encoder, tower_units=(8,), gradient_adjustment=htl.NashMTL()),
     "metabalance": lambda: htl.SharedBottom(schema, encoder, tower_units=(8,), gradient_adjustment=htl.MetaBalance()),
-    "uncertainty": lambda: htl.MMoE(schema, encoder, loss_weighting=htl.UncertaintyWeights(schema)),
-    "aitm": lambda: htl.AITM(schema, encoder),
+    "uncertainty": lambda: htl.MMoE(
+        schema, encoder, expert_units=(8,), tower_units=(8,), loss_weighting=htl.UncertaintyWeights(schema)
+    ),
+    "aitm": lambda: htl.AITM(schema, encoder, tower_units=(8,)),
 }
 # Whole parts of a batch without a label: of 80 rows the first 40, which are those of the first replica or two.
 place = np.arange(ROWS) % BATCH
